@@ -1,0 +1,74 @@
+"""`vkprobe`: the group of verbs, loaded lazily so that --help and start-up stay light."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from vkprobe import __version__
+from vkprobe.errors import VkprobeError
+
+VERBS: dict[str, tuple[str, str]] = {
+    "drivers": ("vkprobe.cli.drivers:drivers", "Every Vulkan driver found, whether it works, and what to do where it doesn't."),
+    "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers side by side."),
+    "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
+    "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
+    "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
+    "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
+    "matrix": ("vkprobe.cli.matrix:matrix", "The per-driver capability and performance matrix, from records."),
+}
+"""Verb -> (`module:function`, the first line of its help, which --help shows without importing it)."""
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        module, _, attribute = VERBS[name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="vkprobe")
+def cli() -> None:
+    """What does this Vulkan driver offer to LLM inference, does it really work, how fast is it, and what is missing?"""
+
+
+def main() -> None:
+    """The console script: every way out is a sentence and an exit status, never a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.Abort:
+        click.echo("vkprobe: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VkprobeError as error:
+        click.echo(f"vkprobe: {error}", err=True)
+        sys.exit(error.status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `vkprobe ... | head` is no error
+        sys.exit(0)
+    except Exception as error:  # the tool's own edge: a defect of vkprobe, told without a traceback unless asked for
+        if os.environ.get("VKPROBE_DEBUG"):
+            raise
+        click.echo(
+            f"vkprobe: internal error, please report it: {type(error).__name__}: {error} (VKPROBE_DEBUG=1 shows where)",
+            err=True,
+        )
+        sys.exit(70)

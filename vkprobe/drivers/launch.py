@@ -1,0 +1,276 @@
+"""Workers: one process per driver, in a group of its own, bound to its parent's life, spoken to in JSON lines.
+
+`VK_DRIVER_FILES`, preloads and launchers are read only at process start, and drivers crash, hang and print to stdout:
+so every driver lives in a process that may be lost, and requests travel over two pipes of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
+
+START_TIMEOUT_S = 10.0
+_PR_SET_PDEATHSIG = 1
+_STDERR_TAIL_BYTES = 4000
+_LIBRARY_DIR = "usr/lib/x86_64-linux-gnu"
+
+
+def _die_with_parent(parent: int) -> Callable[[], None]:
+    """A pre-exec hook: the kernel kills the child when its parent dies (a worker hung in dlopen outlives it otherwise)."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def hook() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died between fork and prctl
+            os._exit(1)
+
+    return hook
+
+
+def _python(spec: DriverSpec) -> list[str]:
+    """Argv up to and including Python: on the driver set's own dynamic loader where it has one.
+
+    `--argv0` keeps `sys.executable` and the virtual environment; a newer C library runs the older Python.
+    """
+    if spec.root is None:
+        return [sys.executable]
+    binary = Path(sys.executable).resolve()
+    libraries = Path(spec.root) / _LIBRARY_DIR
+    search = [libraries, binary.parent.parent / "lib", Path("/usr/lib/x86_64-linux-gnu"), Path("/lib/x86_64-linux-gnu"), Path("/usr/lib64")]
+    argv = [str(Path(spec.root) / "usr/lib64/ld-linux-x86-64.so.2"), "--argv0", sys.executable]
+    if spec.preload:
+        argv += ["--preload", ":".join(spec.preload)]
+    return [*argv, "--library-path", ":".join(str(p) for p in search), str(binary)]
+
+
+def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment a worker of `spec` starts with."""
+    env = dict(os.environ if base is None else base)
+    # Layers that desktops install (overlays, device choosers) change what is measured and crash on their own account.
+    env.setdefault("VK_LOADER_LAYERS_DISABLE", "~implicit~")
+    env.pop("VK_ADD_DRIVER_FILES", None)
+    if spec.icd:
+        env["VK_DRIVER_FILES"] = env["VK_ICD_FILENAMES"] = spec.icd
+    if spec.root is None and spec.preload:
+        env["LD_PRELOAD"] = ":".join([*spec.preload, *filter(None, [env.get("LD_PRELOAD")])])
+    package_parent = str(Path(__file__).resolve().parent.parent.parent)
+    env["PYTHONPATH"] = os.pathsep.join([package_parent, *filter(None, [env.get("PYTHONPATH")])])
+    env["PYTHONFAULTHANDLER"] = "0"  # the parent reports crashes; a Python stack of the worker helps nobody
+    env.update(spec.environment)
+    return env
+
+
+class Worker:
+    """A running worker process and the requests to it.
+
+    Start one from the main thread: the parent-death signal is bound to the thread that forks.
+    """
+
+    def __init__(self, spec: DriverSpec, extra_environment: dict[str, str] | None = None) -> None:
+        self.spec = spec
+        self._next_id = 0
+        self._buffer = bytearray()
+        requests_r, requests_w = os.pipe()
+        replies_r, replies_w = os.pipe()
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()
+        argv = [*spec.launcher, *_python(spec), "-m", "vkprobe.worker", str(requests_r), str(replies_w), str(os.getpid())]
+        env = worker_environment(spec)
+        env.update(extra_environment or {})
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=(requests_r, replies_w),
+                start_new_session=True,
+                preexec_fn=_die_with_parent(os.getpid()),
+            )
+        except OSError as error:
+            for fd in (requests_w, replies_r):
+                os.close(fd)
+            self._stderr.close()
+            raise DriverError(f"driver {spec.name}: its worker could not be started with {argv[0]}: {error.strerror or error}") from None
+        finally:
+            os.close(requests_r)
+            os.close(replies_w)
+        self._requests = requests_w
+        self._replies = replies_r
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id (the launcher's where there is one)."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The reply pipe, for select()."""
+        return self._replies
+
+    def send(self, verb: str, **arguments: Any) -> int:
+        """Send a request without waiting; returns its id. A dead worker is reported by `receive`."""
+        self._next_id += 1
+        line = msgspec.json.encode({"id": self._next_id, "do": verb, "args": arguments}) + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._requests, line) :]
+        except BrokenPipeError:
+            pass  # the worker is gone: receive() finds the reply pipe closed and says how it ended
+        return self._next_id
+
+    def receive(self, timeout: float, *, progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
+        """The reply to the last request.
+
+        Raises:
+            WorkerLost: the worker ended, or did not answer within `timeout` (s) and was killed.
+            WorkerFailed: it answered that the request failed.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            line = self._read_line(deadline, timeout)
+            reply = msgspec.json.decode(line)
+            if reply.get("id") != self._next_id:
+                continue
+            if "progress" in reply:
+                if progress is not None:
+                    progress(reply["progress"])
+                continue
+            if "error" in reply:
+                error = reply["error"]
+                raise WorkerFailed(error["code"], error["reason"], error.get("detail"))
+            return reply["ok"]
+
+    def request(self, verb: str, *, timeout: float, progress: Callable[[dict[str, Any]], None] | None = None, **arguments: Any) -> Any:
+        """Send a request and wait for its reply; raises as `receive` does."""
+        self.send(verb, **arguments)
+        return self.receive(timeout, progress=progress)
+
+    def _read_line(self, deadline: float, timeout: float) -> bytes:
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            ready = select.select([self._replies], [], [], max(0.0, left))[0] if left > 0 else []
+            if not ready:
+                self.kill()
+                raise WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=self.stderr_tail())
+            chunk = os.read(self._replies, 1 << 16)
+            if not chunk:
+                raise self._lost()
+            self._buffer += chunk
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return line
+
+    def _lost(self) -> WorkerLost:
+        try:
+            code = self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return WorkerLost("crash", "it closed its pipe without ending", stderr_tail=self.stderr_tail())
+        tail = self.stderr_tail()
+        self.kill()
+        if code < 0:
+            name = signal.Signals(-code).name
+            return WorkerLost("crash", f"killed by {name}", signal=name, stderr_tail=tail)
+        last = tail.strip().splitlines()[-1:] or [""]
+        return WorkerLost("crash", f"ended with status {code}" + (f": {last[0]}" if last[0] else ""), stderr_tail=tail)
+
+    def stderr_tail(self) -> str:
+        """The last of what the worker and its driver printed."""
+        if self._stderr.closed:
+            return self._tail
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - _STDERR_TAIL_BYTES))
+        self._tail = self._stderr.read().decode(errors="replace")
+        return self._tail
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return not self._stderr.closed and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the worker and its whole process group at once; harmless when it has ended."""
+        if self._stderr.closed:
+            return
+        self.stderr_tail()
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # already gone, and its group with it
+        self._process.wait()
+        self._close()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Let the worker end by itself (its request pipe closes), then make sure that it has."""
+        if self._stderr.closed:
+            return
+        os.close(self._requests)
+        self._requests = -1
+        try:
+            self._process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            pass  # kill() below ends it
+        self.kill()
+
+    def _close(self) -> None:
+        for fd in (self._requests, self._replies):
+            if fd >= 0:
+                os.close(fd)
+        self._requests = self._replies = -1
+        self._stderr.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ask_all(requests: Sequence[tuple[DriverSpec, str, dict[str, Any]]], *, timeout: float, parallel: int) -> list[Any]:
+    """One request to a fresh worker of each driver, at most `parallel` at once.
+
+    Returns, in the order of `requests`, each reply, or the WorkerLost, WorkerFailed or DriverError that stands for it.
+    """
+    results: list[Any] = [None] * len(requests)
+    waiting = list(range(len(requests)))[::-1]
+    running: dict[int, tuple[Worker, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < parallel:
+            index = waiting.pop()
+            spec, verb, arguments = requests[index]
+            try:
+                worker = Worker(spec)
+            except DriverError as error:
+                results[index] = error
+                continue
+            worker.send(verb, **arguments)
+            running[index] = (worker, time.monotonic() + timeout)
+        if not running:
+            continue
+        soonest = min(deadline for _, deadline in running.values())
+        ready = select.select([w for w, _ in running.values()], [], [], max(0.0, soonest - time.monotonic()))[0]
+        for index, (worker, deadline) in list(running.items()):
+            if worker in ready or time.monotonic() >= deadline:
+                try:
+                    # A reply once begun arrives in one go; the bound covers a driver that dies half-way.
+                    results[index] = worker.receive(5.0 if worker in ready else 0.0)
+                except (WorkerLost, WorkerFailed) as error:
+                    if isinstance(error, WorkerLost) and error.what == "timeout":
+                        error = WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=error.stderr_tail)
+                    results[index] = error
+                worker.close()
+                del running[index]
+    return results

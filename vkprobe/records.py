@@ -1,0 +1,268 @@
+"""The frozen types that flow through vkprobe and are stored, one JSON object a line, `kind` first.
+
+Schema history: 1 = the first, 2026-11.
+Additive fields do not raise the version; a field that changes its meaning or disappears does.
+Stored units are s, B, FLOP; `null` is unknown; non-finite floats are the strings "inf", "-inf", "nan".
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal, Union
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+SCHEMA = 1
+
+Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "crash", "device-lost", "noop"]
+DriverState = Literal["ok", "no-device", "error"]
+ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
+
+RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost"})
+"""Cells that ended so are measured again when a run is resumed."""
+
+
+def now() -> str:
+    """The time as records carry it: ISO 8601, UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Record(Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every record carries."""
+
+    run: str
+    at: str = field(default_factory=now)
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """The machine: CPU's model, operating system and kernel release."""
+
+    cpu: str | None
+    os: str | None
+    kernel: str | None
+
+
+class RunRecord(Record, frozen=True, kw_only=True, tag="run"):
+    """One invocation that measured or asked drivers; a resumed run is a new one."""
+
+    schema: int = SCHEMA
+    tool: str
+    argv: list[str]
+    host: Host
+    environment: dict[str, str]
+
+
+class DriverRecord(Record, frozen=True, kw_only=True, tag="driver"):
+    """One driver (ICD manifest plus environment), whether it works, and what to do where it doesn't."""
+
+    driver: str
+    icd: str | None
+    state: DriverState
+    reason: str | None = None
+    remedy: str | None = None
+    devices: list[str] = []
+
+
+class DriverIdentity(Struct, frozen=True, kw_only=True):
+    """Which driver a number came from; `build_id` is the ELF build id of its library, `kernel_module` the DRM module below it."""
+
+    name: str | None
+    id: str | None
+    info: str | None
+    version: str | None
+    icd: str | None
+    build_id: str | None
+    api: str | None
+    conformance: str | None
+    kernel_module: str | None
+
+
+class Hardware(Struct, frozen=True, kw_only=True):
+    """What stays the same under another driver; `pci` as domain:bus:device.function, `chip` as the driver names it."""
+
+    vendor_id: int
+    device_id: int
+    pci: str | None
+    chip: str | None
+
+
+class KhrTuple(Struct, frozen=True, kw_only=True):
+    """One row of vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR: result[m,n] = a[m,k] * b[k,n] + c[m,n]."""
+
+    m: int
+    n: int
+    k: int
+    a: ComponentType
+    b: ComponentType
+    c: ComponentType
+    result: ComponentType
+    saturating: bool
+    scope: str
+
+
+class FlexibleTuple(Struct, frozen=True, kw_only=True):
+    """One row of vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV: any multiple of the granularities."""
+
+    m_granularity: int
+    n_granularity: int
+    k_granularity: int
+    a: ComponentType
+    b: ComponentType
+    c: ComponentType
+    result: ComponentType
+    saturating: bool
+    scope: str
+    workgroup_invocations: int
+
+
+class Coopmat(Struct, frozen=True, kw_only=True):
+    """What the three cooperative-matrix queries gave, in the driver's order; null where a query could not be made.
+
+    `ext` rows are those of VK_EXT_cooperative_matrix_maintenance1, with the scope, invocations and subgroup size that
+    were asked for; unproven: no driver at hand has that extension.
+    """
+
+    khr: list[KhrTuple] | None
+    nv_flexible: list[FlexibleTuple] | None
+    ext: list[dict[str, Any]] | None
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """A queue family: flags in the specification's names (`COMPUTE`), valid timestamp bits (0 to 64)."""
+
+    flags: list[str]
+    count: int
+    timestamp_bits: int
+
+
+class Heap(Struct, frozen=True, kw_only=True):
+    """A memory heap."""
+
+    bytes: int
+    device_local: bool
+
+
+class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
+    """What a driver says of one device, complete and unjudged, in the specification's own names."""
+
+    device: str
+    name: str
+    type: str
+    null: bool
+    driver: DriverIdentity
+    hardware: Hardware
+    extensions: dict[str, int]
+    features: dict[str, dict[str, Any]]
+    properties: dict[str, dict[str, Any]]
+    coopmat: Coopmat
+    queues: list[Queue] | None
+    heaps: list[Heap] | None
+
+
+class Time(Struct, frozen=True, kw_only=True):
+    """Steady timing of one cell; every sample is kept, in order. A sample is s per dispatch, one barrier included."""
+
+    median_s: float
+    ci95_s: tuple[float, float]
+    samples_s: list[float]
+    rounds: list[int]
+    settle_s: float
+    settle_samples_s: list[float]
+    wall_samples_s: list[float]
+    dispatches_per_sample: int
+    clock: Literal["gpu", "wall"]
+    timestamp_period_ns: float | str | None
+    steady: bool
+    unsteady_because: str | None = None
+    telemetry: dict[str, Any] = {}
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """How the timed buffers were verified: `nmse` = sum of squared errors over sum of squared references, `bound` its limit."""
+
+    method: str
+    nmse: float | str
+    max_abs: float | str
+    bound: float
+
+
+class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
+    """One cell: an op of one kernel and shape on one device, ended in exactly one status."""
+
+    device: str
+    op: str
+    kernel: str
+    tier: str
+    residency: Literal["cold", "hot"]
+    path: str
+    type: str
+    accumulator: str
+    tuple: str | None
+    m: int
+    n: int
+    k: int
+    tile: str | None = None
+    split_k: int | None = None
+    aligned: bool | None = None
+    subgroup_size: int | None = None
+    spirv_sha: str | None = None
+    status: Status
+    reason: str | None = None
+    compile_s: float | None = None
+    working_set_bytes: int | None = None
+    time: Time | UnsetType = UNSET
+    flops_per_s: float | UnsetType = UNSET
+    bytes_per_s: float | UnsetType = UNSET
+    peak_share: float | None | UnsetType = UNSET
+    check: Check | UnsetType = UNSET
+
+
+CELL_FIELDS = ("op", "kernel", "tier", "residency", "path", "type", "accumulator", "tuple", "m", "n", "k")
+
+
+def cell_key(record: ResultRecord) -> tuple[Any, ...]:
+    """What identifies a cell on its device: never the driver's name or version."""
+    return tuple(getattr(record, name) for name in CELL_FIELDS)
+
+
+class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
+    """One compiled pipeline: creation time and what the driver's compiler says of it."""
+
+    device: str
+    kernel: str
+    path: str
+    type: str
+    tile: str | None = None
+    subgroup_size: int | None = None
+    status: Status
+    reason: str | None = None
+    compile_s: float | None = None
+    raw: dict[str, Any] = {}
+    registers: int | None = None
+    spills: int | None = None
+    instructions: int | None = None
+    code_bytes: int | None = None
+    occupancy: float | None = None
+    matrix_instructions: int | None = None
+
+
+class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
+    """Something that befell a worker: `what` is crash, timeout, device-lost or restart, `where` the cell or request it was on."""
+
+    device: str
+    what: str
+    where: str
+    signal: str | None = None
+    stderr_tail: str = ""
+
+
+AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, EventRecord]
+KINDS = frozenset({"run", "driver", "device", "result", "pipeline", "event"})
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(record: AnyRecord) -> bytes:
+    """The record's line, without the newline."""
+    return _encoder.encode(record)

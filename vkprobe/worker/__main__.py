@@ -1,0 +1,72 @@
+"""The worker's loop: a request a line on one pipe, replies on another, until the request pipe closes."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import msgspec
+
+from vkprobe.worker.failure import Failure
+
+VERBS: dict[str, str] = {
+    "enumerate": "vkprobe.worker.facts:enumerate_devices",
+    "facts": "vkprobe.worker.facts:facts",
+    "diagnose": "vkprobe.worker.diagnose:diagnose",
+    "open": "vkprobe.worker.session:open_device",
+    "prepare": "vkprobe.worker.session:prepare",
+    "sample": "vkprobe.worker.session:sample",
+    "finish": "vkprobe.worker.session:finish",
+}
+"""Request -> `module:function`; a function takes the request's arguments and a progress callback, and returns the reply."""
+
+
+def serve(requests: int, replies: int) -> None:
+    """Answer requests until the pipe closes."""
+    with os.fdopen(requests, "rb") as lines:
+        for line in lines:
+            request = msgspec.json.decode(line)
+
+            def reply(_id: int = request["id"], **body: Any) -> None:
+                data = msgspec.json.encode({"id": _id, **body}) + b"\n"
+                while data:
+                    data = data[os.write(replies, data) :]
+
+            try:
+                module, _, name = VERBS[request["do"]].partition(":")
+                function = getattr(importlib.import_module(module), name)
+                result = function(progress=lambda p: reply(progress=p), **request["args"])
+            except Failure as failure:
+                reply(error={"code": failure.code, "reason": failure.reason, "detail": failure.detail})
+            except Exception as error:  # the worker's edge: whatever else a request raises becomes its reply too
+                traceback.print_exc()
+                reply(error={"code": "internal", "reason": f"{type(error).__name__}: {error}"})
+            else:
+                reply(ok=result)
+
+
+def main() -> None:
+    """`python -m vkprobe.worker REQUEST_FD REPLY_FD PARENT_PID`."""
+    requests, replies, parent = (int(a) for a in sys.argv[1:4])
+    os.set_inheritable(requests, False)
+    os.set_inheritable(replies, False)
+    # Again, for a launcher that forks instead of replacing itself: then the parent is the launcher.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    del parent
+    try:
+        serve(requests, replies)
+    except BrokenPipeError:
+        pass  # the parent has gone; there is nobody to tell
+    # Drivers' exit handlers hang and crash; nothing of value is left to do.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
