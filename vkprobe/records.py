@@ -214,7 +214,7 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     time: Time | UnsetType = UNSET
     flops_per_s: float | UnsetType = UNSET
     bytes_per_s: float | UnsetType = UNSET
-    peak_share: float | None | UnsetType = UNSET
+    peak_share: float | UnsetType | None = UNSET
     check: Check | UnsetType = UNSET
 
 

@@ -84,6 +84,7 @@ class Worker:
         self.spec = spec
         self._next_id = 0
         self._buffer = bytearray()
+        self._tail = ""
         requests_r, requests_w = os.pipe()
         replies_r, replies_w = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
