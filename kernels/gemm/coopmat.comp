@@ -1,0 +1,78 @@
+#version 450
+#define ARITHMETIC_F16
+#include "../types/extensions.glsl"
+#extension GL_KHR_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#extension GL_KHR_shader_subgroup_basic : require
+#include "type.glsl"
+#define STAGE_F16
+#define STRIDE_PAD 4
+#include "stage.glsl"
+
+#ifdef ACC_F16
+#define ACC float16_t
+#else
+#define ACC float
+#endif
+
+const uint ROWS = WM / TM; // cooperative matrices a subgroup holds
+const uint COLUMNS = WN / TN;
+
+// Where a matrix reaches over the edge of D it goes through here, one per subgroup.
+shared ACC stage_d[TM * TN * (BLOCK_SIZE / WARP)];
+
+void main() {
+    const uint m0 = gl_WorkGroupID.x * BM;
+    const uint n0 = gl_WorkGroupID.y * BN;
+    const uint warp_m = gl_SubgroupID % (BM / WM) * WM;
+    const uint warp_n = gl_SubgroupID / (BM / WM) * WN;
+
+    coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> sums[ROWS * COLUMNS];
+    [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
+        sums[i] = coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
+    }
+
+    for (uint k0 = 0; k0 < p.K; k0 += BK) {
+        stage_weights(m0, k0);
+        stage_activations(n0, k0);
+        barrier();
+
+        [[unroll]] for (uint k = 0; k < BK; k += TK) {
+            coopmat<float16_t, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];
+            [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+                coopMatLoad(a[r], stage_a, (warp_m + r * TM) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            }
+            [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+                coopmat<float16_t, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
+                coopMatLoad(b, stage_b, (warp_n + c * TN) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+                [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+                    sums[c * ROWS + r] = coopMatMulAdd(a[r], b, sums[c * ROWS + r]);
+                }
+            }
+        }
+        barrier();
+    }
+
+    // D is f32 and stored with M innermost: a matrix is column-major there.
+    [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+        [[unroll]] for (uint r = 0; r < ROWS; ++r) {
+            const uint m = m0 + warp_m + r * TM;
+            const uint n = n0 + warp_n + c * TN;
+            if (m + TM <= p.M && n + TN <= p.N) {
+                coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> d =
+                    coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(sums[c * ROWS + r]);
+                coopMatStore(d, result, n * p.M + m, p.M, gl_CooperativeMatrixLayoutColumnMajor);
+            } else if (m < p.M && n < p.N) {
+                coopMatStore(sums[c * ROWS + r], stage_d, gl_SubgroupID * TM * TN, TM, gl_CooperativeMatrixLayoutColumnMajor);
+                controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+                [[unroll]] for (uint i = 0; i < TM * TN; i += WARP) {
+                    const uint at = i + gl_SubgroupInvocationID;
+                    if (at < TM * TN && m + at % TM < p.M && n + at / TM < p.N) {
+                        result[(n + at / TM) * p.M + m + at % TM] = float(stage_d[gl_SubgroupID * TM * TN + at]);
+                    }
+                }
+                controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+            }
+        }
+    }
+}

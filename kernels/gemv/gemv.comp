@@ -1,0 +1,142 @@
+#version 450
+#include "../types/extensions.glsl"
+#ifdef REDUCE_SUBGROUP
+#extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_arithmetic : require
+#endif
+#include "type.glsl"
+
+layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in;
+layout(constant_id = 0) const uint BLOCK_SIZE = 32; // invocations
+layout(constant_id = 1) const uint NUM_ROWS = 2;    // rows of A a workgroup computes
+layout(constant_id = 2) const uint NUM_COLS = 1;    // N
+layout(constant_id = 3) const uint WARP = 32;       // subgroup size
+layout(constant_id = 4) const bool ALIGNED = true;  // K is a multiple of 8
+
+layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
+layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
+layout(binding = 2, std430) writeonly buffer Output { float result[]; };
+layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
+
+float sums[NUM_COLS][NUM_ROWS];
+
+#ifdef REDUCE_SUBGROUP
+const uint PARTS = BLOCK_SIZE / WARP;
+#else
+const uint PARTS = BLOCK_SIZE;
+#endif
+shared float partial[NUM_COLS][NUM_ROWS][PARTS];
+
+void accumulate(uint m0, uint chunk) {
+    vec4 b[NUM_COLS][2];
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        b[n][0] = activations_v[(n * p.K + a_first(chunk)) / 4];
+        b[n][1] = activations_v[(n * p.K + a_second(chunk)) / 4];
+    }
+    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+        vec4 first, second;
+        // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
+        const vec2 scale = a_load8(min(m0 + r, p.M - 1) * (p.K / 8) + chunk, first, second);
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            const float s = dot(first, b[n][0]) + dot(second, b[n][1]);
+#ifdef A_MIN
+            sums[n][r] += scale.x * s - scale.y * (dot(b[n][0], vec4(1.0)) + dot(b[n][1], vec4(1.0)));
+#else
+            sums[n][r] = fma(scale.x, s, sums[n][r]);
+#endif
+        }
+    }
+}
+
+void main() {
+    // Folded to y where the grid is wider than the device's limit.
+    const uint m0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * NUM_ROWS;
+    if (m0 >= p.M) {
+        return;
+    }
+    const uint lane = gl_LocalInvocationIndex;
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+            sums[n][r] = 0.0;
+        }
+    }
+
+#ifdef A_FLOAT
+    if (!ALIGNED) {
+        for (uint k = lane; k < p.K; k += BLOCK_SIZE) {
+            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+                const float a = a_load1(min(m0 + r, p.M - 1) * p.K + k);
+                [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+                    sums[n][r] = fma(a, activations_s[n * p.K + k], sums[n][r]);
+                }
+            }
+        }
+    } else
+#endif
+    {
+        const uint chunks = p.K / 8;
+        const uint whole = chunks / BLOCK_SIZE;
+        uint chunk = lane;
+        for (uint i = 0; i < whole; ++i, chunk += BLOCK_SIZE) {
+            accumulate(m0, chunk);
+        }
+        if (chunk < chunks) {
+            accumulate(m0, chunk);
+        }
+    }
+
+#ifdef REDUCE_SUBGROUP
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+            sums[n][r] = subgroupAdd(sums[n][r]);
+        }
+    }
+    if (PARTS > 1) {
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+                if (gl_SubgroupInvocationID == 0) {
+                    partial[n][r][gl_SubgroupID] = sums[n][r];
+                }
+            }
+        }
+        barrier();
+        if (lane == 0) {
+            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+                [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+                    [[unroll]] for (uint i = 1; i < PARTS; ++i) {
+                        sums[n][r] += partial[n][r][i];
+                    }
+                }
+            }
+        }
+    }
+#else
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+            partial[n][r][lane] = sums[n][r];
+        }
+    }
+    barrier();
+    [[unroll]] for (uint width = BLOCK_SIZE / 2; width > 0; width /= 2) {
+        if (lane < width) {
+            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+                [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+                    sums[n][r] += partial[n][r][lane + width];
+                    partial[n][r][lane] = sums[n][r];
+                }
+            }
+        }
+        barrier();
+    }
+#endif
+
+    if (lane == 0) {
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+                if (m0 + r < p.M) {
+                    result[n * p.M + m0 + r] = sums[n][r];
+                }
+            }
+        }
+    }
+}

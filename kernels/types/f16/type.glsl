@@ -1,0 +1,17 @@
+// f16 weights.
+// Interface of a type file: see README.md beside it.
+#define A_FLOAT
+layout(binding = 0, std430) readonly buffer WeightsV { uvec4 weights_v[]; };
+layout(binding = 0, std430) readonly buffer WeightsS { float16_t weights_s[]; };
+
+uint a_first(uint chunk) { return chunk * 8; }
+uint a_second(uint chunk) { return chunk * 8 + 4; }
+
+vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
+    const uvec4 bits = weights_v[chunk];
+    first = vec4(unpackHalf2x16(bits.x), unpackHalf2x16(bits.y));
+    second = vec4(unpackHalf2x16(bits.z), unpackHalf2x16(bits.w));
+    return vec2(1.0, 0.0);
+}
+
+float a_load1(uint element) { return float(weights_s[element]); }

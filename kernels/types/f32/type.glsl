@@ -1,0 +1,16 @@
+// f32 weights.
+// Interface of a type file: see README.md beside it.
+#define A_FLOAT
+layout(binding = 0, std430) readonly buffer WeightsV { vec4 weights_v[]; };
+layout(binding = 0, std430) readonly buffer WeightsS { float weights_s[]; };
+
+uint a_first(uint chunk) { return chunk * 8; }
+uint a_second(uint chunk) { return chunk * 8 + 4; }
+
+vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
+    first = weights_v[chunk * 2];
+    second = weights_v[chunk * 2 + 1];
+    return vec2(1.0, 0.0);
+}
+
+float a_load1(uint element) { return weights_s[element]; }
