@@ -20,13 +20,13 @@ from typing import IO, Any
 
 import msgspec
 
+from vkprobe.drivers import clibrary
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
 
 START_TIMEOUT_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _STDERR_TAIL_BYTES = 4000
-_LIBRARY_DIR = "usr/lib/x86_64-linux-gnu"
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
@@ -41,20 +41,26 @@ def _die_with_parent(parent: int) -> Callable[[], None]:
     return hook
 
 
+def _on_set_loader(spec: DriverSpec) -> bool:
+    """Whether the worker runs on the driver set's own dynamic loader and C library."""
+    return spec.root is not None and not clibrary.keeps_host_library(clibrary.host_version(), clibrary.set_version(spec.root))
+
+
 def _python(spec: DriverSpec) -> list[str]:
     """Argv up to and including Python: on the driver set's own dynamic loader where it has one.
 
     `--argv0` keeps `sys.executable` and the virtual environment; a newer C library runs the older Python.
     """
-    if spec.root is None:
+    if spec.root is None or not _on_set_loader(spec):
         return [sys.executable]
     binary = Path(sys.executable).resolve()
-    libraries = Path(spec.root) / _LIBRARY_DIR
-    search = [libraries, binary.parent.parent / "lib", Path("/usr/lib/x86_64-linux-gnu"), Path("/lib/x86_64-linux-gnu"), Path("/usr/lib64")]
-    argv = [str(Path(spec.root) / "usr/lib64/ld-linux-x86-64.so.2"), "--argv0", sys.executable]
+    search = [str(Path(spec.root) / clibrary.LIBRARIES), str(binary.parent.parent / "lib")]
+    # --library-path takes LD_LIBRARY_PATH's place; what the user set there may be what this Python needs.
+    search += [*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *clibrary.HOST_FOLDERS]
+    argv = [str(Path(spec.root) / clibrary.LOADER), "--argv0", sys.executable]
     if spec.preload:
         argv += ["--preload", ":".join(spec.preload)]
-    return [*argv, "--library-path", ":".join(str(p) for p in search), str(binary)]
+    return [*argv, "--library-path", ":".join(search), str(binary)]
 
 
 def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> dict[str, str]:
@@ -62,13 +68,20 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
     env = dict(os.environ if base is None else base)
     # Layers that desktops install (overlays, device choosers) change what is measured and crash on their own account.
     env.setdefault("VK_LOADER_LAYERS_DISABLE", "~implicit~")
-    env.pop("VK_ADD_DRIVER_FILES", None)
+    # They chose which drivers are listed; the worker is to see its own driver whatever they say.
+    for name in ("VK_ADD_DRIVER_FILES", "VK_LOADER_DRIVERS_SELECT", "VK_LOADER_DRIVERS_DISABLE"):
+        env.pop(name, None)
     if spec.icd:
         env["VK_DRIVER_FILES"] = env["VK_ICD_FILENAMES"] = spec.icd
-    if spec.root is None and spec.preload:
-        env["LD_PRELOAD"] = ":".join([*spec.preload, *filter(None, [env.get("LD_PRELOAD")])])
-    package_parent = str(Path(__file__).resolve().parent.parent.parent)
-    env["PYTHONPATH"] = os.pathsep.join([package_parent, *filter(None, [env.get("PYTHONPATH")])])
+    if not _on_set_loader(spec):
+        if spec.root is not None:
+            env["LD_LIBRARY_PATH"] = clibrary.fallback_path(spec.root, env)
+        if spec.preload:
+            env["LD_PRELOAD"] = ":".join([*spec.preload, *filter(None, [env.get("LD_PRELOAD")])])
+    package_parent = Path(__file__).resolve().parent.parent.parent
+    # An installed vkprobe is found without help, and its folder in front would let packages there hide Python's own modules.
+    if package_parent.name not in ("site-packages", "dist-packages"):
+        env["PYTHONPATH"] = os.pathsep.join([str(package_parent), *filter(None, [env.get("PYTHONPATH")])])
     env["PYTHONFAULTHANDLER"] = "0"  # the parent reports crashes; a Python stack of the worker helps nobody
     env.update(spec.environment)
     return env
