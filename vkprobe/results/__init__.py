@@ -1,0 +1,1 @@
+"""Record files: reading, resuming, appending."""

@@ -1,0 +1,321 @@
+"""Record files (JSON Lines): what they hold as typed records, which record of a cell counts, and appending to them.
+
+Readers are strict about what is no record (a sentence with file and line) and tolerant of what newer versions may add:
+unknown fields, and kinds that come with a `run`. A line that a killed process left torn is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from vkprobe.errors import UsageError
+from vkprobe.records import (
+    KINDS,
+    RETRIED_STATUSES,
+    AnyRecord,
+    DeviceRecord,
+    DriverRecord,
+    EventRecord,
+    PipelineRecord,
+    ResultRecord,
+    RunRecord,
+    cell_key,
+    encode,
+)
+
+_MAX_LINE_BYTES = 64 << 20  # a result with every sample has some 100 KiB; what is longer is no record
+_EXPECTED = "vkprobe records are JSON Lines, one object a line with `kind` first (run, driver, device, result, pipeline, event)"
+_START = b'{"kind":"'
+
+# strict=False: non-finite floats are the strings "inf", "-inf", "nan".
+_decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord, strict=False)
+
+
+class _Head(msgspec.Struct):
+    """What tells a record from something else."""
+
+    kind: str | None = None
+    run: str | None = None
+
+
+class _NotJson(UsageError):
+    """A line that is no JSON at all: an error, unless it is the last one and torn."""
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+class DeviceKey(NamedTuple):
+    """A device under a driver: what a cell belongs to. A changed driver or card is another key."""
+
+    device: str
+    vendor_id: int | None
+    device_id: int | None
+    pci: str | None
+    chip: str | None
+    driver: str | None
+    version: str | None
+    build_id: str | None
+    info: str | None
+
+
+def device_key(device: DeviceRecord) -> DeviceKey:
+    """The key of a device record: its id, hardware, and the identity of its driver."""
+    hardware, driver = device.hardware, device.driver
+    return DeviceKey(
+        device.device,
+        hardware.vendor_id,
+        hardware.device_id,
+        hardware.pci,
+        hardware.chip,
+        driver.name,
+        driver.version,
+        driver.build_id,
+        driver.info,
+    )
+
+
+PipelineKey = tuple[str, str, str, "str | None", "int | None"]
+
+
+def pipeline_key(record: PipelineRecord) -> PipelineKey:
+    """What identifies a compiled pipeline on its device: kernel, path, type, tile, subgroup size."""
+    return record.kernel, record.path, record.type, record.tile, record.subgroup_size
+
+
+def read_records(path: str | os.PathLike[str]) -> Iterator[AnyRecord]:
+    """The records of a file, in order; `-` is standard input.
+
+    Raises:
+        UsageError: it can't be read, or a line is no record; names the file, the line and what was expected.
+    """
+    name = os.fspath(path)
+    if name == "-":
+        yield from _read(sys.stdin.buffer, "standard input")
+        return
+    try:
+        with open(name, "rb") as file:
+            yield from _read(file, name)
+    except OSError as error:
+        raise UsageError(f"{name}: can't be read: {error.strerror}") from None
+
+
+def _read(file: IO[bytes], name: str) -> Iterator[AnyRecord]:
+    number = found = 0
+    while line := file.readline(_MAX_LINE_BYTES):
+        number += 1
+        ended = line.endswith(b"\n")
+        if not ended and len(line) == _MAX_LINE_BYTES:
+            raise UsageError(f"{name}, line {number}: longer than 64 MiB. {_EXPECTED}")
+        if not line.strip():
+            continue
+        try:
+            record = _decode(line, f"{name}, line {number}")
+        except _NotJson:
+            if ended or not found:
+                raise
+            break  # the last line, which nobody has ended: a process was killed while it wrote
+        found += 1
+        if record is not None:
+            yield record
+    if not found:
+        raise UsageError(f"{name}: holds no records. {_EXPECTED}")
+
+
+def _decode(line: bytes, where: str) -> AnyRecord | None:
+    """The record of a line; None for a torn one, and for kinds that this version does not know."""
+    try:
+        head = _head_decoder.decode(line)
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply for a record. {_EXPECTED}") from None
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {_reason(error)}. {_EXPECTED}") from None
+    except msgspec.DecodeError as error:
+        # Ended by an appender, or joined by `cat` to the first record of the next file.
+        joined = line.rfind(_START)
+        if joined > 0:
+            return _decode(line[joined:], where)
+        start = line.rstrip()[: len(_START)]
+        if _START.startswith(start) and "truncated" in str(error):
+            return None
+        raise _NotJson(f"{where}: not JSON ({_reason(error)}). {_EXPECTED}") from None
+    if head.kind is None or (head.kind not in KINDS and head.run is None):
+        what = "an object without `kind`" if head.kind is None else f"of the unknown kind {head.kind[:40]!r}, without a `run`"
+        raise UsageError(f"{where}: {what}. {_EXPECTED}")
+    if head.kind not in KINDS:
+        return None
+    try:
+        return _decoder.decode(line)
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply for a record. {_EXPECTED}") from None
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{where}: not a valid {head.kind} record: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".")[:300]
+
+
+class Orphan(NamedTuple):
+    """Stands for a device whose record is in none of the files."""
+
+    run: str
+    device: str
+
+
+_T = TypeVar("_T", ResultRecord, PipelineRecord)
+
+
+class Store:
+    """The records of some files, with the newest of each cell.
+
+    Attributes:
+        runs: by their uuid, in order of appearance.
+        drivers: the newest record of each driver, by name.
+        devices: the newest record of each device, by key, in order of appearance.
+        results: the newest result of each cell, by (device key, `cell_key`).
+        pipelines: the newest of each pipeline, by (device key, `pipeline_key`).
+        events: all, in order.
+    """
+
+    def __init__(self, records: Iterable[AnyRecord]) -> None:
+        self.runs: dict[str, RunRecord] = {}
+        self.drivers: dict[str, DriverRecord] = {}
+        self.devices: dict[DeviceKey, DeviceRecord] = {}
+        self.events: list[EventRecord] = []
+        results: list[ResultRecord] = []
+        pipelines: list[PipelineRecord] = []
+        self._keys: dict[tuple[str, str], DeviceKey] = {}
+        for record in records:
+            if isinstance(record, ResultRecord):
+                results.append(record)
+            elif isinstance(record, PipelineRecord):
+                pipelines.append(record)
+            elif isinstance(record, DeviceRecord):
+                key = device_key(record)
+                self._keys[record.run, record.device] = key
+                _keep_newest(self.devices, key, record)
+            elif isinstance(record, RunRecord):
+                self.runs[record.run] = record
+            elif isinstance(record, DriverRecord):
+                _keep_newest(self.drivers, record.driver, record)
+            else:
+                self.events.append(record)
+        self.results = {(self.key_of(r), cell_key(r)): r for r in _by_time(results)}
+        self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
+
+    @classmethod
+    def load(cls, paths: Sequence[str | os.PathLike[str]]) -> Store:
+        """The records of several files together; raises as `read_records` does."""
+        return cls(record for path in paths for record in read_records(path))
+
+    def key_of(self, record: ResultRecord | PipelineRecord | EventRecord) -> DeviceKey:
+        """The device that a record belongs to, through its run; of a device without a record, all but its id is None."""
+        key = self._keys.get((record.run, record.device))
+        return key or DeviceKey(record.device, None, None, None, None, None, None, None, None)
+
+
+def _by_time(records: list[_T]) -> list[_T]:
+    """Oldest first; of equal times, in the order of the files (the sort is stable)."""
+    return sorted(records, key=lambda r: r.at)
+
+
+_R = TypeVar("_R", DeviceRecord, DriverRecord)
+
+
+def _keep_newest(into: dict[Any, _R], key: Any, record: _R) -> None:
+    if key not in into or into[key].at <= record.at:
+        into[key] = record
+
+
+class Done(NamedTuple):
+    """What need not be measured again: cells by (device key, `cell_key`), pipelines by (device key, `pipeline_key`)."""
+
+    cells: frozenset[tuple[DeviceKey, tuple[Any, ...]]]
+    pipelines: frozenset[tuple[DeviceKey, PipelineKey]]
+
+
+def done(path: str | os.PathLike[str]) -> Done:
+    """What a run that appends to `path` finds done there; nothing where the file does not exist or is empty.
+
+    Ask with the key of the device as it is now (`device_key`): a changed driver has done nothing yet. Cells whose newest
+    record ended in crash, timeout or device-lost count as not done.
+
+    Raises:
+        UsageError: the file holds something else than records.
+    """
+    if not _holds_anything(path):
+        return Done(frozenset(), frozenset())
+    store = Store.load([path])
+    return Done(
+        frozenset(key for key, r in store.results.items() if r.status not in RETRIED_STATUSES),
+        frozenset(key for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
+    )
+
+
+def _holds_anything(path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UsageError(f"{os.fspath(path)}: can't be read: {error.strerror}") from None
+
+
+class Appender:
+    """Appends records to a file, one write and flush each, so that a killed process tears one line at most.
+
+    Opens at once: a path that can't be written is an error before any work is done.
+
+    Raises:
+        UsageError: the path can't be written, or the file holds something else than records.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if self.path.is_dir():
+            raise UsageError(f"{self.path}: is a folder; name a file to append records to")
+        if _holds_anything(self.path) and not self.path.is_char_device() and not self.path.is_fifo():
+            for _ in read_records(self.path):
+                break  # the first line tells whether records live here; the whole file is read when a run resumes
+        try:
+            self._file = open(self.path, "ab", buffering=0)
+            torn = self._is_torn()
+        except OSError as error:
+            raise UsageError(f"{self.path}: can't be written: {error.strerror}") from None
+        if torn:
+            self._write(b"\n")
+
+    def _is_torn(self) -> bool:
+        if not self.path.is_file() or self.path.stat().st_size == 0:
+            return False
+        with open(self.path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+
+    def append(self, record: AnyRecord) -> None:
+        """Write one record; raises UsageError where the disk takes no more."""
+        self._write(encode(record) + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+        except OSError as error:
+            raise UsageError(f"{self.path}: can't be written: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
