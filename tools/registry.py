@@ -161,6 +161,7 @@ def structs_module(vk: Any) -> str:
     sections["DRIVER_IDS"] = [f"{f.value} {f.name}" for f in vk.enums["VkDriverId"].fields]
     sections["COMPONENT_TYPES"] = [f"{f.value} {f.name}" for f in vk.enums["VkComponentTypeKHR"].fields]
     sections["SCOPES"] = [f"{f.value} {f.name}" for f in vk.enums["VkScopeKHR"].fields]
+    sections["QUEUE_FLAGS"] = [f"{f.value} {f.name}" for f in vk.bitmasks["VkQueueFlagBits"].flags]
     return _module(_STRUCTS_DOC, vk, sections)
 
 

@@ -6,11 +6,16 @@ from typing import Any
 
 from vkprobe.worker.vk.core import Arena, check, ffi, instance_function, lib
 
+_PROPERTIES2 = "VK_KHR_get_physical_device_properties2"  # how a device of API 1.0 is asked for anything newer
 _API = 1 << 22 | 4 << 12  # newest version that vkprobe knows; 1.1 and later loaders take any
 
 
 class Instance:
     """A Vulkan instance without surfaces; one per worker, never destroyed (drivers' teardown hangs and crashes).
+
+    Attributes:
+        handle: the VkInstance.
+        extensions: names of the instance extensions that are enabled.
 
     Raises:
         VkError: vkCreateInstance or the enumeration failed.
@@ -25,7 +30,14 @@ class Instance:
             pEngineName=arena.text("vkprobe"),
             apiVersion=_API,
         )
-        info = arena.new("VkInstanceCreateInfo", sType=lib.VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, pApplicationInfo=application)
+        self.extensions = [name for name in (_PROPERTIES2,) if name in _offered_extensions()]
+        info = arena.new(
+            "VkInstanceCreateInfo",
+            sType=lib.VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+            pApplicationInfo=application,
+            enabledExtensionCount=len(self.extensions),
+            ppEnabledExtensionNames=arena.texts(self.extensions),
+        )
         handle = arena.new("VkInstance")
         check(lib.vkCreateInstance(info, ffi.NULL, handle), "vkCreateInstance")
         self.handle = handle[0]
@@ -42,6 +54,14 @@ class Instance:
         if count[0]:
             check(lib.vkEnumeratePhysicalDevices(self.handle, count, devices), "vkEnumeratePhysicalDevices")
         return list(devices)[: count[0]]
+
+
+def _offered_extensions() -> set[str]:
+    count = ffi.new("uint32_t *")
+    check(lib.vkEnumerateInstanceExtensionProperties(ffi.NULL, count, ffi.NULL), "vkEnumerateInstanceExtensionProperties")
+    rows = ffi.new("VkExtensionProperties[]", count[0])
+    check(lib.vkEnumerateInstanceExtensionProperties(ffi.NULL, count, rows), "vkEnumerateInstanceExtensionProperties")
+    return {ffi.string(r.extensionName).decode() for r in list(rows)[: count[0]]}
 
 
 _instance: Instance | None = None
