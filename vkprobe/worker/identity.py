@@ -101,11 +101,9 @@ def shimmed(mapped: list[str]) -> bool:
 
 def kernel_module(properties: dict[str, dict[str, Any]], pci: str | None, sys: str = "/sys") -> str | None:
     """The kernel module below a device, by its DRM node or its PCI address; None where neither is known."""
-    nodes = []
     drm = properties.get("VkPhysicalDeviceDrmPropertiesEXT", {})
-    for kind in ("render", "primary"):
-        if drm.get(f"has{kind.capitalize()}"):
-            nodes.append(f"{sys}/dev/char/{drm[f'{kind}Major']}:{drm[f'{kind}Minor']}/device")
+    kinds = [kind for kind in ("render", "primary") if drm.get(f"has{kind.capitalize()}")]
+    nodes = [f"{sys}/dev/char/{drm[f'{kind}Major']}:{drm[f'{kind}Minor']}/device" for kind in kinds]
     if pci is not None:
         nodes.append(f"{sys}/bus/pci/devices/{pci}")
     for node in nodes:

@@ -202,3 +202,16 @@ def plain(name: str, filled: ctypes.Structure, arrays: dict[str, Any] | None = N
         else:
             result[member.name] = _value(member, getattr(filled, member.name))
     return result
+
+
+def chain(names: Collection[str]) -> tuple[int, dict[str, Any]]:
+    """Zeroed structs linked by pNext in this order: the address of the first (0 where there is none), and each by name.
+
+    The caller keeps them alive.
+    """
+    made = {name: new(name) for name in names}
+    head = 0
+    for one in reversed(made.values()):
+        one.pNext = head or None
+        head = ctypes.addressof(one)
+    return head, made
