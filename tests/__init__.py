@@ -1,0 +1,1 @@
+"""Tests: pure (no driver), recorded (real files), drivers (real drivers)."""
