@@ -41,14 +41,16 @@ class WorkerLost(DriverError):
         what: `crash` (it ended by itself or by a signal) or `timeout` (it was killed for taking too long).
         signal: the signal's name (`SIGSEGV`), None where it ended with a status or was timed out.
         stderr_tail: the last lines it wrote to stderr.
+        during: the query it had announced last (`vkCreateInstance`), None where it announced none.
     """
 
-    def __init__(self, what: str, reason: str, *, signal: str | None = None, stderr_tail: str = "") -> None:
+    def __init__(self, what: str, reason: str, *, signal: str | None = None, stderr_tail: str = "", during: str | None = None) -> None:
         super().__init__(reason)
         self.what = what
         self.reason = reason
         self.signal = signal
         self.stderr_tail = stderr_tail
+        self.during = during
 
 
 class WorkerFailed(DriverError):

@@ -45,7 +45,10 @@ def _one_line(text: str) -> Iterator[Source]:
         if match:
             options = dict(o.split("=", 1) for o in (match[1] or "").split() if "=" in o)
             yield Source(
-                uri=match[2], suites=(match[3],), components=tuple(match[4].split()), signed_by=options.get("signed-by", options.get("Signed-By"))
+                uri=match[2],
+                suites=(match[3],),
+                components=tuple(match[4].split()),
+                signed_by=options.get("signed-by", options.get("Signed-By")),
             )
 
 
@@ -61,7 +64,14 @@ def _deb822(text: str) -> Iterator[Source]:
                 key, _, value = line.partition(":")
                 key = key.strip().lower()
                 fields[key] = value.strip()
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in ("no", "false", "0", "off", "without", "disable"):
+        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in (
+            "no",
+            "false",
+            "0",
+            "off",
+            "without",
+            "disable",
+        ):
             continue
         for uri in fields.get("uris", "").split():
             yield Source(
@@ -150,14 +160,18 @@ def _configuration(work: Path, prefer: str | None) -> str:
 
 def _run(argv: Sequence[str], what: str) -> str:
     """Output of a command; raises UsageError with its last lines where it fails."""
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL
+    )
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-5:]
         raise UsageError("\n  ".join([f"{what} failed (status {done.returncode}); nothing was changed. {argv[0]} says:", *told]))
     return done.stdout
 
 
-def unpack(target: Path, suites: Sequence[str], packages: Sequence[str], progress: Progress, *, etc: Path = Path("/etc/apt")) -> dict[str, str]:
+def unpack(
+    target: Path, suites: Sequence[str], packages: Sequence[str], progress: Progress, *, etc: Path = Path("/etc/apt")
+) -> dict[str, str]:
     """Unpack `packages` of Debian's `suites` (the last is preferred) and all they depend on into the empty folder `target`.
 
     Returns the version of every package unpacked.
@@ -177,7 +191,9 @@ def unpack(target: Path, suites: Sequence[str], packages: Sequence[str], progres
         progress(f"reading the package lists of {', '.join(suites)}")
         _run([*apt, "-qq", "update"], f"reading the package lists of {', '.join(suites)}")
         install = [*apt, "-y", "--download-only", "install", *packages]
-        plan = re.findall(r"^'\S+' \S+ (\d+)", _run([*install, "--print-uris", "-qq"], f"choosing the packages for {', '.join(packages)}"), re.M)
+        plan = re.findall(
+            r"^'\S+' \S+ (\d+)", _run([*install, "--print-uris", "-qq"], f"choosing the packages for {', '.join(packages)}"), re.M
+        )
         progress(f"downloading {len(plan)} packages, {sum(map(int, plan)) / 1e6:.0f} MB")
         _run([*install, "-qq"], "the download")
         archives = sorted((work / "cache/archives").glob("*.deb"))

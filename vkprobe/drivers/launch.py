@@ -87,6 +87,13 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
     return env
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
 class Worker:
     """A running worker process and the requests to it.
 
@@ -97,7 +104,9 @@ class Worker:
         self.spec = spec
         self._next_id = 0
         self._buffer = bytearray()
+        self.reply: Any = None
         self._tail = ""
+        self._during: str | None = None
         requests_r, requests_w = os.pipe()
         replies_r, replies_w = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
@@ -155,52 +164,64 @@ class Worker:
         """
         deadline = time.monotonic() + timeout
         while True:
-            line = self._read_line(deadline, timeout)
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._replies], [], [], left)[0]:
+                raise self.time_out(timeout)
+            if self.advance(progress):
+                return self.reply
+
+    def advance(self, progress: Callable[[dict[str, Any]], None] | None = None) -> bool:
+        """Take in what has arrived on the reply pipe (one read: blocks unless select() says it is ready); whether the reply is whole.
+
+        Raises:
+            WorkerLost, WorkerFailed: as `receive`.
+        """
+        chunk = os.read(self._replies, 1 << 16)
+        if not chunk:
+            raise self._lost()
+        self._buffer += chunk
+        while b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
             reply = msgspec.json.decode(line)
             if reply.get("id") != self._next_id:
-                continue
-            if "progress" in reply:
-                if progress is not None:
-                    progress(reply["progress"])
                 continue
             if "error" in reply:
                 error = reply["error"]
                 raise WorkerFailed(error["code"], error["reason"], error.get("detail"))
-            return reply["ok"]
+            if "ok" in reply:
+                self.reply = reply["ok"]
+                return True
+            self._during = reply["progress"].get("query", self._during)
+            if progress is not None:
+                progress(reply["progress"])
+        return False
+
+    def time_out(self, timeout: float) -> WorkerLost:
+        """Kill the worker for not answering within `timeout` (s); the error to raise."""
+        self.kill()
+        return WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=self.stderr_tail(), during=self._during)
 
     def request(self, verb: str, *, timeout: float, progress: Callable[[dict[str, Any]], None] | None = None, **arguments: Any) -> Any:
         """Send a request and wait for its reply; raises as `receive` does."""
         self.send(verb, **arguments)
         return self.receive(timeout, progress=progress)
 
-    def _read_line(self, deadline: float, timeout: float) -> bytes:
-        while b"\n" not in self._buffer:
-            left = deadline - time.monotonic()
-            ready = select.select([self._replies], [], [], max(0.0, left))[0] if left > 0 else []
-            if not ready:
-                self.kill()
-                raise WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=self.stderr_tail())
-            chunk = os.read(self._replies, 1 << 16)
-            if not chunk:
-                raise self._lost()
-            self._buffer += chunk
-        line, _, rest = bytes(self._buffer).partition(b"\n")
-        self._buffer = bytearray(rest)
-        return line
-
     def _lost(self) -> WorkerLost:
+        def lost(reason: str, name: str | None = None) -> WorkerLost:
+            tail = self.stderr_tail()
+            self.kill()
+            return WorkerLost("crash", reason, signal=name, stderr_tail=tail, during=self._during)
+
         try:
             code = self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
-            self.kill()
-            return WorkerLost("crash", "it closed its pipe without ending", stderr_tail=self.stderr_tail())
-        tail = self.stderr_tail()
-        self.kill()
+            return lost("it closed its pipe without ending")
+        if code > 128 and self.spec.launcher:
+            code = 128 - code  # a launcher that forks, as shells do, passes on its child's signal so
         if code < 0:
-            name = signal.Signals(-code).name
-            return WorkerLost("crash", f"killed by {name}", signal=name, stderr_tail=tail)
-        last = tail.strip().splitlines()[-1:] or [""]
-        return WorkerLost("crash", f"ended with status {code}" + (f": {last[0]}" if last[0] else ""), stderr_tail=tail)
+            return lost(f"killed by {_signal_name(-code)}", _signal_name(-code))
+        last = (self.stderr_tail().strip().splitlines() or [""])[-1]
+        return lost(f"ended with status {code}" + (f": {last}" if last else ""))
 
     def stderr_tail(self) -> str:
         """The last of what the worker and its driver printed."""
@@ -261,30 +282,37 @@ def ask_all(requests: Sequence[tuple[DriverSpec, str, dict[str, Any]]], *, timeo
     results: list[Any] = [None] * len(requests)
     waiting = list(range(len(requests)))[::-1]
     running: dict[int, tuple[Worker, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < parallel:
-            index = waiting.pop()
-            spec, verb, arguments = requests[index]
-            try:
-                worker = Worker(spec)
-            except DriverError as error:
-                results[index] = error
-                continue
-            worker.send(verb, **arguments)
-            running[index] = (worker, time.monotonic() + timeout)
-        if not running:
-            continue
-        soonest = min(deadline for _, deadline in running.values())
-        ready = select.select([w for w, _ in running.values()], [], [], max(0.0, soonest - time.monotonic()))[0]
-        for index, (worker, deadline) in list(running.items()):
-            if worker in ready or time.monotonic() >= deadline:
+    try:
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                index = waiting.pop()
+                spec, verb, arguments = requests[index]
                 try:
-                    # A reply once begun arrives in one go; the bound covers a driver that dies half-way.
-                    results[index] = worker.receive(5.0 if worker in ready else 0.0)
+                    worker = Worker(spec)
+                except DriverError as error:
+                    results[index] = error
+                    continue
+                worker.send(verb, **arguments)
+                running[index] = (worker, time.monotonic() + timeout)
+            if not running:
+                continue
+            soonest = min(deadline for _, deadline in running.values())
+            ready = select.select([w for w, _ in running.values()], [], [], max(0.0, soonest - time.monotonic()))[0]
+            for index, (worker, deadline) in list(running.items()):
+                try:
+                    if worker in ready:
+                        if not worker.advance():
+                            continue
+                        results[index] = worker.reply
+                    elif time.monotonic() < deadline:
+                        continue
+                    else:
+                        results[index] = worker.time_out(timeout)
                 except (WorkerLost, WorkerFailed) as error:
-                    if isinstance(error, WorkerLost) and error.what == "timeout":
-                        error = WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=error.stderr_tail)
                     results[index] = error
                 worker.close()
                 del running[index]
+    finally:
+        for worker, _ in running.values():  # only when interrupted
+            worker.kill()
     return results
