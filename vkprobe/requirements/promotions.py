@@ -112,7 +112,7 @@ def parts_of(core: str) -> list[str]:
 def carriers(struct: str, member: str) -> list[tuple[str, str]]:
     """Every (struct, member) that tells the same as `struct`.`member`, that one first.
 
-    >>> carriers("VkPhysicalDeviceSubgroupProperties", "supportedOperations")[1]
+    >>> carriers("VkPhysicalDeviceSubgroupProperties", "supportedOperations")[-1]
     ('VkPhysicalDeviceVulkan11Properties', 'subgroupSupportedOperations')
     """
     base = base_name(struct)

@@ -1,0 +1,315 @@
+"""Records to the matrix: rows are requirements, workloads and kernels, columns devices under their drivers. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from vkprobe.errors import UsageError
+from vkprobe.records import PipelineRecord, ResultRecord
+from vkprobe.report.losses import gap_cell, losses_of
+from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
+from vkprobe.requirements import evaluate, requirements
+from vkprobe.results.store import DeviceKey, PipelineKey, Store, pipeline_key
+from vkprobe.units import bytes_per_s, flops_per_s, seconds
+
+OPS = {
+    "gemm": "rate of 2·M·N·K FLOP per op",
+    "gemv": "weights and activations moved per second, and time per op",
+    "dequant": "bytes read and written per second, and time per op",
+    "copy": "bytes read and written per second",
+    "peak": "as this driver delivers it",
+    "sync": "time per op",
+}
+"""Ops in the order of tables -> what their cells show. An op that is not here comes last."""
+
+_TYPES = ("f32", "f16", "bf16", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
+_PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
+_NOT_MEASURED = "not measured: the files hold no record of this cell for this device"
+_NOT_COMPILED = "not compiled: the files hold no record of this pipeline for this device"
+_NO_FACTS = "the files hold no device record of it"
+
+SOFTWARE_NOTE = "runs on the CPU: its timings mean nothing absolute, only its results and the ratios between its own cells do"
+
+
+def build(store: Store, *, baseline: str | None = None) -> Matrix:
+    """The matrix of everything in `store`.
+
+    Args:
+        store: records, of one run or many.
+        baseline: a device that others are held against: its id, or part of its id, name or driver.
+
+    Raises:
+        UsageError: the baseline names no column, or several.
+    """
+    columns = _columns(store)
+    index = _find(columns, baseline) if baseline is not None else None
+    required = _requirements(columns)
+    sections = [required] if columns else []
+    sections += _measured(store, columns, index)
+    sections += _pipelines(store, columns)
+    failed = tuple(d for d in store.drivers.values() if d.state != "ok")
+    return Matrix(
+        headline=_headline(columns, sections),
+        alarms=_alarms(sections, columns, sum(d.state == "error" for d in failed)),
+        columns=columns,
+        sections=tuple(sections),
+        losses=losses_of(required),
+        failed_drivers=failed,
+        events=tuple(store.events),
+        runs=tuple(store.runs.values()),
+        notes=_notes(columns, sections, index),
+        baseline=index,
+    )
+
+
+def _columns(store: Store) -> tuple[Column, ...]:
+    keys = list(store.devices)
+    known = set(keys)
+    keys += dict.fromkeys(key for key, _ in (*store.results, *store.pipelines) if key not in known)
+    shared = Counter(key.device for key in keys)
+    taken: Counter[str] = Counter()
+    columns = []
+    for key in keys:
+        device = store.devices.get(key)
+        name = key.device if shared[key.device] == 1 else f"{key.device} {key.version or 'unknown driver'}"
+        taken[name] += 1
+        if taken[name] > 1:  # same id and version, another build or card
+            name = f"{name} #{taken[name]}"
+        columns.append(Column(id=name, key=key, device=device, software=device is not None and device.type.lower() == "cpu"))
+    return tuple(sorted(columns, key=lambda c: (c.null, c.software, c.device is None)))
+
+
+def _find(columns: Sequence[Column], wanted: str) -> int:
+    for exact in (True, False):
+        hits = [
+            i
+            for i, c in enumerate(columns)
+            if (wanted in (c.id, c.key.device) if exact else wanted.lower() in f"{c.id} {c.name} {c.driver}".lower())
+        ]
+        if len(hits) == 1:
+            return hits[0]
+        if hits:
+            raise UsageError(f"--baseline {wanted} names several devices: {', '.join(columns[i].id for i in hits)}")
+    raise UsageError(f"--baseline {wanted} names no device of these files; they hold {', '.join(c.id for c in columns) or 'none'}")
+
+
+def _requirements(columns: tuple[Column, ...]) -> Section:
+    rows = []
+    for need in requirements():
+        cells = (
+            Cell(status="unknown", text="unknown", reason=_NO_FACTS) if c.device is None else gap_cell(evaluate(c.device, need), need)
+            for c in columns
+        )
+        rows.append(Row(labels=(need.path,), cells=tuple(cells)))
+    note = "what each llama.cpp path asks of a device; what is missing is spelled out below"
+    every = tuple(range(len(columns)))
+    return Section(kind="requirements", title="Requirements", note=note, labels=("path",), columns=every, rows=tuple(rows))
+
+
+def _rank(order: Iterable[str], value: str) -> tuple[int, str]:
+    known = list(order)
+    return (known.index(value) if value in known else len(known), value)
+
+
+_Workload = tuple[str, str, int, int, int, str, str, str, str]
+
+
+def _workload(r: ResultRecord) -> _Workload:
+    """What one row compares: everything of a cell but the kernel and the matrix tuple, which devices differ in."""
+    return r.op, r.type, r.m, r.n, r.k, r.path, r.accumulator, r.tier, r.residency
+
+
+def _workload_order(workload: _Workload, split: tuple[str, str]) -> tuple[Any, ...]:
+    op, type_, m, n, k, path, accumulator, tier, residency = workload
+    return _rank(OPS, op), _rank(_TYPES, type_), m, k, n, _rank(_PATHS, path), accumulator, tier, residency, split
+
+
+def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -> list[Section]:
+    grouped: dict[_Workload, dict[DeviceKey, list[ResultRecord]]] = {}
+    for (key, _), record in store.results.items():
+        grouped.setdefault(_workload(record), {}).setdefault(key, []).append(record)
+    # Where one device has several kernels or tuples for a workload, each gets a row; else they share one, whatever their tuple.
+    lines: dict[tuple[_Workload, tuple[str, str]], dict[DeviceKey, ResultRecord]] = {}
+    for workload, by_device in grouped.items():
+        alone = all(len(records) == 1 for records in by_device.values())
+        for key, records in by_device.items():
+            for record in records:
+                split = ("", "") if alone else (record.tuple or "", record.kernel)
+                lines.setdefault((workload, split), {})[key] = record
+    finder = _PipelineFinder(store)
+    sections: dict[str, list[Row]] = {}
+    for workload, split in sorted(lines, key=lambda line: _workload_order(*line)):
+        records_of = lines[workload, split]
+        cells = [_result_cell(records_of.get(c.key), c, finder) for c in columns]
+        base = cells[baseline].value if baseline is not None else None
+        if base:
+            cells = [_with_ratio(cell, base) for cell in cells]
+        sections.setdefault(workload[0], []).append(Row(labels=_labels(workload, split), cells=tuple(cells)))
+    every = tuple(range(len(columns)))
+    return [
+        Section(kind="measured", title=op, note=OPS.get(op, ""), labels=("workload", "path"), columns=every, rows=tuple(rows))
+        for op, rows in sections.items()
+    ]
+
+
+def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
+    _, type_, m, n, k, path, accumulator, tier, residency = workload
+    words = [path, split[0], f"{accumulator}acc", tier if tier != "mimic" else "", residency if residency != "cold" else "", split[1]]
+    return f"{type_} {m}x{n}x{k}", " ".join(filter(None, words))
+
+
+class _PipelineFinder:
+    """The compile statistics that belong to a result."""
+
+    def __init__(self, store: Store) -> None:
+        self._found: dict[tuple[DeviceKey, str], list[PipelineRecord]] = {}
+        for (key, _), record in store.pipelines.items():
+            self._found.setdefault((key, record.kernel), []).append(record)
+
+    def of(self, key: DeviceKey, result: ResultRecord) -> PipelineRecord | None:
+        """The pipeline of the same kernel, path and type; of several, the one of the same tile and subgroup size."""
+        same = [p for p in self._found.get((key, result.kernel), []) if (p.path, p.type) == (result.path, result.type)]
+        exact = [p for p in same if (p.tile, p.subgroup_size) == (result.tile, result.subgroup_size)]
+        if exact:
+            return exact[0]
+        return same[0] if len(same) == 1 else None
+
+
+def _result_cell(record: ResultRecord | None, column: Column, finder: _PipelineFinder) -> Cell:
+    if record is None:
+        return Cell(status="absent", text="-", reason=_NOT_MEASURED)
+    pipeline = finder.of(column.key, record)
+    if record.status == "ok":
+        value, text = _value(record)
+        steady = record.time.steady if record.time else False
+        reason = None if steady else (record.time.unsteady_because if record.time else None) or "the last rounds do not agree"
+        return Cell(
+            status="ok",
+            text=text if steady else f"~{text}",
+            reason=record.reason or reason,
+            value=value,
+            steady=steady,
+            result=record,
+            pipeline=pipeline,
+        )
+    status: str = record.status
+    reason = record.reason or "no reason given"
+    if status == "noop" and column.device is not None and not column.null:
+        status, text = "executed nothing", "EXECUTED NOTHING"
+    elif status == "noop":
+        text = "compiled" + _short_statistics(pipeline)
+    else:
+        text = status.upper() if status in BAD else status
+    return Cell(status=status, text=text, reason=reason, result=record, pipeline=pipeline)
+
+
+def _value(record: ResultRecord) -> tuple[float | None, str]:
+    """The rate that a cell is compared by, and its text."""
+    median = record.time.median_s if record.time else None
+    if record.op == "gemm" and record.flops_per_s:
+        return record.flops_per_s, flops_per_s(record.flops_per_s)
+    if record.bytes_per_s:
+        timed = f"  {seconds(median)}" if median else ""
+        return record.bytes_per_s, bytes_per_s(record.bytes_per_s) + timed
+    if record.flops_per_s:
+        return record.flops_per_s, flops_per_s(record.flops_per_s)
+    return (1 / median, seconds(median)) if median else (None, "ok")
+
+
+def _with_ratio(cell: Cell, base: float) -> Cell:
+    if cell.value is None:
+        return cell
+    return msgspec.structs.replace(cell, ratio=cell.value / base)
+
+
+def _short_statistics(pipeline: PipelineRecord | None) -> str:
+    if pipeline is None or (pipeline.registers is None and pipeline.spills is None):
+        return ""
+    return " " + " ".join(f"{value}{letter}" for value, letter in ((pipeline.registers, "r"), (pipeline.spills, "s")) if value is not None)
+
+
+def _statistics(pipeline: PipelineRecord) -> str:
+    parts = ((pipeline.registers, "r"), (pipeline.spills, "s"), (pipeline.instructions, "i"), (pipeline.matrix_instructions, "m"))
+    return " ".join(f"{value}{letter}" for value, letter in parts if value is not None) or "compiled"
+
+
+def _pipelines(store: Store, columns: tuple[Column, ...]) -> list[Section]:
+    having = {key for key, _ in store.pipelines}
+    shown = tuple(i for i, c in enumerate(columns) if c.key in having)
+    keys = {pipeline_key(p): None for p in store.pipelines.values()}
+    if not keys:
+        return []
+
+    def order(key: PipelineKey) -> tuple[Any, ...]:
+        kernel, path, type_, tile, size = key
+        return kernel.split("_")[0], _rank(_TYPES, type_), _rank(_PATHS, path), kernel, tile or "", size or 0
+
+    rows = []
+    for key in sorted(keys, key=order):
+        kernel, path, type_, tile, size = key
+        cells = tuple(_pipeline_cell(store.pipelines.get((columns[i].key, key))) for i in shown)
+        rows.append(Row(labels=(kernel, f"{type_} {path}", " ".join(filter(None, [tile, f"sg{size}" if size else ""]))), cells=cells))
+    note = "registers r, spills s, instructions i, matrix instructions m, as each driver counts them; not comparable across drivers"
+    labels = ("kernel", "path", "tile")
+    return [Section(kind="pipelines", title="Compile statistics", note=note, labels=labels, columns=shown, rows=tuple(rows))]
+
+
+def _pipeline_cell(record: PipelineRecord | None) -> Cell:
+    if record is None:
+        return Cell(status="absent", text="-", reason=_NOT_COMPILED)
+    if record.status in ("ok", "noop"):
+        return Cell(status="ok", text=_statistics(record), reason=record.reason, pipeline=record)
+    text = record.status.upper() if record.status in BAD else record.status
+    return Cell(status=record.status, text=text, reason=record.reason or "no reason given", pipeline=record)
+
+
+def _counts(sections: Iterable[Section]) -> Counter[str]:
+    return Counter(cell.status for s in sections if s.kind == "measured" for row in s.rows for cell in row.cells)
+
+
+def _headline(columns: Sequence[Column], sections: Sequence[Section]) -> str:
+    counts = _counts(sections)
+    unsteady = sum(cell.steady is False for s in sections if s.kind == "measured" for row in s.rows for cell in row.cells)
+    words = [f"{len(columns)} device{'s' * (len(columns) != 1)}", f"{counts.total() - counts['absent']} cells"]
+    parts = [f"{counts['ok']} ok" + (f" ({unsteady} unsteady)" if unsteady else "")]
+    parts += [
+        f"{counts[s]} {label}"
+        for s, label in (("noop", "compiled only"), ("unsupported", "unsupported"), ("skipped", "skipped"))
+        if counts[s]
+    ]
+    return f"{', '.join(words)}: {', '.join(parts)}"
+
+
+def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_error: int) -> tuple[str, ...]:
+    """What must not be overlooked: `2 wrong (nvidia/0)`, and so on."""
+    alarms = []
+    compiled = [s for s in sections if s.kind == "pipelines"]
+    for kind, chosen in (("", [s for s in sections if s.kind == "measured"]), (" while compiling", compiled)):
+        where: dict[str, Counter[str]] = {}
+        for section in chosen:
+            for row in section.rows:
+                for i, cell in zip(section.columns, row.cells, strict=True):
+                    if cell.status in BAD:
+                        where.setdefault(cell.status, Counter())[columns[i].id] += 1
+        alarms += [f"{count.total()} {status}{kind} ({', '.join(sorted(count))})" for status, count in sorted(where.items())]
+    if drivers_in_error:
+        alarms.append(f"{drivers_in_error} driver{'s' * (drivers_in_error != 1)} failed")
+    return tuple(alarms)
+
+
+def _notes(columns: Sequence[Column], sections: Sequence[Section], baseline: int | None) -> tuple[str, ...]:
+    notes = [f"{c.id} {SOFTWARE_NOTE}." for c in columns if c.software]
+    statuses = {cell.status for s in sections for row in s.rows for cell in row.cells}
+    if any(cell.steady is False for s in sections for row in s.rows for cell in row.cells):
+        notes.append("~ not steady: the last two rounds do not agree.")
+    if "noop" in statuses:
+        notes.append("compiled: a null device compiles and executes nothing; r registers, s spills of its pipeline where known.")
+    if "absent" in statuses:
+        notes.append("- not measured or compiled: the files hold no record of it for this device.")
+    if baseline is not None:
+        notes.append(f"0.50x: half the rate of {columns[baseline].id}.")
+    return tuple(notes)
