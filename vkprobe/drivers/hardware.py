@@ -94,9 +94,9 @@ def absence(driver: str, found: Sequence[Node]) -> Absence | None:
     modules = MODULES.get(driver, ())
     candidates = [node for node in found if not modules or node.module is None or node.module.startswith(modules)]
     if not found:
-        looked = ", ".join(_OTHER_NODES.get(driver, (f"{DRM_FOLDER}/renderD*",)))
-        needs = f" (it needs the kernel driver {' or '.join(modules)})" if modules else ""
-        return Absence(reason=f"nothing for it in this machine: no device node {looked}{needs}", remedy=None)
+        looked = " or ".join(_OTHER_NODES.get(driver, (f"{DRM_FOLDER}/renderD*",)))
+        needs = f" (kernel driver {' or '.join(modules)})" if modules else ""
+        return Absence(reason=f"no hardware for it here: no {looked}{needs}", remedy=None)
     denied = [node for node in candidates if not node.usable]
     if denied:
         group = denied[0].group or "render"

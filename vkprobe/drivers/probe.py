@@ -211,7 +211,7 @@ def exit_status(found: Sequence[Found], *, asked: bool) -> int:
     """The contract's exit status: 5 where no driver has a device, 4 where one that was asked for failed, else 0."""
     if not any(f.state == "ok" for f in found):
         return EXIT_NO_DEVICE
-    return EXIT_DRIVER if asked and any(f.state != "ok" for f in found) else EXIT_OK
+    return EXIT_DRIVER if asked and any(f.state == "error" for f in found) else EXIT_OK
 
 
 def record(found: Found, run: str) -> DriverRecord:
