@@ -56,8 +56,9 @@ def enumerate_devices(progress: Progress) -> list[dict[str, Any]]:
 
 
 def facts(progress: Progress, index: int | None = None, skip: Collection[str] = ()) -> list[dict[str, Any]]:
-    """What the driver says of its devices, or of the one at `index`: records.DeviceRecord's fields, `index` for `device`.
+    """What the driver says of its devices, or of the one at `index`: records.DeviceRecord's fields, with `index` for `device`.
 
+    `notes` besides: a sentence for each query that the driver answered with an error.
     Each query is announced by `progress({"query": name})` before it is made, so that whoever sees the worker die knows
     which one killed it; a name in `skip` is left out, and what it would have told is absent or null.
 
@@ -75,16 +76,17 @@ def facts(progress: Progress, index: int | None = None, skip: Collection[str] = 
         devices = devices[index : index + 1]
         if not devices:
             raise Failure("no-such-device", f"the driver has no device {index}")
-    return [_facts_of(number, device, ask, progress) for number, device in devices]
+    return [_facts_of(number, device, ask) for number, device in devices]
 
 
-def _facts_of(index: int, device: PhysicalDevice, ask: Ask, progress: Progress) -> dict[str, Any]:
+def _facts_of(index: int, device: PhysicalDevice, ask: Ask) -> dict[str, Any]:
     ask("vkEnumerateDeviceExtensionProperties")
     extensions = device.extensions
     features = device.features(ask)
     properties = device.properties(ask)
     mapped = identity.mapped_files()
     pci = identity.pci_address(properties)
+    notes: list[str] = []
     return {
         "index": index,
         "name": device.core["deviceName"].strip(),
@@ -95,23 +97,24 @@ def _facts_of(index: int, device: PhysicalDevice, ask: Ask, progress: Progress) 
         "features": features,
         "properties": properties,
         "coopmat": {
-            "khr": _told(progress, ask, _KHR_QUERY, lambda: khr_tuples(device)),
-            "nv_flexible": _told(progress, ask, _FLEXIBLE_QUERY, lambda: flexible_tuples(device)),
-            "ext": _told(progress, ask, _EXT_QUERY, lambda: ext_tuples(device, features, properties)),
+            "khr": _told(notes, ask, _KHR_QUERY, lambda: khr_tuples(device)),
+            "nv_flexible": _told(notes, ask, _FLEXIBLE_QUERY, lambda: flexible_tuples(device)),
+            "ext": _told(notes, ask, _EXT_QUERY, lambda: ext_tuples(device, features, properties)),
         },
         "queues": device.queues() if ask("vkGetPhysicalDeviceQueueFamilyProperties") else None,
         "heaps": device.heaps() if ask("vkGetPhysicalDeviceMemoryProperties") else None,
+        "notes": notes,
     }
 
 
-def _told(progress: Progress, ask: Ask, query: str, rows: Callable[[], list[dict[str, Any]] | None]) -> list[dict[str, Any]] | None:
+def _told(notes: list[str], ask: Ask, query: str, rows: Callable[[], list[dict[str, Any]] | None]) -> list[dict[str, Any]] | None:
     if not ask(query):
         return None
     try:
         return rows()
     except VkError as error:
-        # The device stays worth knowing; this answer is unknown, and the parent is told why.
-        progress({"note": error.reason})
+        # The device stays worth knowing; this answer is unknown, and the user is told why.
+        notes.append(error.reason)
         return None
 
 

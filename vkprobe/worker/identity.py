@@ -16,8 +16,8 @@ _NT_GNU_BUILD_ID = 3
 def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
     """`driverVersion` as the vendor packs it.
 
-    >>> driver_version(2434269440, 0x10DE, "VK_DRIVER_ID_NVIDIA_PROPRIETARY")
-    '580.95.5.0'
+    >>> driver_version(580 << 22 | 159 << 14 | 4 << 6, 0x10DE, "VK_DRIVER_ID_NVIDIA_PROPRIETARY")
+    '580.159.4.0'
     >>> driver_version((26 << 22) | (1 << 12) | 6, 0x10DE, "VK_DRIVER_ID_MESA_NVK")
     '26.1.6'
 
