@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,11 @@ from typing import Any, NamedTuple
 from vkprobe.records import DeviceRecord
 from vkprobe.report import caps_cells as cells
 from vkprobe.report.caps_cells import Cell
+from vkprobe.report.tables import render
 from vkprobe.units import size
+
+_WIDTH = 120
+_NARROWEST = 30  # three such columns and the labels fit 120
 
 
 class Row(NamedTuple):
@@ -171,7 +176,7 @@ def tuples_told(device: DeviceRecord) -> str:
     return f"{count(known.khr)} KHR, {count(known.nv_flexible)} NV flexible, {count(known.ext)} EXT"
 
 
-def everything(devices: Sequence[DeviceRecord]) -> list[Row]:
+def differences(devices: Sequence[DeviceRecord]) -> list[Row]:
     """Every extension, feature and property: of one device all of them, of several those that differ.
 
     An empty cell: the device has no such extension, or its version and extensions don't allow to ask for that struct.
@@ -192,3 +197,29 @@ def everything(devices: Sequence[DeviceRecord]) -> list[Row]:
                     for name, one in nested or [("", value)]:
                         note(".".join(filter(None, (struct, member, name))), index, one)
     return [Row(label, values) for label, values in table.items() if len(devices) == 1 or len(set(values)) > 1]
+
+
+def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = False, width: int | None = None) -> str:
+    """The whole of what `caps` prints in one of the table formats; `width` is the terminal's, None where there is none.
+
+    The tuples follow the table where people read it; CSV and JSON hold one table only (records hold everything).
+    """
+    table = differences(devices) if everything else rows(devices)
+    lines = [[row.label, *row.cells] for row in table]
+    if form == "table":
+        labels = max((len(row.label) for row in table), default=0) + 2
+        room = max(_NARROWEST, ((width or _WIDTH) - labels) // len(devices) - 2)
+        lines = [[label, *(_fold(cell, room) for cell in texts)] for label, *texts in lines]
+    parts = [render(["", *(d.device for d in devices)], lines, form, width=width)]
+    if form in ("table", "md") and not everything:
+        alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+        for device in devices:
+            alike[tuples_told(device), *tuple_lines(device)].append(device.device)
+        for (counts, *told), ids in alike.items():
+            heading = f"{', '.join(ids)}: cooperative-matrix tuples: {counts}"
+            parts.append(heading + ("\n\n" + render(("scope", "shape", "A x B", "accumulators"), told, form) if told else ""))
+    return "\n\n".join(parts)
+
+
+def _fold(cell: str, room: int) -> str:
+    return "\n".join(textwrap.wrap(cell, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)) or cell
