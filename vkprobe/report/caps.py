@@ -214,7 +214,8 @@ def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = Fa
     if form in ("table", "md") and not everything:
         alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for device in devices:
-            alike[tuples_told(device), *tuple_lines(device)].append(device.device)
+            key = (tuples_told(device), *tuple_lines(device))
+            alike[key].append(device.device)
         for (counts, *told), ids in alike.items():
             heading = f"{', '.join(ids)}: cooperative-matrix tuples: {counts}"
             parts.append(heading + ("\n\n" + render(("scope", "shape", "A x B", "accumulators"), told, form) if told else ""))

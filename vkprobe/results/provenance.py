@@ -63,11 +63,15 @@ def host() -> Host:
 
 
 def run_record(argv: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> RunRecord:
-    """A new run's record, with an id of its own; `argv` and `environment` are this process's unless given."""
+    """A new run's record, with an id of its own; `argv` and `environment` are this process's unless given.
+
+    The program's name is told without its folder.
+    """
+    program, *arguments = sys.argv if argv is None else argv
     return RunRecord(
         run=str(uuid.uuid4()),
         tool=f"vkprobe {__version__}",
-        argv=list(sys.argv if argv is None else argv),
+        argv=[Path(program).name, *arguments],
         host=host(),
         environment=told_environment(os.environ if environment is None else environment),
     )
