@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from vkprobe.cli.options import format_option
 from vkprobe.errors import UsageError
 from vkprobe.report.matrix import build
-from vkprobe.report.tables import FORMATS, terminal_width
+from vkprobe.report.tables import terminal_width
 from vkprobe.report.text import as_text
 from vkprobe.results.store import Store
 
@@ -18,8 +19,8 @@ from vkprobe.results.store import Store
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--html", "html_path", metavar="OUT.html", help="Also write one self-contained HTML file.")
 @click.option("--baseline", metavar="DEVICE", help="Show every value also as a multiple of this device's (its id, or part of its name).")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
-def matrix(files: tuple[str, ...], html_path: str | None, baseline: str | None, format_: str) -> None:
+@format_option
+def matrix(files: tuple[str, ...], html_path: str | None, baseline: str | None, form: str) -> None:
     """The per-driver capability and performance matrix, from records.
 
     Reads any number of record files (- is standard input); the newest record of a cell counts. Needs no driver and no GPU.
@@ -29,7 +30,7 @@ def matrix(files: tuple[str, ...], html_path: str | None, baseline: str | None, 
         from vkprobe.report.html import as_html  # jinja2 is not needed for the other formats
 
         write_report(Path(html_path), as_html(made))
-    click.echo(as_text(made, format_, width=terminal_width(), color=sys.stdout.isatty() and format_ == "table"))
+    click.echo(as_text(made, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
 
 
 def write_report(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vkprobe.report.model import Cell, Loss, Section
 from vkprobe.requirements import Gap, Missing, Requirement, requirements
+from vkprobe.requirements.promotions import PROVIDERS, base_name
 
 
 def gap_cell(gap: Gap, need: Requirement) -> Cell:
@@ -42,17 +43,22 @@ def in_words(missing: Missing) -> str:
 
 
 def missing_in_words(gap: Gap) -> str:
-    """All that is missing; where whole extensions are, those alone and how much else hangs on them."""
-    extensions = [m for m in gap.missing if m.kind == "extension" and m.have is False]
-    shown = extensions or list(gap.missing)
+    """All that is missing; of an extension that is missing as a whole, not its parts."""
+    lacking = {m.name for m in gap.missing if m.kind == "extension" and m.have is False}
+    shown = [m for m in gap.missing if not _comes_with(m, lacking)]
     words = [in_words(m) for m in shown]
     listed = dict.fromkeys(str(m.have) for m in shown if m.kind == "tuple" and m.have is not None)
     if listed:
         words[-1] += f" (the device lists {'; '.join(listed)})"
-    rest = len(gap.missing) - len(shown)
-    if rest:
-        words[-1] += f", and {rest} condition{'s' * (rest != 1)} that need{'s' * (rest == 1)} it"
     return "; ".join(words)
+
+
+def _comes_with(missing: Missing, extensions: set[str]) -> bool:
+    """Whether a missing condition needs no words of its own: it is part of an extension that is missing as a whole."""
+    if missing.kind == "tuple":
+        return isinstance(missing.have, str) and missing.have.removeprefix("no ") in extensions
+    provider = PROVIDERS.get(base_name(missing.name.partition(".")[0]))
+    return provider is not None and provider.extension in extensions
 
 
 def losses_of(section: Section) -> tuple[Loss, ...]:

@@ -147,7 +147,7 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
         cells = [_result_cell(records_of.get(c.key), c, finder) for c in columns]
         base = cells[baseline].value if baseline is not None else None
         if base:
-            cells = [_with_ratio(cell, base) for cell in cells]
+            cells = [cell if i == baseline else _with_ratio(cell, base) for i, cell in enumerate(cells)]
         sections.setdefault(workload[0], []).append(Row(labels=_labels(workload, split), cells=tuple(cells)))
     every = tuple(range(len(columns)))
     return [

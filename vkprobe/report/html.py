@@ -1,0 +1,284 @@
+"""The matrix as one self-contained HTML file: inline style and SVG, no script, no link to anything outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from vkprobe import __version__
+from vkprobe.records import DeviceRecord, ResultRecord
+from vkprobe.report.charts import Bar, BarGroup, bar_chart, strip
+from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
+from vkprobe.report.text import Footnotes, ratio_text
+from vkprobe.requirements.facts import lookup
+from vkprobe.units import seconds, size
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+_OPEN_STRIPS = 80
+"""Sections with more strips than this start closed."""
+
+_MARKS = {"met": "yes", "unmet": "no", "partial": "partial", "unknown": "unknown"}
+
+
+def as_html(matrix: Matrix, *, title: str = "vkprobe matrix") -> str:
+    """The whole page."""
+    footnotes = Footnotes()
+    sections = [_section(matrix, section, footnotes) for section in matrix.sections]
+    return _ENVIRONMENT.get_template("matrix.html").render(
+        title=title,
+        version=__version__,
+        matrix=matrix,
+        cards=[_card(matrix, i) for i in range(len(matrix.columns))],
+        sections=sections,
+        charts=[chart for section in matrix.sections if section.kind == "measured" for chart in _charts(matrix, section)],
+        strips=[s for section in matrix.sections if section.kind == "measured" for s in _strips(matrix, section)],
+        losses=[(c, [loss for loss in matrix.losses if loss.column == i]) for i, c in enumerate(matrix.columns)],
+        footnotes=list(footnotes),
+        paths=sorted({_result_path(row) for s in matrix.sections if s.kind == "measured" for row in s.rows} - {""}),
+        when=_when(matrix),
+    )
+
+
+def _when(matrix: Matrix) -> str:
+    times = sorted(run.at for run in matrix.runs)
+    if not times:
+        return ""
+    first, last = times[0][:16].replace("T", " "), times[-1][:16].replace("T", " ")
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"
+
+
+def _card(matrix: Matrix, index: int) -> dict[str, Any]:
+    column = matrix.columns[index]
+    gaps = [(row.labels[0], row.cells[index]) for s in matrix.sections if s.kind == "requirements" for row in s.rows]
+    return {
+        "column": column,
+        "baseline": index == matrix.baseline,
+        "facts": _facts(column.device) if column.device else [],
+        "paths": [(path, cell.status, cell.reason or "") for path, cell in gaps],
+    }
+
+
+def _facts(device: DeviceRecord) -> list[tuple[str, str]]:
+    """What identifies a device and its driver, in pairs; unknown ones left out."""
+    driver, hardware = device.driver, device.hardware
+    limits = lookup(device.properties, "VkPhysicalDeviceProperties", "limits.maxComputeSharedMemorySize")
+    low = lookup(device.properties, "VkPhysicalDeviceSubgroupSizeControlProperties", "minSubgroupSize")
+    high = lookup(device.properties, "VkPhysicalDeviceSubgroupSizeControlProperties", "maxSubgroupSize")
+    tuples = device.coopmat.khr
+    local = [heap.bytes for heap in device.heaps or [] if heap.device_local]
+    pairs: list[tuple[str, str | None]] = [
+        ("driver", " ".join(filter(None, [driver.name, driver.version]))),
+        ("info", driver.info),
+        ("API", driver.api),
+        ("conformance", driver.conformance),
+        ("build id", driver.build_id),
+        ("manifest", driver.icd),
+        ("kernel module", driver.kernel_module),
+        ("device id", f"{hardware.vendor_id:04x}:{hardware.device_id:04x}"),
+        ("PCI", hardware.pci),
+        ("chip", hardware.chip),
+        ("local memory", size(max(local)) if local else None),
+        ("shared memory", size(limits) if isinstance(limits, (int, float)) else None),
+        ("subgroups", None if low is None or high is None else f"{low}" if low == high else f"{low} to {high}"),
+        ("coopmat tuples", None if tuples is None else str(len(tuples))),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def _section(matrix: Matrix, section: Section, footnotes: Footnotes) -> dict[str, Any]:
+    best = _bests(matrix, section)
+    rows, previous = [], ""
+    for row in section.rows:
+        rows.append(
+            {
+                "labels": row.labels,
+                "repeats": len(row.labels) > 1 and row.labels[0] == previous,
+                "path": _result_path(row),
+                "cells": [
+                    _cell(c, matrix.columns[i], best.get((row.labels[0], i if matrix.columns[i].software else None), 0.0), footnotes)
+                    for i, c in zip(section.columns, row.cells, strict=True)
+                ],
+            }
+        )
+        previous = row.labels[0]
+    return {
+        "section": section,
+        "anchor": section.title.lower().replace(" ", "-"),
+        "columns": [(matrix.columns[i], i == matrix.baseline) for i in section.columns],
+        "rows": rows,
+    }
+
+
+def _bests(matrix: Matrix, section: Section) -> dict[tuple[str, int | None], float]:
+    """The best rate of each workload, over its paths and over all devices but those that run on the CPU: they have their own."""
+    best: dict[tuple[str, int | None], float] = {}
+    for row in section.rows:
+        for i, cell in zip(section.columns, row.cells, strict=True):
+            key = (row.labels[0], i if matrix.columns[i].software else None)
+            best[key] = max(best.get(key, 0.0), cell.value or 0.0)
+    return best
+
+
+def _result_path(row: Row) -> str:
+    """The path of a measured row, for its colour."""
+    return next((cell.result.path for cell in row.cells if cell.result), "")
+
+
+def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict[str, Any]:
+    """What the template needs of a cell: classes, text, heat (0 to 1), share of the workload's best, footnote, tooltip."""
+    heat = share = 0.0
+    if cell.value and best:
+        share = cell.value / best
+        heat = 0.0 if column.software else max(0.0, 1 + math.log10(share) / 1.5)
+    classes = [cell.status.replace(" ", "-")]
+    if cell.status in BAD:
+        classes.append("bad")
+    if column.software:
+        classes.append("software")
+    if cell.steady is False:
+        classes.append("unsteady")
+    pipeline = cell.pipeline
+    if pipeline is not None and pipeline.spills:
+        classes.append("spills")
+    note = None
+    if cell.reason and cell.gap is None and cell.status not in ("absent", "noop"):
+        note = footnotes.number(cell.reason)
+    value, _, extra = cell.text.partition("  ")
+    return {
+        "classes": " ".join(classes),
+        "text": Markup("_<wbr>").join(value.split("_")) if cell.gap is not None else value,
+        "extra": extra,
+        "heat": round(heat, 3),
+        "share": round(100 * share, 1),
+        "ratio": None if cell.ratio is None else ratio_text(cell.ratio),
+        "note": note,
+        "title": _tooltip(cell),
+        "strip": strip(cell.result.time, 120, 20) if cell.result and cell.result.time else None,
+        "statistics": _statistics(cell) if cell.result is None else [],
+    }
+
+
+def _statistics(cell: Cell) -> list[tuple[str, str, bool]]:
+    """Compile statistics as (number, unit, whether it should worry)."""
+    p = cell.pipeline
+    if p is None or cell.status != "ok":
+        return []
+    no_matrix = p.matrix_instructions == 0 and p.path in ("coopmat", "coopmat2")
+    numbers = (
+        (p.registers, "registers", False),
+        (p.spills, "spills", bool(p.spills)),
+        (p.instructions, "instr.", False),
+        (p.matrix_instructions, "matrix", no_matrix),
+    )
+    return [(str(value), unit, worry) for value, unit, worry in numbers if value is not None]
+
+
+def _tooltip(cell: Cell) -> str:
+    lines = [cell.reason or ""]
+    if cell.result is not None:
+        lines += _result_lines(cell.result)
+    if cell.pipeline is not None:
+        if cell.pipeline.compile_s is not None:
+            lines.append(f"pipeline created in {seconds(cell.pipeline.compile_s)}")
+        lines += [f"{name}: {value}" for name, value in cell.pipeline.raw.items()]
+    return "\n".join(filter(None, lines))
+
+
+def _result_lines(r: ResultRecord) -> list[str]:
+    lines = [f"kernel {r.kernel}" + (f", tile {r.tile}" if r.tile else "") + (f", tuple {r.tuple}" if r.tuple else "")]
+    if r.time:
+        low, high = r.time.ci95_s
+        lines.append(f"median {seconds(r.time.median_s)}, 95 % interval {seconds(low)} to {seconds(high)}, {r.time.clock} clock")
+    if r.check:
+        lines.append(f"checked: {r.check.method}; nmse {r.check.nmse}, bound {r.check.bound}")
+    return lines
+
+
+def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
+    """One bar chart for each op, weight type, M and K: devices as groups, paths (and N) as bars."""
+    grouped: dict[tuple[str, int, int], list[Row]] = {}
+    for row in section.rows:
+        shape = next((cell.result for cell in row.cells if cell.result), None)
+        if shape is not None and any(cell.value for cell in row.cells):
+            grouped.setdefault((shape.type, shape.m, shape.k), []).append(row)
+    charts = []
+    for (type_, m, k), rows in grouped.items():
+        several = len({row.labels[0] for row in rows}) > 1
+        groups = []
+        for position, index in enumerate(section.columns):
+            column = matrix.columns[index]
+            bars = [
+                _bar(row, row.cells[position], several)
+                for row in rows
+                if row.cells[position].status not in ("absent", "noop", "unsupported")
+            ]
+            if any(bar.value for bar in bars):
+                groups.append(
+                    BarGroup(heading=f"{column.id}  {column.name}", bars=bars, own_scale=column.software and len(matrix.columns) > 1)
+                )
+        title = f"{section.title} {type_} {m}x…x{k}" if several else f"{section.title} {rows[0].labels[0]}"
+        charts.append({"title": title, "svg": bar_chart(groups)})
+    return charts
+
+
+def _bar(row: Row, cell: Cell, several: bool) -> Bar:
+    n = f"N={cell.result.n} " if several and cell.result else ""
+    style = "bad" if cell.status in BAD else f"p-{_result_path(row)}"
+    return Bar(label=f"{n}{row.labels[1]}", text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
+
+
+def _strips(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
+    """The samples of every measured cell, by device."""
+    found = []
+    for position, index in enumerate(section.columns):
+        cells = [(row, row.cells[position]) for row in section.rows]
+        entries = [_strip_entry(row, cell) for row, cell in cells if cell.result is not None and cell.result.time]
+        if entries:
+            found.append(
+                {"title": f"{section.title} on {matrix.columns[index].id}", "entries": entries, "open": len(entries) <= _OPEN_STRIPS}
+            )
+    return found
+
+
+def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
+    assert cell.result is not None
+    time = cell.result.time
+    assert time
+    low, high = time.ci95_s
+    spread = 100 * (max(time.samples_s) - min(time.samples_s)) / time.median_s if time.samples_s and time.median_s else 0.0
+    return {
+        "labels": row.labels,
+        "svg": strip(time),
+        "median": seconds(time.median_s),
+        "interval": f"{seconds(low)} to {seconds(high)}",
+        "spread": f"{spread:.1f} %",
+        "settled": seconds(time.settle_s),
+        "samples": len(time.samples_s),
+        "rounds": len(set(time.rounds)),
+        "steady": time.steady,
+        "because": cell.reason if not time.steady else None,
+    }
+
+
+def _mark(status: str) -> Markup:
+    """A status as a word, for the template."""
+    return Markup.escape(_MARKS.get(status, status))
+
+
+def _listed(values: Sequence[str]) -> str:
+    return ", ".join(values)
+
+
+_ENVIRONMENT.filters["mark"] = _mark
+_ENVIRONMENT.filters["listed"] = _listed
