@@ -97,13 +97,16 @@ def test_library_path_with_a_slash_is_relative_to_the_manifest(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('\n{ this is not JSON', ["not JSON", "line 2 column 3"]),
+        ("\n{ this is not JSON", ["not JSON", "line 2 column 3"]),
         ("[]", ["not a JSON object"]),
         ('{"file_format_version": "1.0.0", "layer": {}}', ["no `ICD` object"]),
         ('{"ICD": {"library_path": "x.so", "api_version": "1.0.0"}}', ["file_format_version"]),
         ('{"file_format_version": "1.0.0", "ICD": {"api_version": "1.0.0"}}', ["library_path"]),
         ('{"file_format_version": "1.0.0", "ICD": {"library_path": "x.so"}}', ["api_version"]),
-        ('{"file_format_version": "1.0.0", "ICD": {"library_path": "/nowhere/x.so", "api_version": "1.0.0"}}', ["/nowhere/x.so", "not exist"]),
+        (
+            '{"file_format_version": "1.0.0", "ICD": {"library_path": "/nowhere/x.so", "api_version": "1.0.0"}}',
+            ["/nowhere/x.so", "not exist"],
+        ),
     ],
 )
 def test_a_broken_manifest_says_what_and_where(tmp_path: Path, text: str, words: list[str]) -> None:

@@ -82,7 +82,7 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
     # An installed vkprobe is found without help, and its folder in front would let packages there hide Python's own modules.
     if package_parent.name not in ("site-packages", "dist-packages"):
         env["PYTHONPATH"] = os.pathsep.join([str(package_parent), *filter(None, [env.get("PYTHONPATH")])])
-    env["PYTHONFAULTHANDLER"] = "0"  # the parent reports crashes; a Python stack of the worker helps nobody
+    env.pop("PYTHONFAULTHANDLER", None)  # the parent reports crashes; a Python stack of the worker helps nobody
     env.update(spec.environment)
     return env
 
