@@ -1,0 +1,1 @@
+"""Tests that need a driver use a real one: the embedded set's lavapipe and null devices."""
