@@ -113,10 +113,11 @@ def _read(file: IO[bytes], name: str) -> Iterator[AnyRecord]:
         ended = line.endswith(b"\n")
         if not ended and len(line) == _MAX_LINE_BYTES:
             raise UsageError(f"{name}, line {number}: longer than 64 MiB. {_EXPECTED}")
-        if not line.strip():
+        line = line.strip()
+        if not line:
             continue
         try:
-            record = _decode(line, f"{name}, line {number}")
+            record = None if found and _START.startswith(line) else _decode(line, f"{name}, line {number}")
         except _NotJson:
             if ended or not found:
                 raise
@@ -141,8 +142,7 @@ def _decode(line: bytes, where: str) -> AnyRecord | None:
         joined = line.rfind(_START)
         if joined > 0:
             return _decode(line[joined:], where)
-        start = line.rstrip()[: len(_START)]
-        if _START.startswith(start) and "truncated" in str(error):
+        if joined == 0 and "truncated" in str(error):
             return None
         raise _NotJson(f"{where}: not JSON ({_reason(error)}). {_EXPECTED}") from None
     if head.kind is None or (head.kind not in KINDS and head.run is None):

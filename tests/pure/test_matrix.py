@@ -1,0 +1,271 @@
+"""The matrix: every cell a value or a status with its reason; what stands out, what is noted, what is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from tests.pure.sample_records import NULL_REASON, device, lavapipe, null_radv, nvidia, pipeline, result, sample
+from vkprobe.cli.matrix import matrix as matrix_verb
+from vkprobe.errors import UsageError
+from vkprobe.records import AnyRecord, DriverRecord, encode
+from vkprobe.report.matrix import build
+from vkprobe.report.model import Cell, Matrix
+from vkprobe.report.tables import render
+from vkprobe.report.text import as_json, as_text
+from vkprobe.results.store import Store
+
+
+def made(*records: AnyRecord, baseline: str | None = None) -> Matrix:
+    """The matrix of some records."""
+    return build(Store(records), baseline=baseline)
+
+
+def cells(matrix: Matrix, title: str) -> dict[tuple[str, ...], tuple[Cell, ...]]:
+    """A section's cells by row labels."""
+    (section,) = [s for s in matrix.sections if s.title == title]
+    return {row.labels: row.cells for row in section.rows}
+
+
+def test_every_cell_is_a_value_or_a_status_with_its_reason() -> None:
+    """No cell of the sample is empty."""
+    for section in made(*sample()).sections:
+        for row in section.rows:
+            assert len(row.cells) == len(section.columns)
+            for cell in row.cells:
+                assert cell.text
+                assert cell.status in ("ok", "met") or cell.reason, (row.labels, cell.status)
+
+
+def test_columns_are_measured_devices_first_then_cpu_then_null() -> None:
+    """The reader's eye starts at what was measured."""
+    assert [c.id for c in made(*sample()).columns] == ["nvidia/0", "embedded:lvp/0", "radv:gfx1201/0", "nvk:172/0"]
+
+
+def test_requirements_tell_yes_partial_and_the_first_missing() -> None:
+    """coopmat2: yes on NVIDIA, 4 of 7 on lavapipe, the missing extension on NVK."""
+    row = cells(made(*sample()), "Requirements")[("coopmat2",)]
+    assert [c.text for c in row] == ["yes", "partial 4 of 7", "no: VK_NV_cooperative_matrix2", "no: VK_NV_cooperative_matrix2"]
+
+
+def test_gemm_is_in_flops_and_gemv_in_bytes_and_time() -> None:
+    """Each op in the unit that decides it."""
+    matrix = made(nvidia(), result(median=1e-3), result(op="gemv", path="scalar-f32", shape=(4096, 1, 4096), median=1e-5))
+    (gemm,) = cells(matrix, "gemm").values()
+    (gemv,) = cells(matrix, "gemv").values()
+    assert gemm[0].text == "60.1 TFLOP/s"
+    assert gemv[0].text.startswith("3.36 TB/s  ")
+    assert gemv[0].text.endswith(" us")
+
+
+def test_an_unsteady_value_is_marked_with_its_reason() -> None:
+    """`~`, and why."""
+    ((cell,),) = cells(made(nvidia(), result(steady=False)), "gemm").values()
+    assert cell.text.startswith("~")
+    assert "rounds differ" in (cell.reason or "")
+
+
+@pytest.mark.parametrize("status", ["wrong", "crash", "timeout", "device-lost", "error"])
+def test_failures_stand_out_and_are_counted_on_top(status: str) -> None:
+    """In capitals in their cell, and in the first lines with the device's name."""
+    matrix = made(nvidia(), result(status=status, reason="because"))  # type: ignore[arg-type]
+    ((cell,),) = cells(matrix, "gemm").values()
+    assert (cell.text, cell.reason) == (status.upper(), "because")
+    assert matrix.alarms == (f"1 {status} (nvidia/0)",)
+
+
+def test_noop_of_a_null_device_is_compiled_with_its_statistics() -> None:
+    """Registers and spills of the same kernel's pipeline."""
+    noop = result("radv:gfx1201/0", status="noop", reason=NULL_REASON)
+    compiled = pipeline("radv:gfx1201/0", noop.kernel, "coopmat", "f16", registers=96, spills=4)
+    ((cell,),) = cells(made(null_radv(), noop, compiled), "gemm").values()
+    assert cell.text == "compiled 96r 4s"
+
+
+def test_noop_of_a_real_device_is_a_failure() -> None:
+    """A device that is no null device and executes nothing is an alarm."""
+    matrix = made(nvidia(), result(status="noop", reason="the canary stayed poisoned"))
+    assert matrix.alarms == ("1 executed nothing (nvidia/0)",)
+
+
+def test_a_cell_without_a_record_says_so() -> None:
+    """A path measured on one device only."""
+    matrix = made(nvidia(), lavapipe(), result())
+    ((_, other),) = cells(matrix, "gemm").values()
+    assert (other.status, other.text) == ("absent", "-")
+    assert "no record" in (other.reason or "")
+
+
+def test_devices_with_different_tuples_share_a_row() -> None:
+    """16x16x16 and 8x8x8 answer the same question."""
+    matrix = made(nvidia(), lavapipe(), result(matrix_tuple="16x16x16"), result("embedded:lvp/0", matrix_tuple="8x8x8"))
+    assert len(cells(matrix, "gemm")) == 1
+
+
+def test_several_tuples_of_one_device_get_a_row_each() -> None:
+    """No measured cell is hidden behind another."""
+    matrix = made(nvidia(), result(matrix_tuple="16x16x16"), result(matrix_tuple="16x8x16"))
+    assert len(cells(matrix, "gemm")) == 2
+
+
+def test_one_device_under_two_driver_versions_is_two_columns() -> None:
+    """Told apart by the version."""
+    update = device("nvidia/0", version="590", run="later", second=50)
+    matrix = made(nvidia(), result(), update, result(run="later", second=51, median=5e-4), baseline="580")
+    assert [c.id for c in matrix.columns] == ["nvidia/0 580.159.4.0", "nvidia/0 590"]
+    ((old, new),) = cells(matrix, "gemm").values()
+    assert old.ratio is None
+    assert new.ratio == pytest.approx(2.0)
+
+
+def test_the_baseline_must_name_one_device() -> None:
+    """By id or by part of a name; none and several are errors that list what there is."""
+    records = sample()
+    assert made(*records, baseline="lvp").baseline == 1
+    with pytest.raises(UsageError, match="several devices: nvidia/0, embedded"):
+        made(*records, baseline="/0")
+    with pytest.raises(UsageError, match="names no device"):
+        made(*records, baseline="banana")
+
+
+def test_what_is_missing_names_who_has_it() -> None:
+    """lavapipe loses coopmat2; the NVIDIA device has it."""
+    matrix = made(*sample())
+    (loss,) = [x for x in matrix.losses if matrix.columns[x.column].id == "embedded:lvp/0" and x.path == "coopmat2"]
+    assert "cooperativeMatrixWorkgroupScope off" in loss.missing
+    assert [matrix.columns[i].id for i in loss.owners] == ["nvidia/0"]
+
+
+def test_cpu_devices_carry_the_note_that_their_timings_mean_nothing_absolute() -> None:
+    """In every rendering that has notes."""
+    assert any("timings mean nothing absolute" in line for line in as_text(made(*sample())).splitlines())
+
+
+def test_a_driver_in_error_is_a_row_with_reason_and_remedy() -> None:
+    """It has no column, but is not lost."""
+    text = as_text(made(*sample()))
+    assert "cannot open shared object file" in text
+    assert "install the package" in text
+    assert "1 driver failed" in text.splitlines()[2]
+
+
+def test_long_reasons_are_footnotes_shared_by_their_cells() -> None:
+    """The same reason twice is one footnote; a short reason stands in its cell."""
+    long = "the device does not list the tuple 16x16x16 f16,f16->f32"
+    matrix = made(
+        nvidia(),
+        result(status="unsupported", reason=long),
+        result(weights="q4_0", status="unsupported", reason=long),
+        result(weights="q8_0", status="skipped", reason="too slow"),
+    )
+    text = as_text(matrix)
+    assert text.count(long) == 1
+    assert text.count("unsupported [1]") == 2
+    assert "skipped: too slow" in text
+
+
+def test_a_result_of_an_unknown_device_still_has_a_column() -> None:
+    """Its device record was in another file."""
+    matrix = made(result("lost/0"))
+    assert matrix.columns[0].name == "no device record"
+    assert cells(matrix, "Requirements")[("coopmat",)][0].status == "unknown"
+
+
+def test_compile_statistics_leave_out_devices_without_pipelines() -> None:
+    """Only null devices have some in the sample."""
+    (section,) = [s for s in made(*sample()).sections if s.kind == "pipelines"]
+    assert section.columns == (2, 3)
+    assert "442s" in as_text(made(*sample()))
+
+
+def test_markdown_has_no_line_that_breaks_a_table() -> None:
+    """Every table line has as many bars as its header, whatever the reasons hold."""
+    text = as_text(made(nvidia(), result(status="error", reason="a|b")), "md")
+    lines = [line for line in text.splitlines() if line.startswith("|") and "acc" in line]
+    assert lines
+    assert all(line.replace("\\|", "").count("|") == 4 for line in lines)
+
+
+def test_csv_has_every_row_with_its_reason() -> None:
+    """One line a row, readable by any CSV reader."""
+    rows = list(csv.reader(io.StringIO(as_text(made(*sample()), "csv"))))
+    assert rows[0] == ["section", "row", "nvidia/0", "embedded:lvp/0", "radv:gfx1201/0", "nvk:172/0"]
+    assert {len(row) for row in rows} == {6}
+    assert any(cell.startswith("WRONG: 3 of 2097152") for row in rows for cell in row)
+
+
+def test_json_carries_values_and_missing_conditions() -> None:
+    """Rates are numbers in FLOP/s; what is missing has need, have and source."""
+    data = json.loads(as_text(made(*sample()), "json"))
+    gemm = next(s for s in data["sections"] if s["title"] == "gemm")
+    assert gemm["rows"][0]["cells"]["nvidia/0"]["value"] > 1e12
+    requirement = data["sections"][0]["rows"][-1]["cells"]["embedded:lvp/0"]
+    assert {"kind", "name", "need", "have", "source"} == requirement["missing"][0].keys()
+    assert msgspec.json.encode(as_json(made(*sample())))
+
+
+def test_a_wide_table_is_split_to_the_terminal() -> None:
+    """Each part repeats the row labels and fits."""
+    text = as_text(made(*sample()), width=100)
+    tables = [line for line in text.splitlines() if line.startswith(("workload", "path", "kernel"))]
+    assert len(tables) > 5
+    assert all(len(line) <= 100 for line in tables)
+
+
+def test_one_column_wider_than_the_terminal_is_still_printed() -> None:
+    """Nothing is cut."""
+    assert "x" * 200 in render(("a", "b"), [("1", "x" * 200)], "table", width=40)
+
+
+@pytest.mark.parametrize("format", ["table", "md", "csv", "json"])
+def test_a_table_of_no_rows_is_no_error(format: str) -> None:
+    """All four formats render nothing without complaint."""
+    assert isinstance(render(("a", "b"), [], format), str)
+
+
+def test_files_without_any_device_give_a_matrix_of_what_there_is() -> None:
+    """A run whose only driver failed."""
+    failed = DriverRecord(run="r", driver="broken", icd=None, state="error", reason="no vkCreateInstance")
+    assert "no vkCreateInstance" in as_text(made(failed))
+
+
+def test_the_verb_prints_and_writes(tmp_path: Path) -> None:
+    """The table on stdout, the page in its file."""
+    records = tmp_path / "a.jsonl"
+    records.write_bytes(b"".join(encode(r) + b"\n" for r in sample()))
+    page = tmp_path / "out.html"
+    done = CliRunner().invoke(matrix_verb, [str(records), "--html", str(page), "--baseline", "nvidia"])
+    assert done.exit_code == 0, done.output
+    assert "WRONG" in done.output
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert [p.name for p in tmp_path.iterdir() if p.suffix == ".part"] == []
+
+
+def test_a_page_that_cannot_be_written_is_a_usage_error(tmp_path: Path) -> None:
+    """A missing folder is named."""
+    records = tmp_path / "a.jsonl"
+    records.write_bytes(encode(nvidia()) + b"\n")
+    done = CliRunner().invoke(matrix_verb, [str(records), "--html", str(tmp_path / "no" / "x.html")])
+    assert isinstance(done.exception, UsageError)
+
+
+def test_two_thousand_records_take_less_than_half_a_second(tmp_path: Path) -> None:
+    """Reading, building and rendering; start-up is some 0.1 s more."""
+    records: list[AnyRecord] = [*sample()]
+    shapes = [(m, n, k) for m in (64, 128, 256, 512, 1024) for n in range(1, 21) for k in (64, 128, 256, 512, 1024)]
+    records += [
+        result(name, shape=shape, path=path) for shape in shapes for name in ("nvidia/0", "embedded:lvp/0") for path in ("coopmat", "dot2")
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(encode(r) + b"\n" for r in records[:2100]))
+    start = time.perf_counter()
+    text = as_text(build(Store.load([path])))
+    assert time.perf_counter() - start < 0.5
+    assert len(text.splitlines()) > 900
