@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import uuid
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def drivers(context: click.Context, choice: DriverChoice, form: str, as_records:
 @click.option("--suite", type=click.Choice(list(embedded.SUITES)), default=embedded.DEFAULT_SUITE, show_default=True, help="Debian suite.")
 @click.option("--layers", is_flag=True, help="Also unpack Vulkan's validation layer.")
 @click.option("--again", is_flag=True, help="Fetch anew what is already there.")
-def fetch(suite: str, layers: bool, again: bool) -> None:
+@click.option("--if-needed", is_flag=True, help="Only where no driver of this machine has a device.")
+def fetch(suite: str, layers: bool, again: bool, if_needed: bool) -> None:
     """Unpack Debian's Mesa drivers and null-device shims into your cache.
 
     About 10 s and 63 MB to download; no root, nothing is installed on the machine.
@@ -54,6 +56,12 @@ def fetch(suite: str, layers: bool, again: bool) -> None:
     def progress(line: str) -> None:
         click.echo(f"drivers fetch: {line}", err=True)
 
+    if if_needed:
+        working = [one.spec.name for one in select.system() if one.state == "ok"]
+        if working:
+            progress(f"not needed: this machine has {', '.join(working)}")
+            return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is half-made is cleared away
     embedded.fetch(suite, progress, again=again)
     names = ", ".join(spec.name for spec in embedded.drivers(suite))
     click.echo(f"Mesa {embedded.versions(suite)['mesa-vulkan-drivers']}: {names}")
@@ -98,7 +106,8 @@ def _finish(found: Sequence[Found], choice: DriverChoice) -> None:
         status = exit_status(found, asked=True)
         if status != EXIT_OK:
             sys.exit(status)
-    elif not embedded.fetched_suites() and loader.system_loader() is None:
-        raise NoDeviceError(_NOTHING.format(what="loader (libvulkan.so.1)"))
-    elif not found:
-        raise NoDeviceError(_NOTHING.format(what="driver"))
+    elif not any(one.state == "ok" for one in found):
+        if not embedded.fetched_suites() and loader.system_loader() is None:
+            raise NoDeviceError(_NOTHING.format(what="loader (libvulkan.so.1)"))
+        if not found:
+            raise NoDeviceError(_NOTHING.format(what="driver"))

@@ -210,7 +210,10 @@ def _extract(archive: Path, target: Path) -> None:
     excluded = [f"--exclude={path}" for path in _EXCLUDED]
     argv = ["tar", "-x", "-C", str(target), "--keep-directory-symlink", "--no-same-owner", *excluded]
     with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(archive)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as source:
-        done = subprocess.run(argv, stdin=source.stdout, capture_output=True, text=True)
-        told = (source.stderr.read().decode(errors="replace") if source.stderr else "") + done.stderr
+        assert source.stdout is not None
+        assert source.stderr is not None
+        done = subprocess.run(argv, stdin=source.stdout, capture_output=True, text=True, errors="replace")
+        source.stdout.close()  # where tar gave up (a full disk), dpkg-deb would wait for a reader for ever
+        told = done.stderr + source.stderr.read().decode(errors="replace")
     if source.returncode or done.returncode:
-        raise UsageError(f"unpacking {archive.name} failed; nothing was changed: {told.strip()[-300:]}")
+        raise UsageError(f"unpacking {archive.name} failed; nothing was changed: {told.strip()[:300]}")

@@ -80,8 +80,10 @@ def drivers(suite: str = DEFAULT_SUITE) -> list[DriverSpec]:
     """The drivers of a fetched set, on its own loader and C library; empty where it isn't fetched."""
     if not fetched(suite):
         return []
-    folder = root(suite)
-    return [spec_of(path, f"{prefix(suite)}:{short_name(path)}", root=str(folder)) for path in sorted((folder / "icd").glob("*.json"))]
+    folder = str(root(suite))
+    specs = [spec_of(path, f"{prefix(suite)}:{short_name(path)}", root=folder) for path in sorted((root(suite) / "icd").glob("*.json"))]
+    remedy = f"run `vkprobe drivers fetch --suite {suite} --again`"  # a cache that was moved or thinned out
+    return [msgspec.structs.replace(spec, remedy=remedy) if spec.fault else spec for spec in specs]
 
 
 def layer_folder(suite: str = DEFAULT_SUITE) -> Path:

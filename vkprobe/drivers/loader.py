@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,8 @@ def system_loader(environment: Mapping[str, str] | None = None) -> Path | None:
     """The system's Vulkan loader: in LD_LIBRARY_PATH, the dynamic linker's folders, or its cache; None where there is none."""
     env = os.environ if environment is None else environment
     folders = [f for f in re.split("[:;]", env.get("LD_LIBRARY_PATH", "")) if f]
-    folders += [*_configured(Path("/etc/ld.so.conf")), *clibrary.HOST_FOLDERS, "/lib64", "/lib", "/usr/local/lib"]
+    multiarch = f"/usr/lib/{platform.machine()}-linux-gnu"
+    folders += [*_configured(Path("/etc/ld.so.conf")), multiarch, *clibrary.HOST_FOLDERS, "/lib64", "/lib", "/usr/local/lib"]
     for folder in folders:
         if (Path(folder) / SONAME).is_file():
             return Path(folder) / SONAME
@@ -48,7 +50,8 @@ def _cached() -> Path | None:
         listed = subprocess.run([ldconfig, "-p"], capture_output=True, text=True, errors="replace", timeout=5).stdout
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.search(rf"^\s*{re.escape(SONAME)} \(.*x86-64.*\) => (\S+)", listed, re.M)
+    # A 64-bit library's line names its architecture; a 32-bit one's is plain `(libc6)` beside it.
+    match = re.search(rf"^\s*{re.escape(SONAME)} \(libc6,[^)]*\) => (\S+)", listed, re.M)
     return Path(match[1]) if match else None
 
 

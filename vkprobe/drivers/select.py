@@ -17,8 +17,8 @@ from vkprobe.errors import NoDeviceError, UsageError
 
 def listed() -> list[DriverSpec]:
     """Every driver there is to name: the system's in the loader's order, then those of each fetched set."""
-    system = manifests.system_drivers(root=loader.root_for_system_drivers())
-    return [*system, *(spec for suite in embedded.fetched_suites() for spec in embedded.drivers(suite))]
+    installed = manifests.system_drivers(root=loader.root_for_system_drivers())
+    return [*installed, *(spec for suite in embedded.fetched_suites() for spec in embedded.drivers(suite))]
 
 
 def resolve(
@@ -44,13 +44,18 @@ def resolve(
     return _distinct(specs)
 
 
+def system() -> list[Found]:
+    """What became of each of the system's own drivers."""
+    return probe(manifests.system_drivers(root=loader.root_for_system_drivers()))
+
+
 def defaults() -> list[Found]:
     """Every driver of the system that has a device, else the embedded lvp.
 
     Raises:
         NoDeviceError: there is neither.
     """
-    found = probe(manifests.system_drivers(root=loader.root_for_system_drivers()))
+    found = system()
     usable = [f for f in found if f.state == "ok"]
     if usable:
         return usable
