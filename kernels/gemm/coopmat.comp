@@ -21,6 +21,12 @@ const uint COLUMNS = WN / TN;
 // Where a matrix reaches over the edge of D it goes through here, one per subgroup.
 shared ACC stage_d[TM * TN * (BLOCK_SIZE / WARP)];
 
+void store(coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> sum, uint m, uint n) {
+    const coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> d =
+        coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(sum);
+    coopMatStore(d, result, n * p.M + m, p.M, gl_CooperativeMatrixLayoutColumnMajor);
+}
+
 void main() {
     const uint m0 = gl_WorkGroupID.x * BM;
     const uint n0 = gl_WorkGroupID.y * BN;
@@ -53,26 +59,33 @@ void main() {
         barrier();
     }
 
-    // D is f32 and stored with M innermost: a matrix is column-major there.
+    // D is f32 and stored with M innermost: a matrix is column-major there. The barriers stand where the whole workgroup
+    // passes: at subgroup scope, where other subgroups skip them, lavapipe loses stores.
+    const bool ragged = m0 + BM > p.M || n0 + BN > p.N;
     [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
         [[unroll]] for (uint r = 0; r < ROWS; ++r) {
             const uint m = m0 + warp_m + r * TM;
             const uint n = n0 + warp_n + c * TN;
-            if (m + TM <= p.M && n + TN <= p.N) {
-                coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> d =
-                    coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(sums[c * ROWS + r]);
-                coopMatStore(d, result, n * p.M + m, p.M, gl_CooperativeMatrixLayoutColumnMajor);
-            } else if (m < p.M && n < p.N) {
+            if (!ragged) {
+                store(sums[c * ROWS + r], m, n);
+                continue;
+            }
+            const bool inside = m + TM <= p.M && n + TN <= p.N;
+            if (inside) {
+                store(sums[c * ROWS + r], m, n);
+            } else {
                 coopMatStore(sums[c * ROWS + r], stage_d, gl_SubgroupID * TM * TN, TM, gl_CooperativeMatrixLayoutColumnMajor);
-                controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
+            }
+            barrier();
+            if (!inside) {
                 [[unroll]] for (uint i = 0; i < TM * TN; i += WARP) {
                     const uint at = i + gl_SubgroupInvocationID;
                     if (at < TM * TN && m + at % TM < p.M && n + at / TM < p.N) {
                         result[(n + at / TM) * p.M + m + at % TM] = float(stage_d[gl_SubgroupID * TM * TN + at]);
                     }
                 }
-                controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
             }
+            barrier();
         }
     }
 }

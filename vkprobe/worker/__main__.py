@@ -19,9 +19,10 @@ VERBS: dict[str, str] = {
     "facts": "vkprobe.worker.facts:facts",
     "diagnose": "vkprobe.worker.diagnose:diagnose",
     "open": "vkprobe.worker.session:open_device",
+    "compile": "vkprobe.worker.session:compile_job",
     "prepare": "vkprobe.worker.session:prepare",
     "sample": "vkprobe.worker.session:sample",
-    "finish": "vkprobe.worker.session:finish",
+    "release": "vkprobe.worker.session:release",
 }
 """Request -> `module:function`; a function takes the request's arguments and a progress callback, and returns the reply."""
 

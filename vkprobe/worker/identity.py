@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +118,15 @@ def pci_address(properties: dict[str, dict[str, Any]]) -> str | None:
     """domain:bus:device.function (`0000:01:00.0`); None where the driver does not tell."""
     bus = properties.get("VkPhysicalDevicePCIBusInfoPropertiesEXT")
     return None if bus is None else f"{bus['pciDomain']:04x}:{bus['pciBus']:02x}:{bus['pciDevice']:02x}.{bus['pciFunction']:x}"
+
+
+def chip(core: dict[str, Any]) -> str | None:
+    """The chip that a Mesa driver names in brackets behind its own name; None where the device's name tells none.
+
+    >>> chip({"deviceType": 2, "deviceName": "AMD Radeon RX 9070 XT (RADV GFX1201)"})
+    'GFX1201'
+    >>> chip({"deviceType": 2, "deviceName": "Intel(R) Arc(tm) B580 Graphics (BMG G21)"})
+    'BMG G21'
+    """
+    match = re.search(r" \((?:RADV |NVK |ACO |LLVM )*([A-Z][A-Z0-9 ._-]*)\)$", core["deviceName"], re.IGNORECASE)
+    return match[1] if match and core["deviceType"] != 4 else None

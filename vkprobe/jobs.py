@@ -1,0 +1,58 @@
+"""What the parent asks a worker to compile, verify and time: resolved down to constants and workgroups, no choice left."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """One kernel on one workload.
+
+    Attributes:
+        op: `gemm`, `gemv` or `dequant`.
+        kernel: name of the SPIR-V module.
+        path, type, accumulator: as in records; they choose inputs, reference and bound.
+        m, n, k: the workload; dequant has n = 1.
+        hot: one weight buffer instead of a rotation.
+        constants: (id, value) of specialisation constants.
+        groups: workgroups dispatched.
+        subgroup_size: required of the driver; None leaves it the choice.
+        full_subgroups: required.
+        rounding_f16: patch in RoundingModeRTE for f16; the device offers it.
+        denormals_f16: patch in DenormPreserve for f16; the device offers it.
+    """
+
+    op: str
+    kernel: str
+    path: str
+    type: str
+    accumulator: str
+    m: int
+    n: int
+    k: int
+    hot: bool
+    constants: list[tuple[int, int]]
+    groups: tuple[int, int, int]
+    subgroup_size: int | None = None
+    full_subgroups: bool = False
+    rounding_f16: bool = False
+    denormals_f16: bool = False
+
+
+class OpenRequest(Struct, frozen=True, kw_only=True):
+    """The device to open and what to enable on it.
+
+    Attributes:
+        index: the device's, in the driver's order.
+        extensions, features: to enable.
+        robustness: VK_EXT_pipeline_robustness is among them (or core): pipelines switch bounds checks off.
+        statistics: VK_KHR_pipeline_executable_properties is among them.
+        rotation_bytes: how much the weights of a cold cell rotate over together.
+    """
+
+    index: int
+    extensions: list[str]
+    features: dict[str, list[str]]
+    robustness: bool
+    statistics: bool
+    rotation_bytes: int

@@ -1,0 +1,27 @@
+"""Weight types: how many elements a block holds and how many bytes it takes. A new type is one row here.
+
+Source: ggml-common.h of llama.cpp@b10249.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class WeightType(Struct, frozen=True):
+    """A weight type's block: `elements` along K, `bytes` in memory."""
+
+    elements: int
+    bytes: int
+
+    def row_bytes(self, k: int) -> int:
+        """Bytes of a row of `k` elements; rows have no padding."""
+        return k // self.elements * self.bytes
+
+
+WEIGHT_TYPES: dict[str, WeightType] = {
+    "f32": WeightType(1, 4),
+    "f16": WeightType(1, 2),
+    "q4_0": WeightType(32, 18),
+    "q8_0": WeightType(32, 34),
+}

@@ -1,0 +1,178 @@
+"""What an op must give: inputs and references in numpy, and bounds that follow from path, accumulator and K.
+
+Two passes. Exact: small integers for which the path's arithmetic is exact, f16 accumulation included, so every element
+must be equal; this catches single wrong elements, which no tolerance can. Random: random valid blocks against a
+float64 reference from the decoded weights, sampled rows in full and all rows by block sums.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from vkprobe.worker.formats import F32, FORMATS, U8
+
+F64 = NDArray[np.float64]
+_SAMPLED_ROWS = 64
+_BLOCK_ROWS = 64
+_SLICE_ELEMENTS = 1 << 24
+_EXACT_DEVIATION = 200.0  # of exact results: ten of it stay within the 2048 up to which f16 holds every integer
+_UNIT_F16 = 2.0**-11
+_UNIT_F32 = 2.0**-24
+_MARGIN = 4.0
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What a check found; `wrong` is None where all is well, else what is wrong, in a sentence."""
+
+    method: str
+    nmse: float
+    max_abs: float
+    bound: float
+    wrong: str | None
+
+
+class Inputs(Struct, frozen=True):
+    """`weights`: u8[m, row_bytes]; `activations`: f32[n, k]."""
+
+    weights: U8
+    activations: F32
+
+
+def nmse_bound(path: str, accumulator: str, weight_type: str, k: int) -> float:
+    """The largest normalised mean square error that rounding explains, with a margin of four.
+
+    Each rounding to a format of unit u adds a relative variance of at most u^2 / 3; an accumulator rounds once per step
+    on partial sums whose mean square is half the last one's.
+    """
+    rounding = _UNIT_F16**2 / 3
+    inputs = 0.0
+    if path != "scalar-f32":
+        inputs += rounding  # activations are staged as f16
+        if weight_type not in ("f16",):
+            inputs += rounding  # and so are decoded weights
+    unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
+    return _MARGIN * (inputs + k / 2 * unit**2 / 3)
+
+
+def exact_inputs(weight_type: str, m: int, n: int, k: int, seed: int) -> Inputs:
+    """Integer weights of magnitude at most 16 and activations of -1, 0, 1, so sparse that no partial sum leaves f16's integers."""
+    rng = np.random.default_rng([seed, 1])
+    weights = FORMATS[weight_type].exact(rng, m, k)
+    mean_square = 60.0  # of the largest of the formats' exact weights
+    density = min(1.0, _EXACT_DEVIATION**2 / (mean_square * k))
+    signs = rng.choice(np.array([-1, 1], np.float32), (n, k))
+    return Inputs(weights, np.where(rng.random((n, k)) < density, signs, np.float32(0)))
+
+
+def random_inputs(weight_type: str, m: int, n: int, k: int, seed: int) -> Inputs:
+    """Random valid blocks and normal activations; results have a deviation of about one."""
+    rng = np.random.default_rng([seed, 2])
+    weights = FORMATS[weight_type].random(rng, m, k, 1 / math.sqrt(k))
+    return Inputs(weights, rng.standard_normal((n, k), dtype=np.float32))
+
+
+def _row_slices(m: int, k: int) -> list[slice]:
+    step = max(_BLOCK_ROWS, _SLICE_ELEMENTS // k // _BLOCK_ROWS * _BLOCK_ROWS)
+    return [slice(i, min(i + step, m)) for i in range(0, m, step)]
+
+
+def _unwritten(output: F32) -> str | None:
+    """The output was poisoned with all-ones words, a NaN that no arithmetic makes."""
+    missing = int(np.count_nonzero(output.view(np.uint32) == 0xFFFFFFFF))
+    return f"{missing} of {output.size} output elements were never written" if missing else None
+
+
+class MatrixReference:
+    """The references of a matrix product D[n, m] = sum over k of A[m, k] * B[n, k]; made once per workload, shared by all its kernels."""
+
+    def __init__(self, weight_type: str, m: int, n: int, k: int, seed: int) -> None:
+        self.type, self.m, self.n, self.k = weight_type, m, n, k
+        self.exact = exact_inputs(weight_type, m, n, k, seed)
+        self.random = random_inputs(weight_type, m, n, k, seed)
+        decode = FORMATS[weight_type].decode
+        # Integers below 2^24: float32 products and sums are exact in any order.
+        self._exact_result = np.concatenate([self.exact.activations @ decode(self.exact.weights[s]).T for s in _row_slices(m, k)], axis=1)
+        rng = np.random.default_rng([seed, 3])
+        self._rows = np.sort(rng.choice(m, min(m, _SAMPLED_ROWS), replace=False))
+        b = self.random.activations.astype(np.float64)
+        self._sampled: F64 = b @ decode(self.random.weights[self._rows]).astype(np.float64).T
+        sums = [
+            np.add.reduceat(decode(self.random.weights[s]).astype(np.float64), np.arange(0, s.stop - s.start, _BLOCK_ROWS), axis=0)
+            for s in _row_slices(m, k)
+        ]
+        block_sums = np.concatenate(sums)
+        self._blocks: F64 = b @ block_sums.T
+        # A result of few elements may be near zero by chance: errors are then measured against what is typical.
+        typical = float(np.sum(b**2)) / k
+        sampled_weights = decode(self.random.weights[self._rows]).astype(np.float64)
+        self._sampled_scale = max(float(np.sum(self._sampled**2)), typical * float(np.sum(sampled_weights**2)))
+        self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(block_sums**2)))
+
+    def check_exact(self, output: F32) -> str | None:
+        """What is wrong with `output`: f32[n, m] for the exact inputs; None where every element is equal."""
+        unwritten = _unwritten(output)
+        if unwritten:
+            return unwritten
+        different = output != self._exact_result
+        count = int(np.count_nonzero(different))
+        if not count:
+            return None
+        n, m = (int(i[0]) for i in np.nonzero(different))
+        return (
+            f"exact pass: {count} of {output.size} elements differ, the first at n={n} m={m}: "
+            f"{output[n, m]:g} instead of {self._exact_result[n, m]:g}"
+        )
+
+    def check_random(self, output: F32, bound: float) -> Verdict:
+        """Judge `output`: f32[n, m] for the random inputs."""
+        method = f"exact pass, every element; random pass, {len(self._rows)} rows in full and all rows in sums of {_BLOCK_ROWS}, float64"
+        unwritten = _unwritten(output)
+        if unwritten or not np.isfinite(output).all():
+            wrong = unwritten or f"{int(np.count_nonzero(~np.isfinite(output)))} output elements are not finite"
+            return Verdict(method=method, nmse=math.nan, max_abs=math.nan, bound=bound, wrong=wrong)
+        error = output[:, self._rows].astype(np.float64) - self._sampled
+        nmse = float(np.sum(error**2)) / self._sampled_scale
+        sums = np.add.reduceat(output.astype(np.float64), np.arange(0, self.m, _BLOCK_ROWS), axis=1)
+        block_nmse = float(np.sum((sums - self._blocks) ** 2)) / self._blocks_scale
+        worst = max(nmse, block_nmse)
+        wrong = None
+        if not worst <= bound:
+            which = "sampled rows" if nmse == worst else "sums over rows"
+            wrong = f"random pass: nmse {worst:.3g} over {which} is beyond the bound {bound:.3g}"
+        return Verdict(method=method, nmse=worst, max_abs=float(np.max(np.abs(error))), bound=bound, wrong=wrong)
+
+
+class DequantReference:
+    """The references of blocks -> f16: every element, rounded to nearest even where the device can be asked to."""
+
+    def __init__(self, weight_type: str, m: int, k: int, seed: int) -> None:
+        self.type, self.m, self.k = weight_type, m, k
+        self.random = random_inputs(weight_type, m, 1, k, seed)
+
+    def check(self, output: NDArray[np.float16], rounds_to_even: bool) -> Verdict:
+        """Judge `output`: f16[m, k]. Without the rounding mode, the neighbour on either side is right too."""
+        bound = 0.0 if rounds_to_even else (2 * _UNIT_F16) ** 2
+        worst = square = reference = 0.0
+        different = 0
+        first = ""
+        for rows in _row_slices(self.m, self.k):
+            wanted = FORMATS[self.type].decode(self.random.weights[rows])
+            rounded = wanted.astype(np.float16)
+            got = output[rows]
+            steps = np.abs(got.view(np.int16).astype(np.int32) - rounded.view(np.int16).astype(np.int32))
+            bad = (got != rounded) & (steps > (0 if rounds_to_even else 1))
+            if bad.any() and not first:
+                m, k = (int(i[0]) for i in np.nonzero(bad))
+                first = f"the first at m={m + rows.start} k={k}: {got[m, k]:g} instead of {rounded[m, k]:g}"
+            different += int(np.count_nonzero(bad))
+            error = got.astype(np.float64) - rounded.astype(np.float64)
+            worst = max(worst, float(np.max(np.abs(error))))
+            square += float(np.sum(error**2))
+            reference += float(np.sum(rounded.astype(np.float64) ** 2))
+        wrong = f"{different} of {output.size} elements differ, {first}" if different else None
+        method = "every element, " + ("bit for bit" if rounds_to_even else "to the last place")
+        return Verdict(method=method, nmse=square / reference, max_abs=worst, bound=bound, wrong=wrong)

@@ -1,0 +1,222 @@
+"""Recording, submitting and timing commands on the device's queue."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from msgspec import Struct
+
+from vkprobe.worker.failure import Failure
+from vkprobe.worker.vk.core import Arena, VkError, check, ffi, lib
+from vkprobe.worker.vk.device import Buffer, Device
+from vkprobe.worker.vk.pipeline import BINDINGS, PUSH_BYTES, Layout, Pipeline
+
+
+class Sample(Struct, frozen=True):
+    """One timed submit: `gpu_s` between its timestamps (None where the device has none), `wall_s` from submit to signalled fence."""
+
+    gpu_s: float | None
+    wall_s: float
+
+
+class DescriptorSets:
+    """Descriptor sets that each bind three buffer ranges (buffer, offset, size)."""
+
+    def __init__(self, device: Device, layout: Layout, ranges: list[list[tuple[Buffer, int, int]]]) -> None:
+        self._device = device
+        arena = Arena()
+        count = len(ranges)
+        size = arena.new("VkDescriptorPoolSize", type=lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptorCount=BINDINGS * count)
+        info = arena.new(
+            "VkDescriptorPoolCreateInfo",
+            sType=lib.VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
+            maxSets=count,
+            poolSizeCount=1,
+            pPoolSizes=size,
+        )
+        pool = arena.new("VkDescriptorPool")
+        check(lib.vkCreateDescriptorPool(device.handle, info, ffi.NULL, pool), "vkCreateDescriptorPool")
+        self._pool = pool[0]
+        allocate = arena.new(
+            "VkDescriptorSetAllocateInfo",
+            sType=lib.VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+            descriptorPool=self._pool,
+            descriptorSetCount=count,
+            pSetLayouts=arena.array("VkDescriptorSetLayout", [layout.set_layout[0]] * count),
+        )
+        sets = arena.array("VkDescriptorSet", count)
+        check(lib.vkAllocateDescriptorSets(device.handle, allocate, sets), "vkAllocateDescriptorSets")
+        infos = arena.array("VkDescriptorBufferInfo", BINDINGS * count)
+        writes = arena.array("VkWriteDescriptorSet", BINDINGS * count)
+        for i, bound in enumerate(ranges):
+            for j, (buffer, offset, length) in enumerate(bound):
+                at = BINDINGS * i + j
+                infos[at].buffer = buffer.handle
+                infos[at].offset = offset
+                infos[at].range = length
+                write = writes[at]
+                write.sType = lib.VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET
+                write.dstSet = sets[i]
+                write.dstBinding = j
+                write.descriptorCount = 1
+                write.descriptorType = lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
+                write.pBufferInfo = infos + at
+        lib.vkUpdateDescriptorSets(device.handle, BINDINGS * count, writes, 0, ffi.NULL)
+        self._arena = arena
+        self.pointers = [sets + i for i in range(count)]
+
+    def destroy(self) -> None:
+        """Give the sets back; nothing that uses them may be in flight."""
+        lib.vkDestroyDescriptorPool(self._device.handle, self._pool, ffi.NULL)
+
+
+class Commands:
+    """The queue's command pool, its fence and its two timestamps."""
+
+    def __init__(self, device: Device, layout: Layout) -> None:
+        self._device = device
+        self._layout = layout
+        arena = self._arena = Arena()
+        info = arena.new(
+            "VkCommandPoolCreateInfo",
+            sType=lib.VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+            flags=lib.VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+            queueFamilyIndex=device.family,
+        )
+        pool = arena.new("VkCommandPool")
+        check(lib.vkCreateCommandPool(device.handle, info, ffi.NULL, pool), "vkCreateCommandPool")
+        self._pool = pool[0]
+        fence = arena.new("VkFence")
+        fence_info = arena.new("VkFenceCreateInfo", sType=lib.VK_STRUCTURE_TYPE_FENCE_CREATE_INFO)
+        check(lib.vkCreateFence(device.handle, fence_info, ffi.NULL, fence), "vkCreateFence")
+        self._fence = fence
+        period = device.timestamp_period_ns
+        self.has_timestamps = device.timestamp_bits > 0 and math.isfinite(period) and period > 0
+        self._mask = (1 << device.timestamp_bits) - 1
+        self._queries: Any = None
+        if self.has_timestamps:
+            query_info = arena.new(
+                "VkQueryPoolCreateInfo",
+                sType=lib.VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+                queryType=lib.VK_QUERY_TYPE_TIMESTAMP,
+                queryCount=2,
+            )
+            queries = arena.new("VkQueryPool")
+            check(lib.vkCreateQueryPool(device.handle, query_info, ffi.NULL, queries), "vkCreateQueryPool")
+            self._queries = queries[0]
+        self._ticks = arena.array("uint64_t", 2)
+        self._begin = arena.new("VkCommandBufferBeginInfo", sType=lib.VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO)
+        access = (
+            lib.VK_ACCESS_SHADER_READ_BIT
+            | lib.VK_ACCESS_SHADER_WRITE_BIT
+            | lib.VK_ACCESS_TRANSFER_READ_BIT
+            | lib.VK_ACCESS_TRANSFER_WRITE_BIT
+        )
+        self._barrier = arena.new("VkMemoryBarrier", sType=lib.VK_STRUCTURE_TYPE_MEMORY_BARRIER, srcAccessMask=access, dstAccessMask=access)
+        host = lib.VK_ACCESS_HOST_READ_BIT | lib.VK_ACCESS_HOST_WRITE_BIT
+        self._from_host = arena.new(
+            "VkMemoryBarrier", sType=lib.VK_STRUCTURE_TYPE_MEMORY_BARRIER, srcAccessMask=host | access, dstAccessMask=host | access
+        )
+        self._once = self._allocate()
+        self._submit = arena.new("VkSubmitInfo", sType=lib.VK_STRUCTURE_TYPE_SUBMIT_INFO, commandBufferCount=1)
+
+    def _allocate(self) -> Any:
+        info = self._arena.new(
+            "VkCommandBufferAllocateInfo",
+            sType=lib.VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+            commandPool=self._pool,
+            level=lib.VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+            commandBufferCount=1,
+        )
+        handle = self._arena.new("VkCommandBuffer")
+        check(lib.vkAllocateCommandBuffers(self._device.handle, info, handle), "vkAllocateCommandBuffers")
+        return handle
+
+    def _memory_barrier(self, commands: Any, barrier: Any, extra: int = 0) -> None:
+        stages = lib.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | lib.VK_PIPELINE_STAGE_TRANSFER_BIT | extra
+        lib.vkCmdPipelineBarrier(commands, stages, stages, 0, 1, barrier, 0, ffi.NULL, 0, ffi.NULL)
+
+    def record(self, pipeline: Pipeline, sets: DescriptorSets, push: tuple[int, int, int], groups: tuple[int, int, int], count: int) -> Any:
+        """A command buffer of `count` dispatches between two timestamps, each with the next descriptor set, barriers between them."""
+        handle = self._allocate()
+        commands = handle[0]
+        check(lib.vkBeginCommandBuffer(commands, self._begin), "vkBeginCommandBuffer")
+        if self._queries is not None:
+            lib.vkCmdResetQueryPool(commands, self._queries, 0, 2)
+        self._memory_barrier(commands, self._barrier)
+        if self._queries is not None:
+            lib.vkCmdWriteTimestamp(commands, lib.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, self._queries, 0)
+        lib.vkCmdBindPipeline(commands, lib.VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle)
+        words = self._arena.array("uint32_t", list(push))
+        lib.vkCmdPushConstants(commands, self._layout.handle, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_BYTES, words)
+        layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, sets.pointers
+        bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
+        for i in range(count):
+            if i < total or total > 1:
+                bind(commands, point, layout, 0, 1, pointers[i % total], 0, ffi.NULL)
+            dispatch(commands, *groups)
+            self._memory_barrier(commands, self._barrier)
+        if self._queries is not None:
+            lib.vkCmdWriteTimestamp(commands, lib.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, self._queries, 1)
+        check(lib.vkEndCommandBuffer(commands), "vkEndCommandBuffer")
+        return handle
+
+    def free(self, handle: Any) -> None:
+        """Give a recorded command buffer back."""
+        lib.vkFreeCommandBuffers(self._device.handle, self._pool, 1, handle)
+
+    def submit(self, handle: Any, timeout_s: float, during: Any = None) -> Sample:
+        """Submit a recorded command buffer and wait; `during()` is called while it runs.
+
+        Raises:
+            VkError: the submit failed or the device was lost.
+            Failure: `timeout`: it did not end in time; the worker is of no more use then.
+        """
+        self._submit.pCommandBuffers = handle
+        began = time.perf_counter()
+        check(lib.vkQueueSubmit(self._device.queue, 1, self._submit, self._fence[0]), "vkQueueSubmit")
+        if during is not None:
+            during()
+        result = lib.vkWaitForFences(self._device.handle, 1, self._fence, 1, int(timeout_s * 1e9))
+        wall = time.perf_counter() - began
+        if result == lib.VK_TIMEOUT:
+            raise Failure("timeout", f"the device did not finish a submit within {timeout_s:g} s")
+        check(result, "vkWaitForFences")
+        check(lib.vkResetFences(self._device.handle, 1, self._fence), "vkResetFences")
+        return Sample(None, wall)
+
+    def time(self, handle: Any, timeout_s: float, during: Any = None) -> Sample:
+        """Submit a command buffer made by `record` and read its timestamps; raises as `submit` does."""
+        sample = self.submit(handle, timeout_s, during)
+        if self._queries is None:
+            return sample
+        result = lib.vkGetQueryPoolResults(
+            self._device.handle, self._queries, 0, 2, 16, self._ticks, 8, lib.VK_QUERY_RESULT_64_BIT
+        )  # no WAIT bit: null devices never make them available
+        if result != 0:
+            raise VkError("vkGetQueryPoolResults", result)
+        ticks = (int(self._ticks[1]) - int(self._ticks[0])) & self._mask
+        return Sample(ticks * self._device.timestamp_period_ns * 1e-9, sample.wall_s)
+
+    def _run(self, body: Any) -> None:
+        commands = self._once[0]
+        check(lib.vkBeginCommandBuffer(commands, self._begin), "vkBeginCommandBuffer")
+        self._memory_barrier(commands, self._from_host, lib.VK_PIPELINE_STAGE_HOST_BIT)
+        body(commands)
+        self._memory_barrier(commands, self._from_host, lib.VK_PIPELINE_STAGE_HOST_BIT)
+        check(lib.vkEndCommandBuffer(commands), "vkEndCommandBuffer")
+        self.submit(self._once, 20.0)
+
+    def copy(self, source: Buffer, target: Buffer, regions: list[tuple[int, int, int]]) -> None:
+        """Copy (source offset, target offset, bytes) regions and wait; raises as `submit` does."""
+        arena = Arena()
+        array = arena.array("VkBufferCopy", len(regions))
+        for i, (source_offset, target_offset, size) in enumerate(regions):
+            array[i].srcOffset, array[i].dstOffset, array[i].size = source_offset, target_offset, size
+        self._run(lambda c: lib.vkCmdCopyBuffer(c, source.handle, target.handle, len(regions), array))
+
+    def fill(self, target: Buffer, word: int) -> None:
+        """Fill a buffer (its size a multiple of four) with a 32-bit word and wait; raises as `submit` does."""
+        self._run(lambda c: lib.vkCmdFillBuffer(c, target.handle, 0, target.size, word))
