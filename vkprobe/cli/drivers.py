@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Sequence
 
 import click
+import msgspec
 
 from vkprobe import records
 from vkprobe.cli import table
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.options import DriverChoice, driver_options, format_option, select_device
 from vkprobe.drivers import embedded, loader, select
 from vkprobe.drivers.probe import Found, exit_status, probe, record
 from vkprobe.errors import EXIT_OK, NoDeviceError
@@ -85,9 +86,13 @@ def doctor(choice: DriverChoice) -> None:
 
 
 def _find(choice: DriverChoice) -> list[Found]:
-    if choice.asked:
-        return probe(choice.specs())
-    return probe([*select.listed(), *select.configured(choice.config)])
+    specs = choice.specs() if choice.asked else [*select.listed(), *select.configured(choice.config)]
+    return [_with_devices(one, choice.devices) if one.devices else one for one in probe(specs)]
+
+
+def _with_devices(found: Found, wanted: Sequence[str]) -> Found:
+    chosen = select_device([(d.index, d.name) for d in found.devices], wanted)
+    return msgspec.structs.replace(found, devices=[d for d in found.devices if d.index in chosen])
 
 
 def _devices(found: Found) -> str:
