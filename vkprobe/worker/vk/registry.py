@@ -1102,7 +1102,7 @@ VkCooperativeMatrixFlexibleDimensionsPropertiesNV 1000593001
   VkBool32 saturatingAccumulation; VkScopeKHR scope; uint32_t workgroupInvocations;
 VkCooperativeMatrixProperties2EXT 1000659002
   uint32_t MGranularity, NGranularity, KGranularity; VkComponentTypeKHR AType, BType, CType, ResultType;
-VkCooperativeMatrixPropertiesKHR 0
+VkCooperativeMatrixPropertiesKHR 1000506001
   uint32_t MSize, NSize, KSize; VkComponentTypeKHR AType, BType, CType, ResultType; VkBool32 saturatingAccumulation;
   VkScopeKHR scope;
 VkExtent2D -
