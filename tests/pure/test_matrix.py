@@ -269,3 +269,29 @@ def test_two_thousand_records_take_less_than_half_a_second(tmp_path: Path) -> No
     text = as_text(build(Store.load([path])))
     assert time.perf_counter() - start < 0.5
     assert len(text.splitlines()) > 900
+
+
+def test_parts_of_a_missing_extension_need_no_words_of_their_own() -> None:
+    """Without VK_NV_cooperative_matrix2 its features and tuples are not listed one by one; what is independent is."""
+    matrix = made(*sample())
+    words = {(matrix.columns[x.column].id, x.path): x.missing for x in matrix.losses}
+    assert words["nvk:172/0", "coopmat2"] == "VK_NV_cooperative_matrix2 not listed"
+    assert "none with bf16 operands" in words["nvk:172/0", "coopmat-bf16"]
+
+
+def test_flags_and_booleans_that_are_missing_read_as_words() -> None:
+    """NVK lists no stage for required subgroup sizes; lavapipe's dot products are not accelerated."""
+    properties = {
+        "VkPhysicalDeviceVulkan13Properties": {
+            "requiredSubgroupSizeStages": 0,
+            "integerDotProduct4x8BitPackedSignedAccelerated": False,
+        }
+    }
+    words = {x.path: x.missing for x in made(device(properties=properties)).losses}
+    assert words["subgroup-size-control"] == "requiredSubgroupSizeStages is 0, needed VK_SHADER_STAGE_COMPUTE_BIT"
+    assert words["intdot"] == "integerDotProduct4x8BitPackedSignedAccelerated is false"
+
+
+def test_records_of_facts_alone_say_that_nothing_was_measured() -> None:
+    """`caps` records make a matrix of requirements."""
+    assert made(nvidia(), lavapipe()).headline == "2 devices, nothing measured"

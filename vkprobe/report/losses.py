@@ -39,7 +39,10 @@ def in_words(missing: Missing) -> str:
         return f"{name} off"
     if missing.kind == "tuple":
         return f"no tuple {name}"
-    return f"{name} is {missing.have}, needed {missing.need}"
+    if isinstance(missing.need, bool):
+        return f"{name} is {'false' if missing.need else 'true'}"
+    need = " and ".join(missing.need) if isinstance(missing.need, tuple) else missing.need
+    return f"{name} is {missing.have}, needed {need}"
 
 
 def missing_in_words(gap: Gap) -> str:

@@ -274,6 +274,8 @@ def _counts(sections: Iterable[Section]) -> Counter[str]:
 def _headline(columns: Sequence[Column], sections: Sequence[Section]) -> str:
     counts = _counts(sections)
     unsteady = sum(cell.steady is False for s in sections if s.kind == "measured" for row in s.rows for cell in row.cells)
+    if counts.total() == 0:
+        return f"{len(columns)} device{'s' * (len(columns) != 1)}, nothing measured"
     words = [f"{len(columns)} device{'s' * (len(columns) != 1)}", f"{counts.total() - counts['absent']} cells"]
     parts = [f"{counts['ok']} ok" + (f" ({unsteady} unsteady)" if unsteady else "")]
     parts += [

@@ -187,9 +187,10 @@ def _(condition: TupleMatch, device: DeviceRecord) -> Verdict:
     listed = getattr(device.coopmat, condition.query)
     met: bool | None
     have: Any = None
-    if listed is None:
-        met = False if has_extension(device, _TUPLE_EXTENSION[condition.query]) is False else None
-        have = f"no {_TUPLE_EXTENSION[condition.query]}" if met is False else None
+    if not listed and has_extension(device, _TUPLE_EXTENSION[condition.query]) is False:
+        met, have = False, f"no {_TUPLE_EXTENSION[condition.query]}"
+    elif listed is None:
+        met = None
     else:
         rows = [msgspec.structs.asdict(row) for row in listed]
         fitting = [row for row in rows if _fits(row, condition.match, condition.at_most)]
@@ -210,13 +211,16 @@ def _words(value: Any) -> str:
 
 
 def _nearest(rows: Sequence[Mapping[str, Any]], condition: TupleMatch) -> str:
-    """What the device lists instead: its tuples of the same scope, as `16x8x16 f16,f16->f32`."""
+    """What the device lists instead: its tuples of the same scope and operand type, as `16x8x16 f16,f16->f32`."""
     if not rows:
         return "none at all"
-    scope = condition.match.get("scope")
+    scope, operand = condition.match.get("scope"), condition.match.get("a")
     near = [row for row in rows if row["scope"] == scope]
     if not near:
         return f"{len(rows)}, none of {scope} scope"
+    near = [row for row in near if operand is None or row["a"] == operand]
+    if not near:
+        return f"{len(rows)}, none with {operand} operands"
     prefix = "" if condition.query == "khr" else "_granularity"
     shown = [f"{'x'.join(str(r[axis + prefix]) for axis in 'mnk')} {r['a']},{r['b']}->{r['result']}" for r in near]
     return ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
