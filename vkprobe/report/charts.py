@@ -66,7 +66,7 @@ _STEP_MIN_SPAN = 0.02
 def strip(time: Time, width: int = 300, height: int = 46) -> Markup:
     """Every sample of a cell in order: settling hollow on the left, then round by round; band = ci95, line = median.
 
-    Height is time per dispatch, low is fast. Samples beyond the scale (settling usually) are drawn at its edge.
+    Height is time per dispatch, low is fast. Settling has a scale of its own, in which its plateaus are seen.
     """
     settle, samples, median = time.settle_samples_s, time.samples_s, time.median_s
     if not samples or not median > 0:
@@ -80,9 +80,8 @@ def strip(time: Time, width: int = 300, height: int = 46) -> Markup:
     def x(index: float) -> float:
         return pad + step * (index + 0.5)
 
-    def y(value: float) -> float:
-        inside = min(max(value, low), high)
-        return height - pad - (height - 2 * pad) * (inside - low) / (high - low)
+    def y(value: float, top: float = high) -> float:
+        return height - pad - (height - 2 * pad) * (max(value, low) - low) / (top - low)
 
     first = len(settle) + (1 if settle else 0)
     parts = []
@@ -100,7 +99,7 @@ def strip(time: Time, width: int = 300, height: int = 46) -> Markup:
         f'<rect class="ci" x="{left:.1f}" y="{band_top:.1f}" width="{width - pad - left:.1f}" height="{band_bottom - band_top:.1f}"/>'
     )
     parts.append(f'<path class="median" d="M{left:.1f} {y(median):.1f}H{width - pad:.1f}"/>')
-    parts.append(_dots("settling", [(x(i), y(v)) for i, v in enumerate(settle)]))
+    parts.append(_dots("settling", [(x(i), y(v, max(high, *settle))) for i, v in enumerate(settle)]))
     parts.append(_dots("samples", [(x(first + i), y(v)) for i, v in enumerate(samples)]))
     title = f"{len(samples)} samples in {len(set(time.rounds)) or 1} rounds, {seconds(min(samples))} to {seconds(max(samples))}"
     return Markup(f'<svg class="strip" viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{"".join(parts)}</svg>')
