@@ -157,6 +157,25 @@ def test_a_query_can_be_left_out_and_is_announced() -> None:
     assert {*told["features"], *told["properties"], *skip} - core <= set(announced)
 
 
+def _old_nvk() -> DriverSpec:
+    """NVK made to report API 1.0."""
+    spec = _spec("nvk:172")
+    return msgspec.structs.replace(spec, environment={**spec.environment, "MESA_VK_VERSION_OVERRIDE": "1.0"})
+
+
+def test_a_device_of_api_1_0_is_asked_through_the_khr_extension() -> None:
+    """Extensions' structs and tuples are told, structs that only a later version brings are not asked for."""
+    spec = _old_nvk()
+    with Worker(spec) as worker:
+        (told,) = worker.request("facts", timeout=20)
+    assert told["driver"]["api"].startswith("1.0.")
+    assert told["features"]["VkPhysicalDeviceCooperativeMatrixFeaturesKHR"]["cooperativeMatrix"] is True
+    assert told["features"]["VkPhysicalDeviceShaderFloat16Int8Features"]["shaderFloat16"] is True
+    assert len(told["coopmat"]["khr"]) == 18
+    assert not {"VkPhysicalDeviceVulkan11Features", "VkPhysicalDeviceVulkan14Features"} & set(told["features"])
+    assert "VkPhysicalDeviceSubgroupProperties" not in told["properties"]
+
+
 def test_a_device_that_is_not_there_is_a_sentence() -> None:
     """Asking for device 7 of a driver with one fails in words; the worker lives on."""
     with Worker(_spec("embedded:lvp")) as worker:
@@ -217,3 +236,8 @@ def _complaints(spec: DriverSpec, layers: Path, log: Path, verb: str, **argument
 def test_the_validation_layer_has_nothing_to_say(name: str, layers: Path, tmp_path: Path) -> None:
     """Every query is allowed by the device's version and extensions."""
     assert _complaints(_spec(name), layers, tmp_path / "log", "facts") == []
+
+
+def test_the_validation_layer_has_nothing_to_say_of_api_1_0(layers: Path, tmp_path: Path) -> None:
+    """Nor of a device that is asked through the KHR extension."""
+    assert _complaints(_old_nvk(), layers, tmp_path / "log", "facts") == []

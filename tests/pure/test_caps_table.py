@@ -151,7 +151,7 @@ def test_maintenance1_rows_are_counted_and_listed() -> None:
         recorded("turnip-750"), "features", "VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT", cooperativeMatrixProperties2=True
     )
     device = changed(device, coopmat=Coopmat(khr=[], nv_flexible=[], ext=[row]))
-    assert cell(device, "EXT coopmat maintenance1") == "partial: 1 of 5, 1 rows"
+    assert cell(device, "EXT coopmat maintenance1") == "partial: 1 of 5, tuples: 1"
     assert caps.tuple_lines(device) == [("workgroup of 128, size varying", "16x16x16 n", "f16 x f16", "f32")]
 
 

@@ -146,7 +146,7 @@ def ext_coopmat(device: DeviceRecord) -> str:
         name_missing=False,
     )(device)
     rows = device.coopmat.ext
-    return f"{head}, {len(rows)} rows" if rows else head
+    return f"{head}, tuples: {len(rows)}" if rows else head
 
 
 def integer_dot(device: DeviceRecord) -> str:
@@ -193,7 +193,9 @@ def subgroup_size(device: DeviceRecord) -> str:
     default = lookup(device.properties, "VkPhysicalDeviceSubgroupProperties", "subgroupSize")
     if low is None or high is None:
         return UNKNOWN if default is None else f"{default} (range unknown)"
-    return str(low) if low == high == default else f"{low} to {high}, default {UNKNOWN if default is None else default}"
+    if low == high and default in (low, None):
+        return str(low)
+    return f"{low} to {high}, default {UNKNOWN if default is None else default}"
 
 
 def subgroup_control(device: DeviceRecord) -> str:
@@ -219,7 +221,7 @@ def subgroup_operations(device: DeviceRecord) -> str:
     struct = "VkPhysicalDeviceSubgroupProperties"
     flags, stages = lookup(device.properties, struct, "supportedOperations"), lookup(device.properties, struct, "supportedStages")
     if not isinstance(flags, int):
-        return UNKNOWN
+        return answer(False if cannot_have(device, struct) else None)
     if isinstance(stages, int) and not stages & _COMPUTE_STAGE:
         return "no (not in compute)"
     missing = [name for bit, name in _SUBGROUP_OPERATIONS if not flags & bit]
