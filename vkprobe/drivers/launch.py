@@ -24,7 +24,6 @@ from vkprobe.drivers import clibrary
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
 
-START_TIMEOUT_S = 10.0
 _PR_SET_PDEATHSIG = 1
 _STDERR_TAIL_BYTES = 4000
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from vkprobe.drivers import clibrary, embedded, manifests
+from vkprobe.drivers import clibrary, embedded, loader, manifests
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
 
@@ -155,7 +155,7 @@ def _driver(row: Family, suite: str | None) -> DriverSpec | None:
             return spec
     if suite:
         return None
-    return next((spec for spec in manifests.system_drivers() if spec.name == row.driver), None)
+    return next((spec for spec in manifests.system_drivers(root=loader.root_for_system_drivers()) if spec.name == row.driver), None)
 
 
 def _shim(row: Family, base: DriverSpec | None, given: str | None, env: Mapping[str, str]) -> Path | None:

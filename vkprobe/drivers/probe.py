@@ -165,11 +165,9 @@ def _broken(spec: DriverSpec, diagnosis: dict[str, Any]) -> tuple[DriverState, s
         reason = f"no vkCreateInstance behind {diagnosis['entry']} of {library}"
         if "libGLX_nvidia" in str(library):
             reason += " (NVIDIA's GLX library offers it only beside an X server's libraries)"
-            return (
-                "error",
-                reason,
-                (f"copy {spec.icd} with library_path libEGL_nvidia.so.0, the same driver without X, and give the copy's path to --driver"),
-            )
+            copy = "nvidia_egl_icd.json"
+            remedy = f"libEGL_nvidia.so.0 is the same driver without X: `sed s/libGLX/libEGL/ {spec.icd} > {copy}`, then --driver ./{copy}"
+            return "error", reason, remedy
         return "error", reason, _DEBUG
     return None
 
