@@ -108,6 +108,20 @@ def compiler() -> tuple[str, str]:
     return binary, f"glslc {shaderc[1] if shaderc else '?'}, {found[0]}"
 
 
+def _tool(variable: str, name: str) -> str:
+    found = os.environ.get(variable) or shutil.which(name)
+    if found is None:
+        sys.exit(f"make kernels: no {name}; install spirv-tools (as new as the compiler) or name it in {variable}")
+    return found
+
+
+def _capabilities(module: Path) -> list[str]:
+    """The SPIR-V capabilities that a module declares, by name: its requirements are derived from them."""
+    command = [_tool("VKPROBE_SPIRV_DIS", "spirv-dis"), "--no-color", str(module)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return re.findall(r"^\s*OpCapability (\w+)", text, re.M)
+
+
 def _compile(binary: str, variant: Variant) -> bytes:
     out = SPIRV / f"{variant.name}.spv"
     command = [binary, "-O", f"--target-env={variant.target}", f"-I{_type_folder(variant)}"]
@@ -115,11 +129,11 @@ def _compile(binary: str, variant: Variant) -> bytes:
     done = subprocess.run([*command, "-o", str(out), str(KERNELS / variant.source)], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{variant.name}: {' '.join(command)}\n{done.stderr}")
-    validator = os.environ.get("VKPROBE_SPIRV_VAL") or shutil.which("spirv-val")
-    if validator:
-        checked = subprocess.run([validator, "--target-env", variant.target, str(out)], capture_output=True, text=True)
-        if checked.returncode != 0:
-            sys.exit(f"{variant.name}: spirv-val: {checked.stdout}{checked.stderr}")
+    checked = subprocess.run(
+        [_tool("VKPROBE_SPIRV_VAL", "spirv-val"), "--target-env", variant.target, str(out)], capture_output=True, text=True
+    )
+    if checked.returncode != 0:
+        sys.exit(f"{variant.name}: spirv-val: {checked.stdout}{checked.stderr}")
     return out.read_bytes()
 
 
@@ -138,6 +152,7 @@ def build() -> None:
             "source": v.source,
             "defines": v.defines,
             "target": v.target,
+            "capabilities": _capabilities(SPIRV / f"{v.name}.spv"),
             "source_sha256": source_hash(v),
             "spirv_sha256": hashlib.sha256(code).hexdigest(),
         }

@@ -216,6 +216,7 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     bytes_per_s: float | UnsetType = UNSET
     peak_share: float | UnsetType | None = UNSET
     check: Check | UnsetType = UNSET
+    partial_samples_s: list[list[float]] | UnsetType = UNSET  # by round, of a cell that was lost after it had been sampled
 
 
 CELL_FIELDS = ("op", "kernel", "tier", "residency", "path", "type", "accumulator", "tuple", "m", "n", "k")

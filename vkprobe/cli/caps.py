@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from vkprobe.cli.options import DriverChoice, driver_options, format_option, select_device
-from vkprobe.drivers.probe import Found, exit_status, record
-from vkprobe.errors import EXIT_DRIVER, EXIT_OK, UsageError
-from vkprobe.facts import Gathered, gather
-from vkprobe.records import AnyRecord, DeviceRecord, encode
+from vkprobe.cli.devices import complain, gathered, leave, records_of, status_of
+from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.records import AnyRecord, encode
 from vkprobe.report.caps import as_text
 from vkprobe.report.tables import terminal_width
 from vkprobe.results.provenance import run_record
@@ -33,9 +29,8 @@ def caps(choice: DriverChoice, form: str, everything: bool, as_records: bool, ou
     The table leads with what decides LLM inference; every cell is yes, no, partial, unknown, or the value.
     """
     run = run_record()
-    gathered = gather(choice.specs(), run.run)
-    devices = _chosen(gathered, choice.devices)
-    records: list[AnyRecord] = [run, *(record(found, run.run) for found in gathered.drivers), *gathered.events, *devices]
+    found = gathered(choice, run.run)
+    records: list[AnyRecord] = [run, *records_of(found, run.run)]
     if output is not None:
         with Appender(output) as file:
             for one in records:
@@ -43,37 +38,7 @@ def caps(choice: DriverChoice, form: str, everything: bool, as_records: bool, ou
     if as_records:
         for one in records:
             click.echo(encode(one))
-    elif devices:
-        click.echo(as_text(devices, form, everything=everything, width=terminal_width()))
-    _complain(gathered)
-    status = exit_status(gathered.drivers, asked=choice.asked)
-    if gathered.events and choice.asked:
-        status = max(status, EXIT_DRIVER)
-    if status != EXIT_OK:
-        sys.exit(status)
-
-
-def _chosen(gathered: Gathered, wanted: Sequence[str]) -> list[DeviceRecord]:
-    """The devices that --device's values choose; a driver may have none of them as long as another has."""
-    if not wanted or not gathered.devices:
-        return gathered.devices
-    ids = {device for found in gathered.drivers for device in _chosen_of(found, wanted)}
-    if not ids:
-        select_device([(d.index, d.name) for found in gathered.drivers for d in found.devices], wanted)  # raises, and says what there is
-    return [device for device in gathered.devices if device.device in ids]
-
-
-def _chosen_of(found: Found, wanted: Sequence[str]) -> list[str]:
-    try:
-        return [f"{found.spec.name}/{index}" for index in select_device([(d.index, d.name) for d in found.devices], wanted)]
-    except UsageError:
-        return []
-
-
-def _complain(gathered: Gathered) -> None:
-    for note in gathered.notes:
-        click.echo(f"vkprobe: {note}", err=True)
-    for found in gathered.drivers:
-        if found.state != "ok":
-            remedy = f"\n  -> {found.remedy}" if found.remedy else ""
-            click.echo(f"vkprobe: driver {found.spec.name}: {found.state}: {found.reason}{remedy}", err=True)
+    elif found.devices:
+        click.echo(as_text(found.devices, form, everything=everything, width=terminal_width()))
+    complain(found)
+    leave(status_of(found, asked=choice.asked))

@@ -51,7 +51,9 @@ class _Float:
 def _scales(rng: np.random.Generator, shape: tuple[int, ...], typical: float) -> NDArray[np.float16]:
     """Random f16 scales of either sign, spread over a factor of four around `typical`."""
     magnitude = typical * np.exp2(rng.uniform(-1, 1, shape))
-    return (magnitude * rng.choice((-1.0, 1.0), shape)).astype(np.float16)
+    signs = 1.0 - 2.0 * rng.integers(0, 2, shape)
+    scales: NDArray[np.float16] = (magnitude * signs).astype(np.float16)
+    return scales
 
 
 class _Legacy:
@@ -74,7 +76,7 @@ class _Legacy:
         return np.ascontiguousarray(parts[:, :, :2]).view(np.float16).astype(np.float32), parts[:, :, 2:]
 
     def _exact_scales(self, rng: np.random.Generator, rows: int, k: int) -> NDArray[np.float16]:
-        return rng.choice(np.array([1, 2], np.float16), (rows, k // 32, 1))
+        return rng.integers(1, 3, (rows, k // 32, 1)).astype(np.float16)
 
 
 class _Q40(_Legacy):
@@ -87,7 +89,8 @@ class _Q40(_Legacy):
     def decode(self, blocks: U8) -> F32:
         d, codes = self._split(blocks)
         values = np.concatenate([codes & 15, codes >> 4], axis=2).astype(np.int8) - np.int8(8)
-        return (d * values.astype(np.float32)).reshape(blocks.shape[0], -1)
+        decoded: F32 = d * values.astype(np.float32)
+        return decoded.reshape(blocks.shape[0], -1)
 
 
 class _Q80(_Legacy):
@@ -99,7 +102,8 @@ class _Q80(_Legacy):
 
     def decode(self, blocks: U8) -> F32:
         d, codes = self._split(blocks)
-        return (d * np.ascontiguousarray(codes).view(np.int8).astype(np.float32)).reshape(blocks.shape[0], -1)
+        decoded: F32 = d * np.ascontiguousarray(codes).view(np.int8).astype(np.float32)
+        return decoded.reshape(blocks.shape[0], -1)
 
 
 FORMATS: dict[str, Format] = {

@@ -290,7 +290,15 @@ def _calibrate(session: _Session, cell: _Cell, timeout_s: float) -> None:
 
 
 def sample(
-    progress: Progress, cell: int, *, dispatches: int | None, least_samples: int, least_s: float, settle_s: float, timeout_s: float
+    progress: Progress,
+    cell: int,
+    *,
+    dispatches: int | None,
+    least_samples: int,
+    least_s: float,
+    most_s: float,
+    settle_s: float,
+    timeout_s: float,
 ) -> dict[str, Any]:
     """One round of a prepared cell: settle, then sample, then check that the timed output is the verified one."""
     session = _current()
@@ -312,8 +320,10 @@ def sample(
     settled_after = time.perf_counter() - settle_began
     samples: list[Sample] = []
     began = time.perf_counter()
-    while len(samples) < least_samples or time.perf_counter() - began < least_s:
+    took = 0.0
+    while len(samples) < 2 or took < least_s or (len(samples) < least_samples and took < most_s):
         samples.append(session.commands.time(made.commands, timeout_s))
+        took = time.perf_counter() - began
     telemetry: dict[str, Any] = {}
     session.commands.time(made.commands, timeout_s, during=lambda: telemetry.update(session.telemetry.read()))
     unchanged = _digest(session.download(made.workload.output, made.workload.output_bytes)) == made.digest

@@ -83,8 +83,14 @@ class Telemetry:
             ("hwmon/hwmon*/temp1_input", "temperature_c", 1e3),
         ):
             for path in folder.glob(pattern):
-                try:
-                    told.setdefault(name, float(path.read_text()) / divisor)
-                except (OSError, ValueError):
-                    continue  # the kernel lists it but won't tell it now
+                value = _number(path)
+                if value is not None:
+                    told.setdefault(name, value / divisor)
         return told
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return None  # the kernel lists it but won't tell it now

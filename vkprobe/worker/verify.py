@@ -130,16 +130,16 @@ class MatrixReference:
     def check_random(self, output: F32, bound: float) -> Verdict:
         """Judge `output`: f32[n, m] for the random inputs."""
         method = f"exact pass, every element; random pass, {len(self._rows)} rows in full and all rows in sums of {_BLOCK_ROWS}, float64"
-        unwritten = _unwritten(output)
-        if unwritten or not np.isfinite(output).all():
-            wrong = unwritten or f"{int(np.count_nonzero(~np.isfinite(output)))} output elements are not finite"
+        wrong = _unwritten(output)
+        if wrong is None and not np.isfinite(output).all():
+            wrong = f"{int(np.count_nonzero(~np.isfinite(output)))} of {output.size} output elements are not finite"
+        if wrong is not None:
             return Verdict(method=method, nmse=math.nan, max_abs=math.nan, bound=bound, wrong=wrong)
         error = output[:, self._rows].astype(np.float64) - self._sampled
         nmse = float(np.sum(error**2)) / self._sampled_scale
         sums = np.add.reduceat(output.astype(np.float64), np.arange(0, self.m, _BLOCK_ROWS), axis=1)
         block_nmse = float(np.sum((sums - self._blocks) ** 2)) / self._blocks_scale
         worst = max(nmse, block_nmse)
-        wrong = None
         if not worst <= bound:
             which = "sampled rows" if nmse == worst else "sums over rows"
             wrong = f"random pass: nmse {worst:.3g} over {which} is beyond the bound {bound:.3g}"

@@ -67,7 +67,12 @@ def executables(device: Device, pipeline: Any) -> Executables | None:
     )
     if not listed:
         return None
-    which = arena.new("VkPipelineExecutableInfoKHR", sType=lib.VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR, pipeline=pipeline, executableIndex=len(listed) - 1)
+    which = arena.new(
+        "VkPipelineExecutableInfoKHR",
+        sType=lib.VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
+        pipeline=pipeline,
+        executableIndex=len(listed) - 1,
+    )
     found = _list(
         arena,
         "VkPipelineExecutableStatisticKHR",

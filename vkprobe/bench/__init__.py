@@ -1,0 +1,1 @@
+"""Planning, running and judging measurements; never touches Vulkan itself."""

@@ -1,0 +1,78 @@
+"""Measuring several devices, one after the other, and what their records ask of the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vkprobe.bench.cells import Cell
+from vkprobe.bench.device import open_request
+from vkprobe.bench.engine import DeviceRun, Progress, Sink
+from vkprobe.bench.policy import Policy
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
+from vkprobe.facts import Gathered
+from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
+from vkprobe.results.store import Done, device_key, pipeline_key
+
+_LOST = frozenset({"crash", "timeout", "device-lost", "error"})
+
+
+def measure(
+    found: Gathered,
+    *,
+    cells_of: Callable[[DeviceRecord], Sequence[Cell]],
+    policy_of: Callable[[DeviceRecord], Policy],
+    run: str,
+    sink: Sink,
+    progress: Progress,
+    done: Done | None = None,
+) -> None:
+    """Measure each device's cells; those that `done` holds are left out."""
+    specs = {driver.spec.name: driver.spec for driver in found.drivers}
+    for device in found.devices:
+        key = device_key(device)
+        resolved = resolve(cells_of(device), device)
+        if done is not None:
+            resolved = [r for r in resolved if (key, _cell_key(r)) not in done.cells]
+
+        def known(record: PipelineRecord, key: object = key) -> bool:
+            return done is not None and (key, pipeline_key(record)) in done.pipelines
+
+        if not resolved:
+            continue
+        DeviceRun(
+            specs[device.device.rpartition("/")[0]],
+            device,
+            open_request(device, [r.requirement for r in resolved if r.reason is None]),
+            resolved,
+            run=run,
+            policy=policy_of(device),
+            sink=sink,
+            progress=progress,
+            known_pipelines=known,
+        ).measure()
+
+
+def _cell_key(resolved: Resolved) -> tuple[object, ...]:
+    """As `records.cell_key` makes it from the record that this cell will have."""
+    cell = resolved.cell
+    return (
+        cell.op,
+        resolved.kernel.name,
+        cell.tier,
+        cell.residency,
+        cell.path,
+        cell.type,
+        cell.accumulator,
+        cell.tuple,
+        cell.shape.m,
+        cell.shape.n,
+        cell.shape.k,
+    )
+
+
+def exit_status(results: Sequence[ResultRecord], null_devices: frozenset[str]) -> int:
+    """The contract's exit status for measured cells: 4 over 3 over 0."""
+    if any(r.status in _LOST or (r.status == "noop" and r.device not in null_devices) for r in results):
+        return EXIT_DRIVER
+    return EXIT_WRONG if any(r.status == "wrong" for r in results) else EXIT_OK

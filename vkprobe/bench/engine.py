@@ -1,0 +1,371 @@
+"""Measuring a device: compile everything, verify everything, then time all cells in interleaved rounds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import UNSET
+
+from vkprobe.bench.lives import CACHES_OFF, GivenUp, Lives, Lost
+from vkprobe.bench.pipelines import normal
+from vkprobe.bench.policy import Policy
+from vkprobe.bench.resolve import Resolved
+from vkprobe.bench.statistics import Judged, judge, narrow
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import WorkerFailed
+from vkprobe.jobs import Job, OpenRequest
+from vkprobe.records import AnyRecord, Check, DeviceRecord, PipelineRecord, ResultRecord, Status, Time
+from vkprobe.weights import WEIGHT_TYPES
+
+Sink = Callable[[AnyRecord], None]
+_HOST_FLOPS_PER_S = 2e9  # of a slow machine's references, for time limits only
+_HOST_ELEMENTS_PER_S = 5e6
+
+
+class Progress(Protocol):
+    """What is told while measuring goes on."""
+
+    def step(self, device: str, what: str, done: int, total: int) -> None:
+        """`what` has begun: number `done` of `total` in this phase."""
+
+
+class _State:
+    """A cell on its way: its rounds so far, and how it ended."""
+
+    def __init__(self, index: int, resolved: Resolved) -> None:
+        self.index = index
+        self.resolved = resolved
+        self.compile_s: float | None = None
+        self.generation = 0  # of the worker that it is prepared in
+        self.check: Check | None = None
+        self.rounds: list[dict[str, Any]] = []
+        self.began: list[float] = []
+        self.spent_s = 0.0
+        self.retried = False
+        self.ended = False
+
+
+def _pipeline_key(job: Job) -> tuple[Any, ...]:
+    return job.kernel, tuple(job.constants), job.subgroup_size, job.full_subgroups, job.rounding_f16, job.denormals_f16
+
+
+class DeviceRun:
+    """All cells of one device, from compile to record.
+
+    Args:
+        resolved: the cells to measure.
+        request: what to open the device with.
+        sink: takes each record as soon as it is final.
+        known_pipelines: whether a pipeline's record is there already, from the run that is being resumed.
+    """
+
+    def __init__(
+        self,
+        spec: DriverSpec,
+        device: DeviceRecord,
+        request: OpenRequest,
+        resolved: Sequence[Resolved],
+        *,
+        run: str,
+        policy: Policy,
+        sink: Sink,
+        progress: Progress,
+        known_pipelines: Callable[[PipelineRecord], bool] = lambda record: False,
+    ) -> None:
+        self._device, self._policy, self._sink, self._progress, self._run = device, policy, sink, progress, run
+        self._known_pipelines = known_pipelines
+        self._compiling = Lives(spec, request, run, device.device, sink, CACHES_OFF)
+        self._measuring = Lives(spec, request, run, device.device, sink, {})
+        self._states = [_State(i, r) for i, r in enumerate(resolved)]
+
+    def measure(self) -> None:
+        """Bring every cell to its end. An interrupt ends the run; what was measured until then is recorded first."""
+        try:
+            for state in self._states:
+                if state.resolved.reason is not None:
+                    self._end(state, "unsupported", state.resolved.reason)
+            self._compile()
+            if self._executes():
+                self._prepare_all()
+                self._rounds()
+        except GivenUp as error:
+            for state in self._open():
+                if state.rounds:
+                    self._finish(state, because=str(error))
+                else:
+                    self._end(state, "skipped", str(error))
+        except BaseException:
+            for state in self._open():
+                if state.rounds:
+                    self._finish(state, because="the run was interrupted")
+            raise
+        finally:
+            self._compiling.close()
+            self._measuring.close()
+
+    def _open(self) -> list[_State]:
+        return [state for state in self._states if not state.ended]
+
+    def _end(self, state: _State, status: Status, reason: str | None) -> None:
+        state.ended = True
+        partial = [r["samples_s"] for r in state.rounds] or UNSET
+        self._sink(self._record(state, status=status, reason=reason, partial_samples_s=partial))
+
+    def _record(self, state: _State, **ended: Any) -> ResultRecord:
+        resolved = state.resolved
+        cell = resolved.cell
+        return ResultRecord(
+            run=self._run,
+            device=self._device.device,
+            op=cell.op,
+            kernel=resolved.kernel.name,
+            tier=cell.tier,
+            residency=cell.residency,
+            path=cell.path,
+            type=cell.type,
+            accumulator=cell.accumulator,
+            tuple=cell.tuple,
+            m=cell.shape.m,
+            n=cell.shape.n,
+            k=cell.shape.k,
+            tile=resolved.tile,
+            split_k=1,
+            aligned=resolved.aligned,
+            subgroup_size=resolved.subgroup_size,
+            spirv_sha=resolved.kernel.spirv_sha256,
+            compile_s=state.compile_s,
+            **ended,
+        )
+
+    def _compile(self) -> None:
+        """Create each pipeline once, caches off, in a worker of its own: a compiler's crash costs no measurement."""
+        groups: dict[tuple[Any, ...], list[_State]] = {}
+        for state in self._open():
+            groups.setdefault(_pipeline_key(state.resolved.job), []).append(state)
+        for done, states in enumerate(groups.values()):
+            resolved = states[0].resolved
+            what = f"compile {resolved.kernel.name}"
+            self._progress.step(self._device.device, what, done, len(groups))
+            status: Status = "ok"
+            reason, reply = None, None
+            try:
+                reply = self._compiling.ask(
+                    "compile", where=what, timeout=self._policy.compile_limit_s, job=msgspec.to_builtins(resolved.job)
+                )
+            except WorkerFailed as error:
+                status, reason = "error", error.reason
+            except Lost as lost:
+                status, reason = lost.end, lost.reason
+            self._pipeline(resolved, status, reason, reply or {})
+            for state in states:
+                if reply is not None:
+                    state.compile_s = reply["compile_s"]
+                else:
+                    self._end(state, status, f"compiling its pipeline: {reason}")
+        if not self._device.null:
+            self._compiling.close()
+
+    def _pipeline(self, resolved: Resolved, status: Status, reason: str | None, reply: dict[str, Any]) -> None:
+        raw = reply.get("statistics", {})
+        told = normal(self._device.driver.id, raw)
+        record = PipelineRecord(
+            run=self._run,
+            device=self._device.device,
+            kernel=resolved.kernel.name,
+            path=resolved.cell.path,
+            type=resolved.cell.type,
+            tile=resolved.tile,
+            subgroup_size=reply.get("subgroup_size") or resolved.subgroup_size,
+            status=status,
+            reason=reason,
+            compile_s=reply.get("compile_s"),
+            raw=raw,
+            matrix_instructions=reply.get("matrix_instructions"),
+            **msgspec.structs.asdict(told),
+        )
+        if not self._known_pipelines(record):
+            self._sink(record)
+
+    def _executes(self) -> bool:
+        """Whether the device executes what it is given; ends all cells where it doesn't."""
+        if not self._open():
+            return False
+        lives = self._compiling if self._device.null else self._measuring
+        try:
+            lives.open("opening the device")
+        except Lost as lost:
+            for state in self._open():
+                self._end(state, lost.end, f"opening the device: {lost.reason}")
+            return False
+        if lives.opened["executes"]:
+            return True
+        kind = (
+            "a null device compiles and executes nothing"
+            if self._device.null
+            else "the device executed nothing, though it is no null device"
+        )
+        for state in self._open():
+            self._end(state, "noop", f"{kind} (a canary dispatch left its buffer untouched)")
+        return False
+
+    def _prepare_all(self) -> None:
+        states = self._open()
+        for done, state in enumerate(states):
+            self._progress.step(self._device.device, f"verify {state.resolved.cell}", done, len(states))
+            self._prepare(state)
+
+    def _prepare(self, state: _State) -> bool:
+        """Make sure that the cell is verified and ready in the worker that lives now; False where that ended it."""
+        if state.generation == self._measuring.generation and self._measuring.generation > 0:
+            return True
+        job, limit = state.resolved.job, self._policy.time_limit_s
+        host_s = 10 + job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
+        try:
+            reply = self._ask(
+                state,
+                "prepare",
+                "verifying",
+                3 * limit + self._policy.compile_limit_s + host_s,
+                job=msgspec.to_builtins(job),
+                timeout_s=limit,
+            )
+        except _Ended:
+            return False
+        state.generation = self._measuring.generation
+        state.check = msgspec.convert(reply["check"], Check)
+        if reply["wrong"] is not None:
+            self._wrong(state, reply["wrong"])
+            return False
+        return True
+
+    def _ask(self, state: _State, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
+        """A request for one cell; a cell whose device was lost, maybe to somebody else's reset, is tried once more.
+
+        Raises:
+            _Ended: the request ended the cell; its record is written.
+        """
+        where = f"{doing} {state.resolved.cell}"
+        try:
+            return self._measuring.ask(verb, where=where, timeout=timeout, cell=state.index, **arguments)
+        except WorkerFailed as error:
+            self._end(state, "error", f"{doing}: {error.reason}")
+        except Lost as lost:
+            if lost.end == "device-lost" and not state.retried:
+                state.retried = True
+                raise _Ended from None  # not ended at all: the next turn prepares it anew
+            self._end(state, lost.end, f"{doing}: {lost.reason}")
+        raise _Ended
+
+    def _wrong(self, state: _State, reason: str) -> None:
+        state.ended = True
+        self._sink(self._record(state, status="wrong", reason=reason, check=state.check))
+        try:
+            self._measuring.ask("release", where="giving buffers back", timeout=self._policy.time_limit_s, cell=state.index)
+        except (WorkerFailed, Lost):
+            pass  # the cell has its record; a lost worker has an event of its own and the next cell starts another
+
+    def _rounds(self) -> None:
+        """Rounds over all open cells until each is steady and narrow, or out of rounds or time."""
+        for number in range(self._policy.most_rounds):
+            began = time.monotonic()
+            states = self._open()
+            for done, state in enumerate(states):
+                self._progress.step(self._device.device, f"round {number + 1}: {state.resolved.cell}", done, len(states))
+                self._sample(state)
+            for state in self._open():
+                if self._is_done(state, number + 1):
+                    self._finish(state)
+            if not self._open():
+                return
+            time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
+
+    def _sample(self, state: _State) -> None:
+        policy = self._policy
+        if not self._prepare(state):
+            return
+        began = time.monotonic()
+        try:
+            reply = self._ask(
+                state,
+                "sample",
+                "timing",
+                3 * policy.time_limit_s,
+                dispatches=state.rounds[-1]["dispatches"] if state.rounds else None,
+                least_samples=policy.least_samples,
+                least_s=policy.least_s,
+                most_s=policy.time_limit_s / policy.least_rounds,
+                settle_s=policy.settle_s,
+                timeout_s=policy.time_limit_s,
+            )
+        except _Ended:
+            return
+        state.began.append(began)
+        state.spent_s += time.monotonic() - began
+        if reply["wrong"] is not None:
+            self._wrong(state, reply["wrong"])
+        else:
+            state.rounds.append(reply)
+
+    def _judged(self, state: _State) -> Judged:
+        last = state.rounds[-1]
+        return judge([r["samples_s"] for r in state.rounds], [r["wall_samples_s"] for r in state.rounds], last["dispatches"], last["clock"])
+
+    def _is_done(self, state: _State, number: int) -> bool:
+        if not state.rounds:
+            return False
+        if number >= self._policy.most_rounds or state.spent_s >= self._policy.time_limit_s:
+            return True
+        if len(state.rounds) < self._policy.least_rounds:
+            return False
+        judged = self._judged(state)
+        return judged.steady and narrow(judged)
+
+    def _finish(self, state: _State, *, because: str | None = None) -> None:
+        """Write the record of a measured cell; `because`: why it was ended before it was steady."""
+        state.ended = True
+        judged, job, last = self._judged(state), state.resolved.job, state.rounds[-1]
+        if because is not None:
+            judged = msgspec.structs.replace(judged, steady=False, because=because)
+        measured = Time(
+            median_s=judged.median_s,
+            ci95_s=judged.ci95_s,
+            samples_s=[s for r in state.rounds for s in r["samples_s"]],
+            rounds=[i for i, r in enumerate(state.rounds) for _ in r["samples_s"]],
+            settle_s=state.began[judged.first_settled] - state.began[0] + state.rounds[judged.first_settled]["settle_s"],
+            settle_samples_s=[s for r in state.rounds for s in r["settle_samples_s"]],
+            wall_samples_s=[s for r in state.rounds for s in r["wall_samples_s"]],
+            dispatches_per_sample=last["dispatches"],
+            clock=last["clock"],
+            timestamp_period_ns=last["timestamp_period_ns"],
+            steady=judged.steady,
+            unsteady_because=judged.because,
+            telemetry={"rounds": [r["telemetry"] for r in state.rounds]} if any(r["telemetry"] for r in state.rounds) else {},
+        )
+        self._sink(
+            self._record(
+                state,
+                status="ok",
+                reason=None,
+                time=measured,
+                flops_per_s=UNSET if job.op == "dequant" else 2.0 * job.m * job.n * job.k / judged.median_s,
+                bytes_per_s=traffic_bytes(job) / judged.median_s,
+                peak_share=None,
+                working_set_bytes=last["working_set_bytes"],
+                check=state.check,
+            )
+        )
+
+
+class _Ended(Exception):
+    """The request at hand ended its cell."""
+
+
+def traffic_bytes(job: Job) -> int:
+    """The fewest bytes that the op moves: weights and activations read once, the output written once."""
+    weights = job.m * WEIGHT_TYPES[job.type].row_bytes(job.k)
+    if job.op == "dequant":
+        return weights + 2 * job.m * job.k
+    return weights + 4 * job.n * (job.k + job.m)

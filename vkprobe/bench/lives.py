@@ -1,0 +1,115 @@
+"""A device's worker that may be lost: started again where it was, its losses counted and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from vkprobe.drivers.launch import Worker
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
+from vkprobe.jobs import OpenRequest
+from vkprobe.records import AnyRecord, EventRecord, Status
+
+_OPEN_TIMEOUT_S = 30.0
+_MOST_LOSSES = 3
+
+CACHES_OFF = {"MESA_SHADER_CACHE_DISABLE": "1", "__GL_SHADER_DISK_CACHE": "0"}
+"""For timing pipeline creation; measuring leaves the driver's caches as users have them."""
+
+
+class Lost(DriverError):
+    """A request that cost its worker: how the cell it was on ends."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.end: Status = status
+        self.reason = reason
+
+
+class GivenUp(DriverError):
+    """The device's worker was lost three times in a row, or can't be started: the rest is skipped."""
+
+
+class Lives:
+    """Workers for one device, one at a time; `generation` counts them."""
+
+    def __init__(
+        self, spec: DriverSpec, request: OpenRequest, run: str, device: str, sink: Callable[[AnyRecord], None], environment: dict[str, str]
+    ) -> None:
+        self._spec, self._request, self._run, self._device, self._sink = spec, request, run, device, sink
+        self._environment = environment
+        self._worker: Worker | None = None
+        self._in_a_row = 0
+        self.generation = 0
+        self.losses = 0
+        self.opened: dict[str, Any] = {}
+
+    def ask(self, verb: str, *, where: str, timeout: float, **arguments: Any) -> Any:
+        """A request to the device's worker, started and opened first where there is none.
+
+        Raises:
+            WorkerFailed: the request failed, the worker lives.
+            Lost: it cost the worker; an event has been recorded.
+            GivenUp: no more workers will be started.
+        """
+        worker = self.open(where)
+        try:
+            reply = worker.request(verb, timeout=timeout, **arguments)
+        except (WorkerLost, WorkerFailed) as error:
+            raise self._told(error, where) from None
+        self._in_a_row = 0
+        return reply
+
+    def open(self, where: str) -> Worker:
+        """The worker that lives now, the device open in it; raises as `ask` does."""
+        if self._worker is not None:
+            return self._worker
+        if self._in_a_row >= _MOST_LOSSES:
+            raise GivenUp(f"the worker was lost {_MOST_LOSSES} times in a row")
+        self._worker = worker = Worker(self._spec, self._environment)
+        self.generation += 1
+        if self.generation > 1:
+            self._event("restart", where)
+        try:
+            self.opened = worker.request("open", timeout=_OPEN_TIMEOUT_S, **msgspec.to_builtins(self._request))
+        except (WorkerLost, WorkerFailed) as error:
+            told = self._told(error, "opening the device")
+            if isinstance(told, WorkerFailed):
+                self.close()
+                raise GivenUp(f"the device can't be opened: {told.reason}") from None
+            raise told from None
+        return worker
+
+    def _told(self, error: WorkerLost | WorkerFailed, where: str) -> WorkerFailed | Lost:
+        """What to raise for `error`; a worker that is of no more use is ended, and an event recorded."""
+        if isinstance(error, WorkerFailed) and error.code not in ("timeout", "device-lost"):
+            self._in_a_row = 0
+            return error
+        signal, tail = None, ""
+        status: Status
+        if isinstance(error, WorkerFailed):
+            status = "timeout" if error.code == "timeout" else "device-lost"
+        else:
+            status = "timeout" if error.what == "timeout" else "crash"
+            signal, tail = error.signal, error.stderr_tail
+        if self._worker is not None:
+            self._worker.kill()
+            tail = tail or self._worker.stderr_tail()
+            self._worker = None
+        self._in_a_row += 1
+        self.losses += 1
+        self._event(status, where, signal, tail)
+        last = tail.strip().splitlines()[-1:]
+        return Lost(status, error.reason + (f" ({last[0].strip()[:200]})" if last and last[0].strip() not in error.reason else ""))
+
+    def _event(self, what: str, where: str, signal: str | None = None, tail: str = "") -> None:
+        self._sink(EventRecord(run=self._run, device=self._device, what=what, where=where, signal=signal, stderr_tail=tail))
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None

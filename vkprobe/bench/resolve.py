@@ -1,0 +1,176 @@
+"""A cell on a device: the job that a worker runs, or why there can't be one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from vkprobe import kernels
+from vkprobe.bench.cells import Cell
+from vkprobe.bench.device import Limits, limits
+from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
+from vkprobe.jobs import Job
+from vkprobe.records import DeviceRecord
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.load import coopmat_tuple
+from vkprobe.requirements.model import Missing, Requirement
+from vkprobe.weights import WEIGHT_TYPES
+
+_DEQUANT_BLOCK = 256
+
+
+class Resolved(Struct, frozen=True, kw_only=True):
+    """A cell with all choices made.
+
+    Attributes:
+        tile: in words, as records have it.
+        reason: why the device can't run it; None where it can.
+    """
+
+    cell: Cell
+    kernel: kernels.Kernel
+    job: Job
+    requirement: Requirement
+    tile: str
+    aligned: bool
+    subgroup_size: int
+    reason: str | None = None
+
+
+def resolve(cells: Sequence[Cell], device: DeviceRecord) -> list[Resolved]:
+    """Every cell's job on `device`, in order."""
+    known = limits(device)
+    return [_resolve(cell, device, known) for cell in cells]
+
+
+def in_words(missing: Sequence[Missing]) -> str:
+    """What is missing, for a cell's reason."""
+    told = [f"{m.name}" if m.have in (None, False) else f"{m.name} (needs {m.need}, has {m.have})" for m in missing]
+    return "needs " + "; ".join(told)
+
+
+def _resolve(cell: Cell, device: DeviceRecord, known: Limits) -> Resolved:
+    resolved = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}[cell.op](cell, known)
+    reason = _unfit(cell, device)
+    if reason is None:
+        gap = evaluate(device, resolved.requirement)
+        if gap.met is not True:
+            reason = in_words(gap.missing)
+    return msgspec.structs.replace(resolved, reason=reason)
+
+
+def _unfit(cell: Cell, device: DeviceRecord) -> str | None:
+    """Why the cell's buffers don't fit the device, or the shape the kernel."""
+    if cell.path == "coopmat" and cell.tuple is None:
+        if device.coopmat.khr is None:
+            return "the device's cooperative-matrix tuples are unknown"
+        return "needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"
+    row = WEIGHT_TYPES[cell.type].row_bytes(cell.shape.k)
+    most = device.properties.get("VkPhysicalDeviceProperties", {}).get("limits", {}).get("maxStorageBufferRange")
+    biggest = max(cell.shape.m * row, 4 * cell.shape.n * max(cell.shape.k, cell.shape.m))
+    if most is not None and biggest > most:
+        return f"needs a storage buffer range of {biggest} B; maxStorageBufferRange is {most} B"
+    return None
+
+
+def _fold(groups: int, known: Limits) -> tuple[int, int, int]:
+    """A one-dimensional grid, folded to y where it is wider than the device takes."""
+    x = min(groups, known.max_groups_x)
+    return x, -(-groups // x), 1
+
+
+def _kernel(cell: Cell, reduce: str = "") -> kernels.Kernel:
+    found = kernels.find(cell.op, cell.path, cell.type, cell.accumulator, tier=cell.tier, reduce=reduce)
+    assert found is not None, cell
+    return found
+
+
+def _job(
+    cell: Cell,
+    kernel: kernels.Kernel,
+    known: Limits,
+    constants: list[tuple[int, int]],
+    groups: tuple[int, int, int],
+    *,
+    subgroup_size: int | None = None,
+    full_subgroups: bool = False,
+) -> Job:
+    half = "Float16" in kernel.capabilities or cell.op == "dequant"
+    return Job(
+        op=cell.op,
+        kernel=kernel.name,
+        path=cell.path,
+        type=cell.type,
+        accumulator=cell.accumulator,
+        m=cell.shape.m,
+        n=cell.shape.n,
+        k=cell.shape.k,
+        hot=cell.residency == "hot",
+        constants=constants,
+        groups=groups,
+        subgroup_size=subgroup_size,
+        full_subgroups=full_subgroups,
+        rounding_f16=half and known.rounding_f16,
+        denormals_f16=half and known.denormals_f16,
+    )
+
+
+def _gemm(cell: Cell, known: Limits) -> Resolved:
+    shape, kernel = cell.shape, _kernel(cell)
+    matrix = _matrix(cell)
+    tile = gemm_tile(known, cell.path, cell.accumulator, shape.m, shape.n, matrix)
+    aligned = gemm_aligned(tile, shape.m, shape.n, shape.k)
+    tuples = []
+    if matrix is not None:
+        tuples.append(coopmat_tuple(*matrix, "f16", cell.accumulator, source=f"the cell's tuple {cell.tuple}"))
+    requirement = kernels.requirement(
+        kernel,
+        tuples=tuples,
+        shared_memory_bytes=tile.shared_bytes(cell.path, cell.accumulator),
+        workgroup_invocations=tile.block,
+    )
+    groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
+    full = matrix is not None and known.full_subgroups
+    job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
+    return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=str(tile), aligned=aligned, subgroup_size=tile.warp)
+
+
+def _matrix(cell: Cell) -> tuple[int, int, int] | None:
+    if cell.path != "coopmat":
+        return None
+    if cell.tuple is None:
+        return 16, 16, 16  # nothing is compiled with it: the cell ends unsupported
+    m, n, k = (int(part) for part in cell.tuple.split("x"))
+    return m, n, k
+
+
+def _gemv(cell: Cell, known: Limits) -> Resolved:
+    shape = cell.shape
+    rows = gemv_rows(known, cell.type, shape.m, shape.k)
+    kernel = _kernel(cell, rows.reduce)
+    aligned = shape.k % 8 == 0
+    requirement = kernels.requirement(kernel, workgroup_invocations=rows.block)
+    groups = _fold(-(-shape.m // rows.rows), known)
+    full = rows.reduce == "subgroup" and known.full_subgroups
+    job = _job(cell, kernel, known, rows.constants(shape.n, aligned), groups, subgroup_size=rows.required, full_subgroups=full)
+    return Resolved(
+        cell=cell, kernel=kernel, job=job, requirement=requirement, tile=str(rows), aligned=aligned, subgroup_size=rows.subgroup
+    )
+
+
+def _dequant(cell: Cell, known: Limits) -> Resolved:
+    kernel = _kernel(cell)
+    chunks = cell.shape.m * (cell.shape.k // 8)
+    job = _job(cell, kernel, known, [(0, _DEQUANT_BLOCK)], _fold(-(-chunks // _DEQUANT_BLOCK), known))
+    requirement = kernels.requirement(kernel, workgroup_invocations=_DEQUANT_BLOCK)
+    return Resolved(
+        cell=cell,
+        kernel=kernel,
+        job=job,
+        requirement=requirement,
+        tile=f"{_DEQUANT_BLOCK} invocations",
+        aligned=True,
+        subgroup_size=known.subgroup,
+    )

@@ -1,0 +1,160 @@
+"""llama.cpp's choice of tiles, subgroup sizes and rows per workgroup, as pure functions of a device's limits.
+
+Source: llama.cpp@b10249 ggml-vulkan.cpp:4112-4160 (tiles), 8605 (small, medium or large), 5031-5081 and 7632 (GEMV).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+
+from vkprobe.bench.device import Limits, Vendor
+
+_BK = 32  # the kernels' step along K
+_ALIGNMENT = {"l": 128, "m": 64, "s": 32}
+
+
+class Tile(Struct, frozen=True, kw_only=True):
+    """A GEMM's workgroup tile BM x BN, subgroup tile WM x WN and what one step of it is; `size` is s, m or l."""
+
+    size: str
+    block: int
+    bm: int
+    bn: int
+    wm: int
+    wn: int
+    wmiter: int
+    tm: int
+    tn: int
+    tk: int
+    warp: int
+
+    def __str__(self) -> str:
+        return f"{self.size} {self.bm}x{self.bn} {self.wm}x{self.wn} {self.tm}x{self.tn} {self.block}/{self.warp}"
+
+    def constants(self, aligned: bool) -> list[tuple[int, int]]:
+        """The kernels' specialisation constants."""
+        values = (self.block, self.bm, self.bn, _BK, self.wm, self.wn, self.wmiter, self.tm, self.tn, self.tk, self.warp, int(aligned))
+        return [(i, v) for i, v in enumerate(values) if i != 3]  # BK is fixed in the source
+
+    def shared_bytes(self, path: str, accumulator: str) -> int:
+        """Shared memory of a workgroup (B): A and B staged with padding, and a matrix per subgroup for ragged edges."""
+        element = 4 if path == "scalar-f32" else 2
+        row = (_BK + (8 if path == "coopmat" else 2)) * element
+        edges = self.tm * self.tn * (self.block // self.warp) * (2 if accumulator == "f16" else 4) if path == "coopmat" else 0
+        return (self.bm + self.bn) * row + edges
+
+
+def _fitted(tile: Tile) -> Tile:
+    """`tile` with as many subgroup tiles as the workgroup has subgroups.
+
+    llama.cpp's tables suit subgroups of 16 to 64; with 8 (lavapipe) or 128 (Turnip) some would leave subgroups without a
+    tile of their own, or the reverse: those are split, or joined, first along M where it is the longer side.
+    """
+    block = max(tile.block, tile.warp)
+    subgroups = block // tile.warp
+    wm, wn = min(tile.wm, tile.bm), min(tile.wn, tile.bn)
+    while (tile.bm // wm) * (tile.bn // wn) < subgroups:
+        wm, wn = (wm // 2, wn) if wm >= wn else (wm, wn // 2)
+    while (tile.bm // wm) * (tile.bn // wn) > subgroups:
+        wm, wn = (wm * 2, wn) if wm < tile.bm else (wm, wn * 2)
+    return msgspec.structs.replace(tile, block=block, wm=wm, wn=wn)
+
+
+def _tile(size: str, limits: Limits, coopmat: tuple[int, int, int] | None) -> Tile:
+    sg = max(limits.subgroup, 8)
+    tm, tn, tk = coopmat or {"l": (4, 4, 1), "m": (4, 2, 1), "s": (2, 2, 1)}[size]
+    block, bm, bn, wm, wn = {
+        "l": (128, 128, 128, 2 * sg, 64),
+        "m": (128, 64, 64, sg, 32),
+        "s": (max(sg, 32), 32, 32, 32, 32),
+    }[size]
+    warp = sg
+    wmiter = 2
+    if size == "l" and coopmat and limits.vendor == Vendor.AMD and not limits.amd_proprietary:
+        block, wm, wn = 256, sg, 64
+    elif size == "l" and coopmat and limits.vendor == Vendor.INTEL:
+        block, wm, wn = 512, sg, 32
+    elif size == "m" and limits.gcn and not limits.amd_proprietary:
+        block, bm, bn, wm, wn, tm, tn, tk, warp = 256, 64, 64, 16, 16, *(coopmat or (2, 2, 1)), 16
+    return _fitted(Tile(size=size, block=block, bm=bm, bn=bn, wm=wm, wn=wn, wmiter=wmiter, tm=tm, tn=tn, tk=tk, warp=warp))
+
+
+def _sizes(limits: Limits, coopmat: bool) -> str:
+    """The tile sizes that llama.cpp uses on this vendor's devices."""
+    if limits.vendor == Vendor.APPLE:
+        return "m"
+    if limits.vendor == Vendor.QUALCOMM:
+        return "sm"
+    if limits.vendor == Vendor.AMD and (not coopmat or limits.amd_proprietary):
+        return "sm"
+    if limits.vendor == Vendor.INTEL and not coopmat:
+        return "sm"
+    return "sml"
+
+
+def gemm_tile(limits: Limits, path: str, accumulator: str, m: int, n: int, coopmat: tuple[int, int, int] | None) -> Tile:
+    """The tile for D[n, m]: small for few rows or columns, then medium, else large; smaller where it does not fit the device.
+
+    Args:
+        coopmat: the cooperative matrix's M, N, K; None for scalar paths.
+    """
+    wanted = "s" if m <= 32 or n <= 32 else "m" if m <= 64 or n <= 64 else "l"
+    allowed = _sizes(limits, coopmat is not None)
+    order = [s for s in "lms" if s in allowed and "sml".index(s) <= "sml".index(wanted)] or [allowed[0]]
+    tiles = [_tile(size, limits, coopmat) for size in order]
+    for tile in tiles:
+        if tile.shared_bytes(path, accumulator) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
+            return tile
+    return tiles[-1]  # does not fit: the requirement's check says so
+
+
+def gemm_aligned(tile: Tile, m: int, n: int, k: int) -> bool:
+    """Whether llama.cpp takes its pipeline without a tail along K."""
+    return k % _ALIGNMENT[tile.size] == 0 and m > 8 and n > 8
+
+
+class Rows(Struct, frozen=True, kw_only=True):
+    """A GEMV's workgroup: `block` invocations compute `rows` rows, reduced by subgroups or through shared memory.
+
+    Attributes:
+        required: the subgroup size that the pipeline requires; None where the device takes no requirement.
+    """
+
+    block: int
+    rows: int
+    subgroup: int
+    reduce: str
+    required: int | None
+
+    def __str__(self) -> str:
+        return f"{self.rows} rows {self.block}/{self.subgroup} {self.reduce}"
+
+    def constants(self, n: int, aligned: bool) -> list[tuple[int, int]]:
+        """The kernel's specialisation constants."""
+        return list(enumerate((self.block, self.rows, n, self.subgroup, int(aligned))))
+
+
+_ROWS = {"f32": 1, "f16": 2, "q4_0": 2, "q8_0": 1}  # times 1, or what the vendor's rule says for quantised types
+
+
+def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
+    """llama.cpp's workgroup for a GEMV of `m` rows of `k`: one subgroup, or four on NVIDIA (not before Turing) and Intel."""
+    rows = _ROWS[weight_type]
+    if weight_type not in ("f32", "f16") and (limits.gcn or limits.vendor == Vendor.INTEL):
+        rows *= 2
+    subgroup = limits.subgroup
+    low, high = limits.required_sizes or (subgroup, subgroup)
+    if limits.vendor == Vendor.INTEL and low <= 16 <= high:
+        subgroup = 16
+    # llama.cpp takes an NVIDIA GPU whose driver lists no cooperative matrix for one before Turing.
+    several = limits.vendor == Vendor.INTEL or (limits.vendor == Vendor.NVIDIA and limits.coopmat)
+    large = several and k >= 1024 and m <= 8192
+    reduce = "subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE else "shared"
+    return Rows(
+        block=4 * subgroup if large else subgroup,
+        rows=rows,
+        subgroup=subgroup,
+        reduce=reduce,
+        required=subgroup if limits.required_sizes else None,
+    )

@@ -1,0 +1,203 @@
+"""`vkprobe gemm`, `gemv`, `dequant`: the microbenchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vkprobe.bench.cells import ACCUMULATORS, PATHS, TYPES, Cell, Selection, Shape, cells
+from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy
+from vkprobe.cli.devices import leave
+from vkprobe.cli.measuring import limited, measure_all, measuring_options
+from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.errors import UsageError
+from vkprobe.kernels import kernels
+from vkprobe.records import DeviceRecord
+from vkprobe.report.results import as_text
+from vkprobe.report.tables import terminal_width
+from vkprobe.weights import WEIGHT_TYPES
+
+F = TypeVar("F", bound=Callable[..., Any])
+_LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
+
+
+def _words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Values of a repeatable option that also takes comma lists.
+
+    Raises:
+        UsageError: one is not known.
+    """
+    words = [word.strip().lower() for value in values for word in value.split(",") if word.strip()]
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{option} {word}: not known; there is {', '.join(known)}")
+    return list(dict.fromkeys(words))
+
+
+def parse_shape(op: str, text: str) -> Shape:
+    """A --shape value as the op takes it.
+
+    >>> parse_shape("gemm", "256,128,64")
+    Shape(m=256, n=128, k=64)
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = text.replace("x", ",").split(",")
+    if len(parts) != 3 or not all(p.strip().isdecimal() for p in parts):
+        raise UsageError(f"--shape {text}: expected M,N,K, three whole numbers, as in --shape 4096,512,14336")
+    m, n, k = (int(p) for p in parts)
+    if min(m, n, k) < 1:
+        raise UsageError(f"--shape {text}: M, N and K are 1 or more")
+    if max(m * k, n * k, m * n) > _LARGEST:
+        raise UsageError(f"--shape {text}: a matrix of more than {_LARGEST} elements is beyond the kernels' 32-bit indices")
+    if op == "gemv" and n > MOST_GEMV_COLUMNS:
+        raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_GEMV_COLUMNS}; use gemm for N = {n}")
+    if op == "dequant" and n != 1:
+        raise UsageError(f"--shape {text}: dequant has N = 1; M,1,K is M*K elements")
+    return Shape(m, n, k)
+
+
+def _of_op(op: str, field: str, order: Sequence[str]) -> list[str]:
+    """The paths, types or accumulators that an op has kernels for."""
+    there = {getattr(kernel, field) for kernel in kernels().values() if kernel.op == op}
+    return [word for word in order if word in there]
+
+
+def _fits_blocks(shape: Shape, types: Sequence[str], asked: bool) -> list[str]:
+    """The types whose blocks divide K.
+
+    Raises:
+        UsageError: one that was asked for doesn't, or none does.
+    """
+    fitting = [t for t in types if shape.k % WEIGHT_TYPES[t].elements == 0]
+    for weight_type in types:
+        if weight_type not in fitting and (asked or not fitting):
+            block = WEIGHT_TYPES[weight_type].elements
+            raise UsageError(
+                f"--shape {shape.m},{shape.n},{shape.k}: {weight_type} has blocks of {block} elements; K must be a multiple of {block}"
+            )
+    return fitting
+
+
+def bench_options(op: str) -> Callable[[F], F]:
+    """The options of a microbenchmark verb."""
+
+    def decorate(command: F) -> F:
+        options = [
+            click.option(
+                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_of_op(op, 'type', TYPES))}. [default: all]"
+            ),
+            click.option(
+                "--path", "paths", multiple=True, metavar="P", help=f"Path: {', '.join(_of_op(op, 'path', PATHS))}. [default: all]"
+            ),
+            click.option("--shape", "shapes", multiple=True, metavar="M,N,K", help="M weight rows, N tokens, K reduction."),
+            click.option("--hot", is_flag=True, help="One weight buffer, which may sit in a cache; cold buffers rotate."),
+            click.option(
+                "--tier", type=click.Choice(("mimic",)), default="mimic", show_default=True, help="llama.cpp's algorithm and tiles."
+            ),
+        ]
+        if op == "gemm":
+            accumulator_help = "f16 (llama.cpp's default) or f32. [default: both]"
+            tuple_help = "A coopmat shape, or `all` advertised ones. [default: llama.cpp's]"
+            options += [
+                click.option("--coopmat", is_flag=True, help="Short for --path coopmat."),
+                click.option("--accumulator", "accumulators", multiple=True, metavar="A", help=accumulator_help),
+                click.option("--tuple", "tuples", multiple=True, metavar="MxNxK", help=tuple_help),
+            ]
+        for option in reversed(options):
+            command = option(command)
+        return measuring_options(driver_options(format_option(command)))
+
+    return decorate
+
+
+def _run(
+    op: str,
+    choice: DriverChoice,
+    form: str,
+    *,
+    types: Sequence[str],
+    paths: Sequence[str],
+    shapes: Sequence[str],
+    hot: bool,
+    time_limit: float | None,
+    compile_limit: float | None,
+    output: Path | None,
+    as_records: bool,
+    accumulators: Sequence[str] = (),
+    tuples: Sequence[str] = (),
+) -> None:
+    known_types = _of_op(op, "type", TYPES)
+    wanted_types = _words("--type", types, known_types)
+    wanted_paths = _words("--path", paths, _of_op(op, "path", PATHS))
+    wanted_accumulators = _words("--accumulator", accumulators, ACCUMULATORS)
+    wanted_tuples = _tuples(tuples)
+    asked = [parse_shape(op, text) for text in shapes]
+    for shape in asked:
+        _fits_blocks(shape, wanted_types or known_types, bool(wanted_types))
+
+    def cells_of(device: DeviceRecord) -> list[Cell]:
+        return [
+            cell
+            for shape in asked or default_shapes(op, device)
+            for cell in cells(
+                Selection(
+                    op=op,
+                    shapes=[shape],
+                    types=_fits_blocks(shape, wanted_types or known_types, bool(wanted_types)),
+                    paths=wanted_paths,
+                    accumulators=wanted_accumulators,
+                    tuples=wanted_tuples or ("default",),
+                    hot=hot,
+                ),
+                device,
+            )
+        ]
+
+    measured = measure_all(
+        choice,
+        cells_of=cells_of,
+        policy_of=lambda device: limited(policy(device, full=False), time_limit, compile_limit),
+        output=output,
+        as_records=as_records,
+    )
+    if not as_records and measured.results:
+        click.echo(as_text(measured.results, form, width=terminal_width()))
+    leave(measured.status)
+
+
+def _tuples(values: Sequence[str]) -> list[str]:
+    words = [word.strip().lower() for value in values for word in value.split(",")]
+    for word in words:
+        parts = word.split("x")
+        if word not in ("all", "default") and not (len(parts) == 3 and all(p.isdecimal() and int(p) for p in parts)):
+            raise UsageError(f"--tuple {word}: expected a shape as 16x8x16, or `all`")
+    return words
+
+
+@click.command()
+@bench_options("gemm")
+def gemm(choice: DriverChoice, form: str, coopmat: bool, paths: Sequence[str], tier: str, **options: Any) -> None:
+    """Matrix times matrix, as llama.cpp's prompt processing does it.
+
+    C[N,M] = B[N,K] x A[M,K]^T: A weights, B f32 activations. Every cell is verified; one that is not right has no number.
+    """
+    _run("gemm", choice, form, paths=[*paths, *(["coopmat"] if coopmat else [])], **options)
+
+
+@click.command()
+@bench_options("gemv")
+def gemv(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+    """Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."""
+    _run("gemv", choice, form, **options)
+
+
+@click.command()
+@bench_options("dequant")
+def dequant(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+    """Quantised blocks to f16."""
+    _run("dequant", choice, form, **options)

@@ -1,0 +1,66 @@
+"""From a command line's choice of drivers to device facts: what every verb that loads drivers begins with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from vkprobe.cli.options import DriverChoice, select_device
+from vkprobe.drivers.probe import Found, exit_status, record
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import EXIT_DRIVER, UsageError
+from vkprobe.facts import Gathered, gather
+from vkprobe.records import AnyRecord, DeviceRecord
+
+
+def gathered(choice: DriverChoice, run: str, specs: Sequence[DriverSpec] | None = None) -> Gathered:
+    """The facts of the chosen drivers' chosen devices; raises UsageError where --device chooses none."""
+    found = gather(choice.specs() if specs is None else specs, run)
+    return msgspec.structs.replace(found, devices=_chosen(found, choice.devices))
+
+
+def records_of(found: Gathered, run: str) -> list[AnyRecord]:
+    """The driver, event and device records of what was gathered."""
+    return [*(record(driver, run) for driver in found.drivers), *found.events, *found.devices]
+
+
+def complain(found: Gathered) -> None:
+    """Tell on stderr what failed, why, and what to do about it."""
+    for note in found.notes:
+        click.echo(f"vkprobe: {note}", err=True)
+    for driver in found.drivers:
+        if driver.state != "ok":
+            remedy = f"\n  -> {driver.remedy}" if driver.remedy else ""
+            click.echo(f"vkprobe: driver {driver.spec.name}: {driver.state}: {driver.reason}{remedy}", err=True)
+
+
+def status_of(found: Gathered, *, asked: bool) -> int:
+    """The exit status that the drivers' states ask for."""
+    status = exit_status(found.drivers, asked=asked)
+    return max(status, EXIT_DRIVER) if found.events and asked else status
+
+
+def leave(status: int) -> None:
+    """End with `status` where it is not 0."""
+    if status:
+        sys.exit(status)
+
+
+def _chosen(found: Gathered, wanted: Sequence[str]) -> list[DeviceRecord]:
+    """The devices that --device's values choose; a driver may have none of them as long as another has."""
+    if not wanted or not found.devices:
+        return found.devices
+    ids = {device for driver in found.drivers for device in _chosen_of(driver, wanted)}
+    if not ids:
+        select_device([(d.index, d.name) for driver in found.drivers for d in driver.devices], wanted)  # raises, and says what there is
+    return [device for device in found.devices if device.device in ids]
+
+
+def _chosen_of(driver: Found, wanted: Sequence[str]) -> list[str]:
+    try:
+        return [f"{driver.spec.name}/{index}" for index in select_device([(d.index, d.name) for d in driver.devices], wanted)]
+    except UsageError:
+        return []

@@ -1,0 +1,111 @@
+"""What the measuring verbs share: options, records to file and stdout while they come, table and exit status."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from vkprobe.bench.campaign import exit_status, measure
+from vkprobe.bench.cells import Cell
+from vkprobe.bench.policy import Policy
+from vkprobe.cli.devices import complain, gathered, records_of, status_of
+from vkprobe.cli.options import DriverChoice
+from vkprobe.cli.progress import Reporter
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import Gathered
+from vkprobe.records import AnyRecord, DeviceRecord, ResultRecord, encode
+from vkprobe.results.provenance import run_record
+from vkprobe.results.store import Appender, done
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def measuring_options(command: F) -> F:
+    """Add --time-limit, --compile-limit, -o and --json."""
+    for option in reversed(
+        (
+            click.option("--time-limit", type=click.FloatRange(min=0.1), metavar="S", help="Of one cell, in seconds.  [default: 20]"),
+            click.option(
+                "--compile-limit", type=click.FloatRange(min=0.1), metavar="S", help="Of one pipeline, in seconds.  [default: 60]"
+            ),
+            click.option(
+                "-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file."
+            ),
+            click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of measuring: every record of this run, and the exit status that it asks for."""
+
+    gathered: Gathered
+    records: list[AnyRecord]
+    status: int
+
+    @property
+    def results(self) -> list[ResultRecord]:
+        """The cells' records."""
+        return [r for r in self.records if isinstance(r, ResultRecord)]
+
+
+def measure_all(
+    choice: DriverChoice,
+    *,
+    cells_of: Callable[[DeviceRecord], Sequence[Cell]],
+    policy_of: Callable[[DeviceRecord], Policy],
+    output: Path | None,
+    as_records: bool,
+    resume: bool = False,
+    specs: Sequence[DriverSpec] | None = None,
+) -> Measured:
+    """Measure the chosen devices' cells; records go to the file and to stdout as they come."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    earlier = done(output) if resume and output is not None else None
+    file = Appender(output) if output is not None else None
+    run = run_record()
+    records: list[AnyRecord] = []
+    reporter = Reporter()
+
+    def sink(record: AnyRecord) -> None:
+        records.append(record)
+        if file is not None:
+            file.append(record)
+        if as_records:
+            click.echo(encode(record))
+
+    try:
+        sink(run)
+        found = gathered(choice, run.run, specs)
+        for record in records_of(found, run.run):
+            sink(record)
+        complain(found)
+        measure(found, cells_of=cells_of, policy_of=policy_of, run=run.run, sink=sink, progress=reporter, done=earlier)
+    finally:
+        reporter.clear()
+        if file is not None:
+            file.close()
+    results = [r for r in records if isinstance(r, ResultRecord)]
+    nulls = frozenset(d.device for d in found.devices if d.null)
+    status = max(status_of(found, asked=choice.asked), exit_status(results, nulls))
+    return Measured(gathered=found, records=records, status=status)
+
+
+def limited(policy: Policy, time_limit: float | None, compile_limit: float | None) -> Policy:
+    """`policy` with the command line's limits."""
+    return msgspec.structs.replace(
+        policy, time_limit_s=time_limit or policy.time_limit_s, compile_limit_s=compile_limit or policy.compile_limit_s
+    )
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,79 @@
+"""`vkprobe run`: the main job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from vkprobe.bench.plans import policy, run_cells, software
+from vkprobe.cli.devices import leave
+from vkprobe.cli.matrix import write_report
+from vkprobe.cli.measuring import limited, measure_all, measuring_options
+from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.records import DeviceRecord
+from vkprobe.report.matrix import build
+from vkprobe.report.tables import terminal_width
+from vkprobe.report.text import as_text
+from vkprobe.results.store import Store
+
+_NULLS = ("nvk:172", "radv:gfx1201", "turnip:750")
+_INTEL_NULL = "anv:bmg"
+
+
+@click.command()
+@click.option("--quick/--full", default=None, help="Fewer shapes and rounds, or all. [default: quick on software drivers, else full]")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.html", help="Also write the matrix as one HTML file.")
+@measuring_options
+@driver_options
+@format_option
+def run(
+    choice: DriverChoice,
+    form: str,
+    quick: bool | None,
+    html: Path | None,
+    time_limit: float | None,
+    compile_limit: float | None,
+    output: Path | None,
+    as_records: bool,
+) -> None:
+    """The main job: facts, verified benchmarks and compile statistics of every chosen device.
+
+    Prints the matrix. With the same -o it resumes: what is missing, and what ended in crash or timeout, is measured. Where no
+    driver is chosen and the machine has none, it runs on the embedded lavapipe and on null devices of the open drivers.
+    """
+
+    def full(device: DeviceRecord) -> bool:
+        return not quick if quick is not None else not (software(device) or device.null)
+
+    measured = measure_all(
+        choice,
+        cells_of=lambda device: run_cells(device, full=full(device)),
+        policy_of=lambda device: limited(policy(device, full=full(device)), time_limit, compile_limit),
+        output=output,
+        as_records=as_records,
+        resume=True,
+        specs=None if choice.asked else _default(choice),
+    )
+    store = Store.load([output]) if output is not None else Store(measured.records)
+    matrix = build(store)
+    if html is not None:
+        from vkprobe.report.html import as_html
+
+        write_report(html, as_html(matrix))
+    if not as_records:
+        click.echo(as_text(matrix, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
+    leave(measured.status)
+
+
+def _default(choice: DriverChoice) -> Sequence[DriverSpec]:
+    """The system's drivers; on a machine that has none the embedded set's lavapipe and one null device of each open driver."""
+    specs = choice.specs()
+    if not all(spec.name.startswith("embedded") for spec in specs):
+        return specs
+    nulls = [*_NULLS, *([_INTEL_NULL] if choice.shim or os.environ.get("VKPROBE_INTEL_SHIM") else [])]
+    return DriverChoice(drivers=tuple(spec.name for spec in specs), nulls=tuple(nulls), config=choice.config, shim=choice.shim).specs()

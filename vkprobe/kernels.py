@@ -1,0 +1,101 @@
+"""The kernel registry: what each checked-in SPIR-V module is, and what it asks of a device.
+
+The registry is the modules' own manifest (`make kernels` writes it); requirements follow from the modules' capabilities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+from msgspec import Struct
+
+from vkprobe import spirv_enables
+from vkprobe.requirements.load import kernel_requirement
+from vkprobe.requirements.model import Property, Requirement, TupleMatch
+
+_API_VERSION = "1.2"
+
+
+class Kernel(Struct, frozen=True, kw_only=True):
+    """One SPIR-V module.
+
+    Attributes:
+        op, path, type, accumulator, tier: what it computes, in the records' terms; empty for helper modules.
+        reduce: of a GEMV, `subgroup` (subgroup arithmetic) or `shared` (shared memory only).
+        capabilities: those it declares.
+        spirv_sha256: of the module's bytes, before any patching.
+    """
+
+    name: str
+    op: str
+    path: str = ""
+    type: str = ""
+    accumulator: str = ""
+    tier: str = ""
+    reduce: str = ""
+    source: str
+    capabilities: tuple[str, ...]
+    spirv_sha256: str
+
+
+@cache
+def kernels() -> dict[str, Kernel]:
+    """Every module by name."""
+    manifest = msgspec.json.decode((files("vkprobe") / "spirv" / "manifest.json").read_bytes())
+    return {name: msgspec.convert({"name": name, **entry}, Kernel) for name, entry in manifest["kernels"].items()}
+
+
+def find(op: str, path: str, weight_type: str, accumulator: str, *, tier: str = "mimic", reduce: str = "") -> Kernel | None:
+    """The kernel of these properties; None where there is none."""
+    for kernel in kernels().values():
+        wanted = (op, path, weight_type, accumulator, tier, reduce)
+        if (kernel.op, kernel.path, kernel.type, kernel.accumulator, kernel.tier, kernel.reduce) == wanted:
+            return kernel
+    return None
+
+
+def requirement(
+    kernel: Kernel,
+    *,
+    tuples: Sequence[TupleMatch] = (),
+    shared_memory_bytes: int | None = None,
+    workgroup_invocations: int | None = None,
+    subgroup_size: int | None = None,
+) -> Requirement:
+    """What `kernel`, compiled with such a tile, asks of a device: its capabilities' features and properties, its tuple and limits."""
+    source = f"{kernel.source}, OpCapability of {kernel.name}.spv"
+    features: list[list[tuple[str, str]]] = []
+    properties: list[Property] = []
+    for name in kernel.capabilities:
+        enables = spirv_enables.capability(name)
+        alternatives = [(e.name, e.member) for e in enables if e.kind == "feature" and e.member is not None]
+        if alternatives:
+            features.append(alternatives)
+            continue
+        for enable in enables:
+            if enable.kind == "property" and enable.member is not None:
+                need: bool | tuple[str, ...] = True if enable.bits is None else _flags(enable.bits)
+                properties.append(Property(struct=enable.name, member=enable.member, need=need, source=source))
+                break
+    made = kernel_requirement(
+        kernel.name,
+        features,
+        source=source,
+        tuples=tuples,
+        shared_memory_bytes=shared_memory_bytes,
+        workgroup_invocations=workgroup_invocations,
+        subgroup_size=subgroup_size,
+        api_version=_API_VERSION,
+    )
+    return msgspec.structs.replace(made, conditions=(*made.conditions, *properties))
+
+
+_SUBGROUP_FLAGS = ("BASIC", "VOTE", "ARITHMETIC", "BALLOT", "SHUFFLE", "SHUFFLE_RELATIVE", "CLUSTERED", "QUAD")
+
+
+def _flags(bits: int) -> tuple[str, ...]:
+    """Subgroup operations by name: the only flags that capabilities ask for."""
+    return tuple(f"VK_SUBGROUP_FEATURE_{name}_BIT" for i, name in enumerate(_SUBGROUP_FLAGS) if bits >> i & 1)
