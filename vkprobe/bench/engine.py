@@ -274,7 +274,7 @@ class DeviceRun:
             states = self._open()
             for done, state in enumerate(states):
                 self._progress.step(self._device.device, f"round {number + 1}: {state.resolved.cell}", done, len(states))
-                self._sample(state)
+                self._sample(state, warm=done == 0)
             for state in self._open():
                 if self._is_done(state, number + 1):
                     self._finish(state)
@@ -282,7 +282,7 @@ class DeviceRun:
                 return
             time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
 
-    def _sample(self, state: _State) -> None:
+    def _sample(self, state: _State, *, warm: bool) -> None:
         policy = self._policy
         if not self._prepare(state):
             return
@@ -298,6 +298,7 @@ class DeviceRun:
                 least_s=policy.least_s,
                 most_s=policy.time_limit_s / policy.least_rounds,
                 settle_s=policy.settle_s,
+                warm_s=policy.warm_s if warm else 0.0,
                 timeout_s=policy.time_limit_s,
             )
         except _Ended:

@@ -18,8 +18,9 @@ class Judged(Struct, frozen=True, kw_only=True):
     """What a cell's samples say.
 
     Attributes:
-        median_s, ci95_s: over the settled rounds: the last ones that agree with the very last.
-        first_settled: index of the first of them.
+        median_s, ci95_s: over the settled rounds: the last ones that agree with the very last; where the last two don't
+            agree, over the later half of all rounds, so that the interval spans what the cell was seen to do.
+        first_settled: index of the first of those rounds.
         steady: the last two rounds agree and the clocks do.
         because: why it is not steady.
     """
@@ -40,15 +41,16 @@ def judge(rounds: Sequence[Sequence[float]], wall: Sequence[Sequence[float]], di
     first = len(rounds) - 1
     while first > 0 and abs(medians[first - 1] - medians[-1]) <= STEADY * medians[-1]:
         first -= 1
-    settled = [np.asarray(r) for r in rounds[first:]]
-    median = float(np.median(np.concatenate(settled)))
-    low, high = _interval(settled)
     because = None
     if len(rounds) < 2:
         because = "only one round was measured"
     elif first == len(rounds) - 1:
         because = f"the last two rounds differ by {abs(medians[-2] / medians[-1] - 1):.1%}"
-    elif clock == "gpu":
+        first = min(len(rounds) - 2, len(rounds) // 2)
+    settled = [np.asarray(r) for r in rounds[first:]]
+    median = float(np.median(np.concatenate(settled)))
+    low, high = _interval(settled)
+    if because is None and clock == "gpu":
         because = _clocks_disagree(settled, [np.asarray(r) for r in wall[first:]], dispatches)
     return Judged(
         median_s=median,

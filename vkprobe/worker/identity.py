@@ -18,14 +18,15 @@ def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
     """`driverVersion` as the vendor packs it.
 
     >>> driver_version(580 << 22 | 159 << 14 | 4 << 6, 0x10DE, "VK_DRIVER_ID_NVIDIA_PROPRIETARY")
-    '580.159.4.0'
+    '580.159.04'
     >>> driver_version((26 << 22) | (1 << 12) | 6, 0x10DE, "VK_DRIVER_ID_MESA_NVK")
     '26.1.6'
 
-    Source: vulkan.gpuinfo.org's conventions: NVIDIA 10.8.8.6 bits; Intel on Windows 18.14; all others as VK_MAKE_API_VERSION.
+    Source: vulkan.gpuinfo.org's conventions: NVIDIA 10.8.8.6 bits, printed as it names its releases; Intel on Windows 18.14; all others as VK_MAKE_API_VERSION.
     """
     if driver_id == "VK_DRIVER_ID_NVIDIA_PROPRIETARY" or (driver_id is None and vendor_id == 0x10DE):
-        return f"{packed >> 22 & 0x3FF}.{packed >> 14 & 0xFF}.{packed >> 6 & 0xFF}.{packed & 0x3F}"
+        release = f"{packed >> 22 & 0x3FF}.{packed >> 14 & 0xFF}.{packed >> 6 & 0xFF:02}"
+        return f"{release}.{packed & 0x3F}" if packed & 0x3F else release
     if driver_id == "VK_DRIVER_ID_INTEL_PROPRIETARY_WINDOWS":
         return f"{packed >> 14}.{packed & 0x3FFF}"
     return f"{packed >> 22 & 0x7F}.{packed >> 12 & 0x3FF}.{packed & 0xFFF}"

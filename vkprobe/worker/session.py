@@ -277,6 +277,14 @@ def _per_dispatch(sample: Sample, dispatches: int) -> float:
     return (sample.wall_s if sample.gpu_s is None else sample.gpu_s) / dispatches
 
 
+def _keep_busy(session: _Session, cell: _Cell, seconds: float, timeout_s: float) -> None:
+    began = time.perf_counter()
+    if cell.commands is None:
+        session.record(cell, cell.dispatches or 1)
+    while time.perf_counter() - began < seconds:
+        session.commands.time(cell.commands, timeout_s)
+
+
 def _calibrate(session: _Session, cell: _Cell, timeout_s: float) -> None:
     """Choose how many dispatches make a sample, from ever longer ones: the first are slow."""
     dispatches = 1
@@ -298,16 +306,19 @@ def sample(
     least_s: float,
     most_s: float,
     settle_s: float,
+    warm_s: float,
     timeout_s: float,
 ) -> dict[str, Any]:
     """One round of a prepared cell: settle, then sample, then check that the timed output is the verified one."""
     session = _current()
     made = session.cells[cell]
+    if warm_s:
+        _keep_busy(session, made, warm_s, timeout_s)
     session.commands.fill(made.workload.output, _POISON)
-    if dispatches is None and made.dispatches == 0:
+    if dispatches is None:
         _calibrate(session, made, timeout_s)
-    elif made.commands is None:
-        session.record(made, dispatches or made.dispatches)
+    elif made.commands is None or made.dispatches != dispatches:
+        session.record(made, dispatches)
     else:
         session.place_weights(made)
     settle: list[float] = []
