@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from vkprobe import records
-from vkprobe.cli import table
 from vkprobe.cli.options import DriverChoice, driver_options, format_option, select_device
 from vkprobe.drivers import embedded, loader, select
 from vkprobe.drivers.probe import Found, exit_status, probe, record
 from vkprobe.errors import EXIT_OK, NoDeviceError
+from vkprobe.report.tables import render, terminal_width
 
 _NOTHING = "no Vulkan {what} on this machine: run `vkprobe drivers fetch` (no root needed), or install your distribution's Vulkan drivers"
 
@@ -35,11 +35,12 @@ def drivers(context: click.Context, choice: DriverChoice, form: str, as_records:
         for one in found:
             click.echo(records.encode(record(one, run)))
     elif form == "table":
-        click.echo(table.render(("driver", "state", "devices, or why there are none"), [_row(f) for f in found], form, wrap=2))
+        headers: tuple[str, ...] = ("driver", "state", "devices, or why there are none")
+        click.echo(render(headers, [_row(f) for f in found], width=terminal_width(), fold=2))
     else:
         headers = ("driver", "state", "devices", "reason", "remedy", "icd")
         rows = [(f.spec.name, f.state, _devices(f), f.reason or "", f.remedy or "", f.spec.icd or "") for f in found]
-        click.echo(table.render(headers, rows, form))
+        click.echo(render(headers, rows, form))
     _finish(found, choice)
 
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 from msgspec import Struct
 
-from vkprobe.cli.table import FORMATS
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
+from vkprobe.report.tables import FORMATS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -158,10 +158,10 @@ def _configuration(work: Path, prefer: str | None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _run(argv: Sequence[str], what: str) -> str:
+def _run(argv: Sequence[str], what: str, *, cwd: Path | None = None) -> str:
     """Output of a command; raises UsageError with its last lines where it fails."""
     done = subprocess.run(
-        argv, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL
+        argv, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, cwd=cwd
     )
     if done.returncode:
         told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-5:]
@@ -204,6 +204,28 @@ def unpack(
         for archive in archives:
             _extract(archive, target)
         return dict(tuple(a.name.split("_")[:2]) for a in archives)  # type: ignore[misc]
+
+
+def download_source(work: Path, suite: str, package: str, progress: Progress, *, etc: Path = Path("/etc/apt")) -> Path:
+    """Download and unpack Debian's source of `package` below the folder `work`; returns the source's folder.
+
+    Raises:
+        UsageError: as `unpack`.
+    """
+    mirror, keyring = _required(etc)
+    for made in ("lists/partial", "cache/archives/partial"):
+        (work / made).mkdir(parents=True)
+    (work / "status").touch()
+    (work / "sources.list").write_text(f"deb-src [signed-by={keyring}] {mirror} {suite} main\n")
+    (work / "apt.conf").write_text(_configuration(work, None))
+    apt = ["apt-get", "-c", str(work / "apt.conf")]
+    progress(f"reading the source lists of {suite}")
+    _run([*apt, "-qq", "update"], f"reading the source lists of {suite}")
+    progress(f"downloading the source of {package}")
+    _run([*apt, "-qq", "--download-only", "source", package], "the download", cwd=work)
+    described = next(work.glob("*.dsc"))
+    _run(["dpkg-source", "--no-check", "-x", str(described), str(work / "source")], "unpacking the source")
+    return work / "source"
 
 
 def _extract(archive: Path, target: Path) -> None:

@@ -22,7 +22,8 @@ def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
     >>> driver_version((26 << 22) | (1 << 12) | 6, 0x10DE, "VK_DRIVER_ID_MESA_NVK")
     '26.1.6'
 
-    Source: vulkan.gpuinfo.org's conventions: NVIDIA 10.8.8.6 bits, printed as it names its releases; Intel on Windows 18.14; all others as VK_MAKE_API_VERSION.
+    Source: vulkan.gpuinfo.org's conventions: NVIDIA 10.8.8.6 bits, printed as it names its releases;
+    Intel on Windows 18.14; all others as VK_MAKE_API_VERSION.
     """
     if driver_id == "VK_DRIVER_ID_NVIDIA_PROPRIETARY" or (driver_id is None and vendor_id == 0x10DE):
         release = f"{packed >> 22 & 0x3FF}.{packed >> 14 & 0xFF}.{packed >> 6 & 0xFF:02}"

@@ -1,0 +1,56 @@
+# make run   — everything from nothing: virtual environment, drivers where the machine has none, the main job
+# make test  — the same preparation, then lint, types and tests
+# For developers of vkprobe: make kernels, registry, intel-shim, clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_NAME ?= run-$(shell date +%F)
+INTEL_SHIM_BUILT := $(or $(VKPROBE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vkprobe)/shims/libintel_noop_drm_shim.so
+ifeq ($(VKPROBE_INTEL_SHIM),)
+ifneq ($(wildcard $(INTEL_SHIM_BUILT)),)
+export VKPROBE_INTEL_SHIM := $(INTEL_SHIM_BUILT)
+endif
+endif
+
+.PHONY: run test lint kernels registry intel-shim clean
+
+run: $(VENV)/installed
+	$(BIN)/vkprobe drivers fetch --if-needed
+	$(BIN)/vkprobe run $(ARGS) -o reports/$(RUN_NAME).jsonl --html reports/$(RUN_NAME).html
+	@echo "records: reports/$(RUN_NAME).jsonl   report: reports/$(RUN_NAME).html"
+
+test: $(VENV)/installed-dev lint
+	$(BIN)/vkprobe drivers fetch --layers
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+kernels: $(VENV)/installed-dev
+	$(BIN)/python -m tools.kernels
+
+registry: $(VENV)/installed-dev
+	$(BIN)/python -m tools.registry
+
+intel-shim: $(VENV)/installed-dev
+	$(BIN)/python -m tools.intel_shim $(INTEL_SHIM_BUILT)
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON): install Python 3.10 or newer, or name one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $(PYTHON) is older than 3.10; name a newer one with PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
