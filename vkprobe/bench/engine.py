@@ -228,9 +228,9 @@ class DeviceRun:
                 state,
                 "prepare",
                 "verifying",
-                3 * limit + self._policy.compile_limit_s + host_s,
+                2 * limit + 2 * self._policy.compile_limit_s + host_s,
                 job=msgspec.to_builtins(job),
-                timeout_s=limit,
+                timeout_s=max(limit, self._policy.compile_limit_s),
             )
         except _Ended:
             return False

@@ -81,7 +81,12 @@ def _tile(size: str, limits: Limits, coopmat: tuple[int, int, int] | None) -> Ti
 
 
 def _sizes(limits: Limits, coopmat: bool) -> str:
-    """The tile sizes that llama.cpp uses on this vendor's devices."""
+    """The tile sizes that llama.cpp uses on this vendor's devices.
+
+    Of lavapipe llama.cpp knows nothing; it compiles at first dispatch, and the large tile's matrices take it half a minute.
+    """
+    if limits.driver_id == "VK_DRIVER_ID_MESA_LLVMPIPE":
+        return "sm"
     if limits.vendor == Vendor.APPLE:
         return "m"
     if limits.vendor == Vendor.QUALCOMM:

@@ -262,7 +262,10 @@ def compile_job(progress: Progress, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def prepare(progress: Progress, cell: int, job: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    """Create the cell's pipeline, verify it and dispatch it, so that it is ready to be timed."""
+    """Create the cell's pipeline, verify it and dispatch it, so that it is ready to be timed.
+
+    `timeout_s` of one dispatch allows for drivers that compile at the first one (lavapipe).
+    """
     session = _current()
     converted = msgspec.convert(job, Job)
     made = _Cell(converted, session.pipeline(converted, statistics=False), session.workload(converted))
