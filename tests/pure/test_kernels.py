@@ -1,0 +1,99 @@
+"""The kernel registry: modules up to date, and requirements that real devices meet or fail for the right reason."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
+from tools import kernels as tool
+from vkprobe.kernels import find, kernels, requirement
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.load import coopmat_tuple
+
+MATRIX = {"anv-bmg": (8, 16, 16), "lvp": (8, 8, 8), "nvk-172": (16, 16, 16), "radv-gfx1201": (16, 16, 16)}
+
+
+def test_checked_in_modules_are_up_to_date() -> None:
+    """Sources, modules and manifest have the hashes of each other."""
+    assert tool.check() == []
+
+
+def test_a_changed_source_or_module_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way to be stale is a sentence that names the kernel and the remedy."""
+    manifest = json.loads((tool.SPIRV / "manifest.json").read_text())
+    assert set(manifest["kernels"]) == {v.name for v in tool.variants()} == {p.stem for p in tool.SPIRV.glob("*.spv")}
+    with monkeypatch.context() as patch:
+        patch.setattr(tool, "source_hash", lambda variant: "0" * 64)
+        assert all("has changed; run make kernels" in line for line in tool.check())
+        assert len(tool.check()) == len(manifest["kernels"])
+    first, *rest = tool.variants()
+    monkeypatch.setattr(tool, "variants", lambda: [*rest, first._replace(name="new_one")])
+    assert sorted(tool.check()) == [f"{first.name}: no longer built; run make kernels", "new_one: not compiled yet; run make kernels"]
+
+
+def test_each_kernel_is_found_by_what_it_computes() -> None:
+    """No two kernels answer to the same properties."""
+    for kernel in kernels().values():
+        if kernel.op != "canary":
+            assert find(kernel.op, kernel.path, kernel.type, kernel.accumulator, tier=kernel.tier, reduce=kernel.reduce) == kernel
+    assert find("gemm", "coopmat", "q4_0", "s32") is None
+
+
+@pytest.mark.parametrize("device", NAMES)
+@pytest.mark.parametrize("name", sorted(kernels()))
+def test_recorded_devices_run_every_kernel_but_coopmat_on_turnip(name: str, device: str) -> None:
+    """Every open driver meets every kernel's capabilities; Turnip lacks cooperative matrices, and is told so by feature name."""
+    kernel = kernels()[name]
+    tuples = []
+    if kernel.path == "coopmat":
+        tuples = [coopmat_tuple(*MATRIX.get(device, (16, 16, 16)), "f16", kernel.accumulator, source="a test")]
+    gap = evaluate(recorded(device), requirement(kernel, tuples=tuples, shared_memory_bytes=16384, workgroup_invocations=256))
+    if kernel.path == "coopmat" and device == "turnip-750":
+        assert gap.met is False
+        assert any("cooperativeMatrix" in m.name for m in gap.missing)
+    else:
+        assert gap.missing == ()
+        assert gap.met is True
+
+
+@pytest.mark.parametrize(
+    ("kernel", "feature"),
+    [
+        ("gemm_q4_0_scalar_f16_acc_f16", "shaderFloat16"),
+        ("gemm_f16_coopmat_acc_f32", "cooperativeMatrix"),
+        ("gemv_q8_0_subgroup", "storageBuffer16BitAccess"),
+        ("dequant_q4_0", "storageBuffer16BitAccess"),
+    ],
+)
+def test_a_feature_that_is_off_is_what_is_missing(kernel: str, feature: str) -> None:
+    """And nothing else is."""
+    gap = evaluate(with_features(recorded("nvk-172"), **{feature: False}), requirement(kernels()[kernel]))
+    assert gap.met is False
+    assert {m.name.rpartition(".")[2] for m in gap.missing} == {feature}
+
+
+def test_a_scalar_f32_gemm_needs_no_f16_arithmetic() -> None:
+    """llama.cpp's last resort runs where shaderFloat16 is off."""
+    without = with_features(recorded("nvk-172"), shaderFloat16=False)
+    for kernel in ("gemm_f16_scalar_f32", "gemm_q4_0_scalar_f32", "gemv_q4_0_subgroup", "gemv_f16_shared"):
+        assert evaluate(without, requirement(kernels()[kernel])).met is True, kernel
+
+
+def test_subgroup_arithmetic_is_asked_of_the_property() -> None:
+    """The subgroup GEMV needs it, the shared-memory one does not."""
+    without = with_properties(recorded("nvk-172"), supportedOperations=0x3, subgroupSupportedOperations=0x3)
+    gap = evaluate(without, requirement(kernels()["gemv_f16_subgroup"]))
+    assert gap.met is False
+    assert "ARITHMETIC" in str(gap.missing)
+    assert evaluate(without, requirement(kernels()["gemv_f16_shared"])).met is True
+
+
+def test_limits_of_a_tile_are_asked() -> None:
+    """Shared memory, invocations and the tuple's shape each decide."""
+    kernel = kernels()["gemm_f16_coopmat_acc_f16"]
+    for asked in ({"shared_memory_bytes": 65536}, {"workgroup_invocations": 2048}):
+        assert evaluate(recorded("nvk-172"), requirement(kernel, **asked)).met is False  # type: ignore[arg-type]
+    wrong = coopmat_tuple(8, 8, 8, "f16", "f16", source="a test")
+    assert evaluate(recorded("nvk-172"), requirement(kernel, tuples=[wrong])).met is False

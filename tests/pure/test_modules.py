@@ -1,0 +1,73 @@
+"""SPIR-V patched with float controls stays a valid module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vkprobe.kernels import kernels
+from vkprobe.worker.modules import load, with_f16_controls
+
+CAPABILITY, ENTRY_POINT, EXECUTION_MODE, MEMORY_MODEL, FUNCTION = 17, 15, 16, 14, 54
+DENORM_PRESERVE, ROUNDING_RTE = (4464, 4459), (4467, 4462)
+MODULES = sorted(kernels())
+
+
+def instructions(spirv: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(opcode, operands) of a module; fails where it does not end with its last instruction."""
+    words = struct.unpack(f"<{len(spirv) // 4}I", spirv)
+    assert words[0] == 0x07230203
+    at = 5
+    while at < len(words):
+        count = words[at] >> 16
+        assert count
+        yield words[at] & 0xFFFF, words[at + 1 : at + count]
+        at += count
+    assert at == len(words)
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(("rounding", "denormals"), [(True, True), (True, False), (False, True)])
+def test_controls_are_added_where_the_layout_wants_them(name: str, rounding: bool, denormals: bool) -> None:
+    """Capabilities before anything else, modes of the entry point behind it, and all else as it was."""
+    plain, patched = (
+        list(instructions(load(name))),
+        list(instructions(with_f16_controls(load(name), rounding=rounding, denormals=denormals))),
+    )
+    wanted = [*([DENORM_PRESERVE] if denormals else []), *([ROUNDING_RTE] if rounding else [])]
+    entry = next(operands[1] for op, operands in plain if op == ENTRY_POINT)
+    added = [(CAPABILITY, (capability,)) for capability, _ in wanted] + [(EXECUTION_MODE, (entry, mode, 16)) for _, mode in wanted]
+    assert [i for i in patched if i in added] == added
+    assert [i for i in patched if i not in added] == plain
+    order = [op for op, _ in patched]
+    last_capability = len(order) - 1 - order[::-1].index(CAPABILITY)
+    assert set(order[: last_capability + 1]) == {CAPABILITY}
+    modes = [i for i, op in enumerate(order) if op == EXECUTION_MODE]
+    assert order.index(MEMORY_MODEL) < order.index(ENTRY_POINT) < min(modes)
+    assert modes == list(range(modes[0], modes[-1] + 1))
+    assert max(modes) < order.index(FUNCTION)
+
+
+def test_nothing_is_patched_where_nothing_is_asked() -> None:
+    """The very bytes that are checked in."""
+    assert with_f16_controls(load("canary"), rounding=False, denormals=False) == load("canary")
+
+
+def test_spirv_val_accepts_patched_modules(tmp_path: Path) -> None:
+    """All of them, with both modes."""
+    validator = os.environ.get("VKPROBE_SPIRV_VAL") or shutil.which("spirv-val")
+    if validator is None:
+        pytest.skip("needs spirv-val: apt-get install spirv-tools, or VKPROBE_SPIRV_VAL=PATH make test")
+    for name in MODULES:
+        if "Float16" not in kernels()[name].capabilities:
+            continue
+        module = tmp_path / f"{name}.spv"
+        module.write_bytes(with_f16_controls(load(name), rounding=True, denormals=True))
+        done = subprocess.run([validator, "--target-env", "vulkan1.2", str(module)], capture_output=True, text=True)
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"

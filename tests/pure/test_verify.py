@@ -1,0 +1,153 @@
+"""Verification: right results of every path pass, and each way to be wrong is told."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from vkprobe.worker.formats import F32, FORMATS
+from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, nmse_bound
+
+M, N, K = 100, 3, 512
+PATHS = [("scalar-f32", "f32"), ("scalar-f16", "f32"), ("scalar-f16", "f16"), ("coopmat", "f32"), ("coopmat", "f16")]
+TYPES = ("f16", "q4_0", "q8_0")
+
+
+@cache
+def reference(weight_type: str, m: int = M, n: int = N, k: int = K) -> MatrixReference:
+    """The references of one workload."""
+    return MatrixReference(weight_type, m, n, k, 7)
+
+
+def product(weight_type: str, inputs: Inputs, path: str, accumulator: str) -> F32:
+    """f32[n, m] as a kernel of this path gives it: inputs staged in the path's type, one rounding per step along K."""
+    stage = np.float32 if path == "scalar-f32" else np.float16
+    a = FORMATS[weight_type].decode(inputs.weights).astype(stage)
+    b = inputs.activations.astype(stage)
+    kind: type[np.floating] = np.float16 if accumulator == "f16" else np.float32
+    sums = np.zeros((b.shape[0], a.shape[0]), kind)
+    for k in range(a.shape[1]):  # a fused multiply-add: products of two f16 are exact in f64
+        sums = (sums.astype(np.float64) + np.multiply.outer(b[:, k].astype(np.float64), a[:, k].astype(np.float64))).astype(kind)
+    return sums.astype(np.float32)
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+@pytest.mark.parametrize(("path", "accumulator"), PATHS)
+def test_correctly_rounded_results_pass(path: str, accumulator: str, weight_type: str) -> None:
+    """Both passes, with room between the random pass's error and its bound."""
+    r = reference(weight_type)
+    assert r.check_exact(product(weight_type, r.exact, path, accumulator)) is None
+    verdict = r.check_random(product(weight_type, r.random, path, accumulator), nmse_bound(path, accumulator, weight_type, K))
+    assert verdict.wrong is None
+    assert 0 < verdict.nmse < verdict.bound
+    assert np.isfinite(verdict.max_abs)
+
+
+@pytest.mark.parametrize("k", [32, 512, 8192])
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_exact_inputs_are_exact_in_f16(weight_type: str, k: int) -> None:
+    """No order of summation leaves the integers that f16 holds: the sum of magnitudes stays within 2048, and often enough not zero."""
+    r = reference(weight_type, 64, 4, k)
+    a, b = FORMATS[weight_type].decode(r.exact.weights), r.exact.activations
+    partial = np.cumsum(a[:, None, :] * b[None, :, :], axis=2)
+    assert np.abs(partial).max() <= 2048
+    assert np.count_nonzero(partial[:, :, -1]) > 0.9 * partial[:, :, -1].size
+    assert set(np.unique(b)) <= {-1, 0, 1}
+
+
+def test_one_wrong_element_is_told() -> None:
+    """By the exact pass, with its place and both values."""
+    r = reference("q4_0")
+    output = product("q4_0", r.exact, "scalar-f32", "f32")
+    right = output[1, 97]
+    output[1, 97] += 1
+    wrong = r.check_exact(output)
+    assert wrong == f"exact pass: 1 of 300 elements differ, the first at n=1 m=97: {right + 1:g} instead of {right:g}"
+
+
+def test_an_unwritten_element_is_told() -> None:
+    """In either pass: the poison is still there."""
+    r = reference("q4_0")
+    for inputs in (r.exact, r.random):
+        output = product("q4_0", inputs, "scalar-f32", "f32")
+        output.view(np.uint32)[2, 99] = 0xFFFFFFFF
+        told = r.check_exact(output) if inputs is r.exact else r.check_random(output, 1.0).wrong
+        assert told == "1 of 300 output elements were never written"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_told(value: float) -> None:
+    """A NaN or an infinity anywhere, whether in a sampled row or not."""
+    r = reference("f16")
+    output = product("f16", r.random, "scalar-f32", "f32")
+    for m in (0, 50, 99):
+        spoilt = output.copy()
+        spoilt[0, m] = value
+        assert r.check_random(spoilt, 1.0).wrong == "1 of 300 output elements are not finite"
+
+
+def test_swapped_nibbles_are_told() -> None:
+    """A kernel that takes the high half of each byte first."""
+    r = reference("q4_0")
+    for inputs in (r.exact, r.random):
+        blocks = inputs.weights.copy().reshape(M, -1, 18)
+        blocks[:, :, 2:] = blocks[:, :, 2:] << 4 | blocks[:, :, 2:] >> 4
+        output = product("q4_0", Inputs(blocks.reshape(M, -1), inputs.activations), "scalar-f32", "f32")
+        if inputs is r.exact:
+            assert "exact pass" in (r.check_exact(output) or "")
+        else:
+            assert "random pass" in (r.check_random(output, nmse_bound("coopmat", "f16", "q4_0", K)).wrong or "")
+
+
+def test_a_dropped_tail_along_k_is_told() -> None:
+    """The last 32 of 512 left out: both passes see it, even under the widest bound."""
+    r = reference("f16")
+    for inputs in (r.exact, r.random):
+        short = inputs.activations.copy()
+        short[:, -32:] = 0
+        output = product("f16", Inputs(inputs.weights, short), "scalar-f32", "f32")
+        told = r.check_exact(output) if inputs is r.exact else r.check_random(output, nmse_bound("coopmat", "f16", "f16", K)).wrong
+        assert told is not None
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_an_f16_accumulator_under_the_name_of_an_f32_one_is_told(weight_type: str) -> None:
+    """The exact pass can't see it; the random pass's bound does."""
+    r = reference(weight_type)
+    output = product(weight_type, r.random, "coopmat", "f16")
+    assert r.check_random(output, nmse_bound("coopmat", "f32", weight_type, K)).wrong is not None
+
+
+def test_one_row_of_garbage_is_told_by_the_random_pass() -> None:
+    """Also where it isn't sampled: sums over rows hold it."""
+    r = reference("q8_0", 1000, 2, 64)
+    output = product("q8_0", r.random, "scalar-f32", "f32")
+    for m in range(0, 1000, 37):
+        spoilt = output.copy()
+        spoilt[:, m] += 1.0
+        assert r.check_random(spoilt, nmse_bound("scalar-f32", "f32", "q8_0", 64)).wrong is not None
+
+
+@pytest.mark.parametrize("weight_type", ["q4_0", "q8_0"])
+def test_a_dequant_is_judged_bit_for_bit(weight_type: str) -> None:
+    """The rounding mode granted: the nearest f16 and nothing else; without it, its neighbours too."""
+    r = DequantReference(weight_type, 70, 96, 7)
+    right = FORMATS[weight_type].decode(r.random.weights).astype(np.float16)
+    assert r.check(right, True).wrong is None
+    assert r.check(right, True).nmse == 0
+    off = right.copy()
+    off.view(np.uint16)[69, 95] += 1
+    assert "1 of 6720 elements differ, the first at m=69 k=95" in (r.check(off, True).wrong or "")
+    assert r.check(off, False).wrong is None
+    off.view(np.uint16)[69, 95] += 1
+    assert r.check(off, False).wrong is not None
+
+
+def test_an_unwritten_dequant_is_told() -> None:
+    """Poison is a NaN, never the neighbour of a right value."""
+    r = DequantReference("q4_0", 4, 32, 7)
+    output = FORMATS["q4_0"].decode(r.random.weights).astype(np.float16)
+    output.view(np.uint16)[3, 31] = 0xFFFF
+    assert r.check(output, False).wrong is not None
