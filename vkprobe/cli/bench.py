@@ -15,7 +15,7 @@ from vkprobe.cli.measuring import limited, measure_all, measuring_options
 from vkprobe.cli.options import DriverChoice, driver_options, format_option
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
-from vkprobe.records import DeviceRecord
+from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
 from vkprobe.weights import WEIGHT_TYPES
@@ -166,7 +166,8 @@ def _run(
         as_records=as_records,
     )
     if not as_records and measured.results:
-        click.echo(as_text(measured.results, form, width=terminal_width()))
+        pipelines = [r for r in measured.records if isinstance(r, PipelineRecord)]
+        click.echo(as_text(measured.results, form, width=terminal_width(), pipelines=pipelines))
     leave(measured.status)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from markupsafe import Markup
 
 from vkprobe import __version__
 from vkprobe.records import DeviceRecord, ResultRecord
+from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.charts import Bar, BarGroup, bar_chart, strip
-from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
-from vkprobe.report.text import Footnotes, ratio_text
+from vkprobe.report.losses import shared_losses
+from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
+from vkprobe.report.statistics import numbers
+from vkprobe.report.tables import Footnotes
+from vkprobe.report.text import has_footnote, loss_details, ratio_text
 from vkprobe.requirements.facts import lookup
 from vkprobe.units import seconds, size
 
@@ -34,7 +39,7 @@ _MARKS = {"met": "yes", "unmet": "no", "partial": "partial", "unknown": "unknown
 def as_html(matrix: Matrix, *, title: str = "vkprobe matrix") -> str:
     """The whole page."""
     footnotes = Footnotes()
-    sections = [_section(matrix, section, footnotes) for section in matrix.sections]
+    sections = [_block(matrix, section, block, footnotes) for section in matrix.sections for block in blocks(matrix, section)]
     return _ENVIRONMENT.get_template("matrix.html").render(
         title=title,
         version=__version__,
@@ -43,7 +48,7 @@ def as_html(matrix: Matrix, *, title: str = "vkprobe matrix") -> str:
         sections=sections,
         charts=[chart for section in matrix.sections if section.kind == "measured" for chart in _charts(matrix, section)],
         strips=[s for section in matrix.sections if section.kind == "measured" for s in _strips(matrix, section)],
-        losses=[(c, [loss for loss in matrix.losses if loss.column == i]) for i, c in enumerate(matrix.columns)],
+        losses=[_gap(matrix, loss, lacking) for loss, lacking in shared_losses(matrix.losses)],
         footnotes=list(footnotes),
         paths=sorted({_result_path(row) for s in matrix.sections if s.kind == "measured" for row in s.rows} - {""}),
         when=_when(matrix),
@@ -96,26 +101,44 @@ def _facts(device: DeviceRecord) -> list[tuple[str, str]]:
     return [(name, value) for name, value in pairs if value]
 
 
-def _section(matrix: Matrix, section: Section, footnotes: Footnotes) -> dict[str, Any]:
+def _gap(matrix: Matrix, loss: Loss, lacking: Sequence[int]) -> dict[str, Any]:
+    missing, *price, owners = loss_details(matrix, loss)
+    return {
+        "path": loss.path,
+        "status": "unknown" if loss.met is None else "unmet",
+        "lacking": [matrix.columns[i].id for i in lacking],
+        "missing": missing.split("; "),
+        "price": price[0] if price else None,
+        "owners": owners,
+    }
+
+
+def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes) -> dict[str, Any]:
+    columns = [section.columns[i] for i in block.positions]
     best = _bests(matrix, section)
+    named = [k == 0 or any(row.labels[k] for row in block.rows) for k in range(len(section.labels))]
     rows, previous = [], ""
-    for row in section.rows:
+    for row in block.rows:
+        cells = [row.cells[i] for i in block.positions]
         rows.append(
             {
-                "labels": row.labels,
+                "labels": [label for label, kept in zip(row.labels, named, strict=True) if kept],
                 "repeats": len(row.labels) > 1 and row.labels[0] == previous,
                 "path": _result_path(row),
                 "cells": [
                     _cell(c, matrix.columns[i], best.get((row.labels[0], i if matrix.columns[i].software else None), 0.0), footnotes)
-                    for i, c in zip(section.columns, row.cells, strict=True)
+                    for i, c in zip(columns, cells, strict=True)
                 ],
             }
         )
         previous = row.labels[0]
     return {
         "section": section,
-        "anchor": section.title.lower().replace(" ", "-"),
-        "columns": [(matrix.columns[i], i == matrix.baseline) for i in section.columns],
+        "title": block.title,
+        "labels": [label for label, kept in zip(section.labels, named, strict=True) if kept],
+        "notes": block.notes,
+        "anchor": re.sub(r"[^a-z0-9]+", "-", block.title.lower()),
+        "columns": [(matrix.columns[i], i == matrix.baseline) for i in columns],
         "rows": rows,
     }
 
@@ -152,7 +175,7 @@ def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict
     if pipeline is not None and pipeline.spills:
         classes.append("spills")
     note = None
-    if cell.reason and cell.gap is None and cell.status not in ("absent", "noop"):
+    if cell.reason and has_footnote(cell):
         note = footnotes.number(cell.reason)
     value, _, extra = cell.text.partition("  ")
     return {
@@ -163,6 +186,7 @@ def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict
         "share": round(100 * share, 1),
         "ratio": None if cell.ratio is None else ratio_text(cell.ratio),
         "note": note,
+        "variant": cell.variant if cell.status != "absent" else None,
         "title": _tooltip(cell),
         "strip": strip(cell.result.time, 120, 20) if cell.result and cell.result.time else None,
         "statistics": _statistics(cell) if cell.result is None else [],
@@ -171,17 +195,9 @@ def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict
 
 def _statistics(cell: Cell) -> list[tuple[str, str, bool]]:
     """Compile statistics as (number, unit, whether it should worry)."""
-    p = cell.pipeline
-    if p is None or cell.status != "ok":
+    if cell.pipeline is None or cell.status != "ok":
         return []
-    no_matrix = p.matrix_instructions == 0 and p.path in ("coopmat", "coopmat2")
-    numbers = (
-        (p.registers, "registers", False),
-        (p.spills, "spills", bool(p.spills)),
-        (p.instructions, "instr.", False),
-        (p.matrix_instructions, "matrix", no_matrix),
-    )
-    return [(str(value), unit, worry) for value, unit, worry in numbers if value is not None]
+    return [(str(value), word, worry) for value, _, word, worry in numbers(cell.pipeline)]
 
 
 def _tooltip(cell: Cell) -> str:

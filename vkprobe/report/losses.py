@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from vkprobe.report.model import Cell, Loss, Section
+import math
+from collections.abc import Sequence
+
+from vkprobe.report.model import Cell, Column, Loss, Price, Section
 from vkprobe.requirements import Gap, Missing, Requirement, requirements
 from vkprobe.requirements.promotions import PROVIDERS, base_name
 
@@ -64,16 +67,23 @@ def _comes_with(missing: Missing, extensions: set[str]) -> bool:
     return provider is not None and provider.extension in extensions
 
 
-def losses_of(section: Section) -> tuple[Loss, ...]:
-    """Every path that a device lacks, by device, with who has it."""
+_WEIGHT = ("scalar-f16", "coopmat", "coopmat2", "intdot", "coopmat-bf16", "bf16", "dot2", "float8")
+"""Paths whose loss weighs most come first, where no device at hand tells what they are worth. What is not here is no path of its own."""
+
+
+def losses_of(required: Section, measured: Sequence[Section], columns: Sequence[Column]) -> tuple[Loss, ...]:
+    """Every path that a device lacks, with who has it; the dearest first, then what is sure, then by device."""
     labels = {r.path: r.label for r in requirements()}
+    prices: dict[str, Price | None] = {}
     losses = []
-    for index, column in enumerate(section.columns):
-        for row in section.rows:
+    for index, column in enumerate(required.columns):
+        for row in required.rows:
             gap = row.cells[index].gap
             if gap is None or gap.met is True:
                 continue
-            owners = tuple(c for c, cell in zip(section.columns, row.cells, strict=True) if cell.gap is not None and cell.gap.met)
+            owners = tuple(c for c, cell in zip(required.columns, row.cells, strict=True) if cell.gap is not None and cell.gap.met)
+            if gap.path not in prices:
+                prices[gap.path] = _price(gap.path, measured, columns)
             losses.append(
                 Loss(
                     column=column,
@@ -83,6 +93,38 @@ def losses_of(section: Section) -> tuple[Loss, ...]:
                     missing=missing_in_words(gap),
                     sources=tuple(dict.fromkeys(m.source for m in gap.missing)),
                     owners=owners,
+                    price=prices[gap.path],
                 )
             )
-    return tuple(losses)
+    return tuple(sorted(losses, key=_dearest))
+
+
+def _dearest(loss: Loss) -> tuple[bool, float, int, str, int]:
+    weight = _WEIGHT.index(loss.path) if loss.path in _WEIGHT else len(_WEIGHT)
+    return loss.met is None, -(loss.price.ratio if loss.price else 0.0), weight, loss.path, loss.column
+
+
+def _price(path: str, measured: Sequence[Section], columns: Sequence[Column]) -> Price | None:
+    """What the path is worth on the device that gains most by it; devices that run on the CPU tell nothing about others."""
+    found = []
+    for section in measured:
+        for position, index in enumerate(section.columns):
+            best: dict[tuple[str, bool], float] = {}
+            for row in section.rows:
+                cell = row.cells[position]
+                if cell.value and cell.result and not columns[index].software:
+                    key = row.labels[0], cell.result.path == path
+                    best[key] = max(best.get(key, 0.0), cell.value)
+            ratios = [best[workload, True] / rate for (workload, is_path), rate in best.items() if not is_path and (workload, True) in best]
+            if ratios:
+                ratio = math.exp(sum(map(math.log, ratios)) / len(ratios))
+                found.append(Price(op=section.title, column=index, ratio=ratio, workloads=len(ratios)))
+    return max(found, key=lambda price: price.ratio, default=None)
+
+
+def shared_losses(losses: Sequence[Loss]) -> list[tuple[Loss, list[int]]]:
+    """The losses with the columns that have them in common: the same path for the same reason is told once."""
+    shared: dict[tuple[str, bool | None, str], tuple[Loss, list[int]]] = {}
+    for loss in losses:
+        shared.setdefault((loss.path, loss.met, loss.missing), (loss, []))[1].append(loss.column)
+    return list(shared.values())

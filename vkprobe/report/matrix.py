@@ -12,8 +12,9 @@ from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
+from vkprobe.report.statistics import LEGEND, Finder, statistics_text
 from vkprobe.requirements import evaluate, requirements
-from vkprobe.results.store import DeviceKey, PipelineKey, Store, pipeline_key
+from vkprobe.results.store import DeviceKey, Store
 from vkprobe.units import bytes_per_s, flops_per_s, seconds
 
 OPS = {
@@ -57,7 +58,7 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
         alarms=_alarms(sections, columns, sum(d.state == "error" for d in failed)),
         columns=columns,
         sections=tuple(sections),
-        losses=losses_of(required),
+        losses=losses_of(required, [s for s in sections if s.kind == "measured"], columns),
         failed_drivers=failed,
         events=tuple(store.events),
         runs=tuple(store.runs.values()),
@@ -132,28 +133,37 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
     grouped: dict[_Workload, dict[DeviceKey, list[ResultRecord]]] = {}
     for (key, _), record in store.results.items():
         grouped.setdefault(_workload(record), {}).setdefault(key, []).append(record)
-    # Where one device has several kernels or tuples for a workload, each gets a row; else they share one, whatever their tuple.
+    # Where one device has several tuples or kernels for a workload, each gets a row; else they share one, whatever their tuple.
     lines: dict[tuple[_Workload, tuple[str, str]], dict[DeviceKey, ResultRecord]] = {}
     for workload, by_device in grouped.items():
-        alone = all(len(records) == 1 for records in by_device.values())
+        several = any(len(records) > 1 for records in by_device.values())
+        kernels = any(len({r.tuple for r in records}) < len(records) for records in by_device.values())
         for key, records in by_device.items():
             for record in records:
-                split = ("", "") if alone else (record.tuple or "", record.kernel)
+                split = ((record.tuple or "") if several else "", record.kernel if kernels else "")
                 lines.setdefault((workload, split), {})[key] = record
-    finder = _PipelineFinder(store)
+    finder = Finder((key, p) for (key, _), p in store.pipelines.items())
     sections: dict[str, list[Row]] = {}
     for workload, split in sorted(lines, key=lambda line: _workload_order(*line)):
         records_of = lines[workload, split]
         cells = [_result_cell(records_of.get(c.key), c, finder) for c in columns]
+        common, cells = _variants(cells, [cell.result.tuple if cell.result else None for cell in cells])
         base = cells[baseline].value if baseline is not None else None
         if base:
             cells = [cell if i == baseline else _with_ratio(cell, base) for i, cell in enumerate(cells)]
-        sections.setdefault(workload[0], []).append(Row(labels=_labels(workload, split), cells=tuple(cells)))
+        sections.setdefault(workload[0], []).append(Row(labels=_labels(workload, (split[0] or common, split[1])), cells=tuple(cells)))
     every = tuple(range(len(columns)))
     return [
         Section(kind="measured", title=op, note=OPS.get(op, ""), labels=("workload", "path"), columns=every, rows=tuple(rows))
         for op, rows in sections.items()
     ]
+
+
+def _variants(cells: Sequence[Cell], names: Sequence[str | None]) -> tuple[str, list[Cell]]:
+    """What all cells have in common of `names`, for the row's label; where they differ nothing, and each cell tells its own."""
+    if len(set(filter(None, names))) < 2:
+        return next(filter(None, names), ""), list(cells)
+    return "", [msgspec.structs.replace(cell, variant=name) for cell, name in zip(cells, names, strict=True)]
 
 
 def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
@@ -162,24 +172,7 @@ def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
     return f"{type_} {m}x{n}x{k}", " ".join(filter(None, words))
 
 
-class _PipelineFinder:
-    """The compile statistics that belong to a result."""
-
-    def __init__(self, store: Store) -> None:
-        self._found: dict[tuple[DeviceKey, str], list[PipelineRecord]] = {}
-        for (key, _), record in store.pipelines.items():
-            self._found.setdefault((key, record.kernel), []).append(record)
-
-    def of(self, key: DeviceKey, result: ResultRecord) -> PipelineRecord | None:
-        """The pipeline of the same kernel, path and type; of several, the one of the same tile and subgroup size."""
-        same = [p for p in self._found.get((key, result.kernel), []) if (p.path, p.type) == (result.path, result.type)]
-        exact = [p for p in same if (p.tile, p.subgroup_size) == (result.tile, result.subgroup_size)]
-        if exact:
-            return exact[0]
-        return same[0] if len(same) == 1 else None
-
-
-def _result_cell(record: ResultRecord | None, column: Column, finder: _PipelineFinder) -> Cell:
+def _result_cell(record: ResultRecord | None, column: Column, finder: Finder[DeviceKey]) -> Cell:
     if record is None:
         return Cell(status="absent", text="-", reason=_NOT_MEASURED)
     pipeline = finder.of(column.key, record)
@@ -201,7 +194,7 @@ def _result_cell(record: ResultRecord | None, column: Column, finder: _PipelineF
     if status == "noop" and column.device is not None and not column.null:
         status, text = "executed nothing", "EXECUTED NOTHING"
     elif status == "noop":
-        text = "compiled" + _short_statistics(pipeline)
+        text = f"compiled {statistics_text(pipeline) if pipeline else ''}".rstrip()
     else:
         text = status.upper() if status in BAD else status
     return Cell(status=status, text=text, reason=reason, result=record, pipeline=pipeline)
@@ -226,43 +219,45 @@ def _with_ratio(cell: Cell, base: float) -> Cell:
     return msgspec.structs.replace(cell, ratio=cell.value / base)
 
 
-def _short_statistics(pipeline: PipelineRecord | None) -> str:
-    if pipeline is None or (pipeline.registers is None and pipeline.spills is None):
-        return ""
-    return " " + " ".join(f"{value}{letter}" for value, letter in ((pipeline.registers, "r"), (pipeline.spills, "s")) if value is not None)
-
-
-def _statistics(pipeline: PipelineRecord) -> str:
-    parts = ((pipeline.registers, "r"), (pipeline.spills, "s"), (pipeline.instructions, "i"), (pipeline.matrix_instructions, "m"))
-    return " ".join(f"{value}{letter}" for value, letter in parts if value is not None) or "compiled"
-
-
 def _pipelines(store: Store, columns: tuple[Column, ...]) -> list[Section]:
     having = {key for key, _ in store.pipelines}
     shown = tuple(i for i, c in enumerate(columns) if c.key in having)
-    keys = {pipeline_key(p): None for p in store.pipelines.values()}
-    if not keys:
-        return []
+    grouped: dict[tuple[str, str, str], dict[DeviceKey, list[PipelineRecord]]] = {}
+    for (key, _), p in store.pipelines.items():
+        grouped.setdefault((p.kernel, p.path, p.type), {}).setdefault(key, []).append(p)
+    # Each device has tiles of its own: a kernel is one row, unless a device has several of it.
+    lines: dict[tuple[str, str, str, str], dict[DeviceKey, PipelineRecord]] = {}
+    for kernel, by_device in grouped.items():
+        alone = all(len(records) == 1 for records in by_device.values())
+        for key, records in by_device.items():
+            for record in records:
+                lines.setdefault((*kernel, "" if alone else _tile(record)), {})[key] = record
 
-    def order(key: PipelineKey) -> tuple[Any, ...]:
-        kernel, path, type_, tile, size = key
-        return kernel.split("_")[0], _rank(_TYPES, type_), _rank(_PATHS, path), kernel, tile or "", size or 0
+    def order(line: tuple[str, str, str, str]) -> tuple[Any, ...]:
+        kernel, path, type_, tile = line
+        return _rank(OPS, kernel.split("_")[0]), _rank(_TYPES, type_), _rank(_PATHS, path), kernel, tile
 
     rows = []
-    for key in sorted(keys, key=order):
-        kernel, path, type_, tile, size = key
-        cells = tuple(_pipeline_cell(store.pipelines.get((columns[i].key, key))) for i in shown)
-        rows.append(Row(labels=(kernel, f"{type_} {path}", " ".join(filter(None, [tile, f"sg{size}" if size else ""]))), cells=cells))
-    note = "registers r, spills s, instructions i, matrix instructions m, as each driver counts them; not comparable across drivers"
-    labels = ("kernel", "path", "tile")
-    return [Section(kind="pipelines", title="Compile statistics", note=note, labels=labels, columns=shown, rows=tuple(rows))]
+    for line in sorted(lines, key=order):
+        found = [lines[line].get(columns[i].key) for i in shown]
+        common, cells = _variants([_pipeline_cell(record) for record in found], [_tile(record) if record else None for record in found])
+        rows.append(Row(labels=(line[0], line[3] or common), cells=tuple(cells)))
+    if not rows:
+        return []
+    labels = ("kernel", "tile")
+    return [Section(kind="pipelines", title="Compile statistics", note=LEGEND, labels=labels, columns=shown, rows=tuple(rows))]
+
+
+def _tile(record: PipelineRecord) -> str:
+    """The tile and subgroup size in words: `l 128x128 64x64 4x4 128/32 sg32`."""
+    return " ".join(filter(None, [record.tile, f"sg{record.subgroup_size}" if record.subgroup_size else ""]))
 
 
 def _pipeline_cell(record: PipelineRecord | None) -> Cell:
     if record is None:
         return Cell(status="absent", text="-", reason=_NOT_COMPILED)
     if record.status in ("ok", "noop"):
-        return Cell(status="ok", text=_statistics(record), reason=record.reason, pipeline=record)
+        return Cell(status="ok", text=statistics_text(record) or "compiled", reason=record.reason, pipeline=record)
     text = record.status.upper() if record.status in BAD else record.status
     return Cell(status=record.status, text=text, reason=record.reason or "no reason given", pipeline=record)
 
@@ -307,9 +302,9 @@ def _notes(columns: Sequence[Column], sections: Sequence[Section], baseline: int
     notes = [f"{c.id} {SOFTWARE_NOTE}." for c in columns if c.software]
     statuses = {cell.status for s in sections for row in s.rows for cell in row.cells}
     if any(cell.steady is False for s in sections for row in s.rows for cell in row.cells):
-        notes.append("~ not steady: the last two rounds do not agree.")
+        notes.append("~ not steady: the last two rounds do not agree; by how much, the page's tooltips, --format json and csv tell.")
     if "noop" in statuses:
-        notes.append("compiled: a null device compiles and executes nothing; r registers, s spills of its pipeline where known.")
+        notes.append("compiled: a null device compiles and executes nothing; its statistics are the compiler's.")
     if "absent" in statuses:
         notes.append("- not measured or compiled: the files hold no record of it for this device.")
     if baseline is not None:

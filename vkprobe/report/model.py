@@ -56,6 +56,7 @@ class Cell(Struct, frozen=True, kw_only=True):
         value: the rate that cells of one row are compared by (FLOP/s or B/s; higher is better).
         ratio: value over the baseline's.
         steady: of a measured cell.
+        variant: in what it differs from its row's other cells: a matrix tuple, a tile.
     """
 
     status: str
@@ -64,6 +65,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     value: float | None = None
     ratio: float | None = None
     steady: bool | None = None
+    variant: str | None = None
     result: ResultRecord | None = None
     pipeline: PipelineRecord | None = None
     gap: Gap | None = None
@@ -87,8 +89,17 @@ class Section(Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
+class Price(Struct, frozen=True, kw_only=True):
+    """What a path is worth where it was measured: how many times the rate of the best other path, and over how many workloads."""
+
+    op: str
+    column: int
+    ratio: float
+    workloads: int
+
+
 class Loss(Struct, frozen=True, kw_only=True):
-    """A path that a device does not have (or may not have), what is missing, and the columns that have it."""
+    """A path that a device does not have (or may not have), what is missing, the columns that have it, and what it is worth there."""
 
     column: int
     path: str
@@ -97,6 +108,7 @@ class Loss(Struct, frozen=True, kw_only=True):
     missing: str
     sources: tuple[str, ...]
     owners: tuple[int, ...]
+    price: Price | None = None
 
 
 class Matrix(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 FORMATS = ("table", "md", "csv", "json")
@@ -23,6 +23,20 @@ _FOLDED_MINIMUM = 24
 def terminal_width() -> int | None:
     """Columns of the terminal on stdout, or $COLUMNS; None where there is neither (a file is as wide as it needs to be)."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+
+
+class Footnotes:
+    """Reasons, each numbered once however many cells share it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, reason: str) -> int:
+        """The footnote's number."""
+        return self._numbers.setdefault(reason, len(self._numbers) + 1)
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        return iter((number, reason) for reason, number in self._numbers.items())
 
 
 def render(

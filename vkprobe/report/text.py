@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from vkprobe.report.model import BAD, Cell, Column, Matrix, Section
-from vkprobe.report.tables import render
+from vkprobe.report.blocks import Block, blocks
+from vkprobe.report.losses import shared_losses
+from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Section
+from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.units import significant
 
 _INLINE = 18
 """A reason of up to so many characters stands in its cell; a longer one becomes a footnote."""
 
+_FEW = 2
+"""Requirement cells of more devices than this tell yes and no; the conditions are spelled out below anyway."""
+
+_HEADING = 18
+"""A column's heading is folded to so many characters, or to its device's id where that is longer."""
+
+_TILES = ("s ", "m ", "l ")
+
 _COLOURS = {"ok": "", "met": "\x1b[32m", "partial": "\x1b[33m", "noop": "\x1b[36m"} | dict.fromkeys(BAD, "\x1b[1;31m")
 _DIM = "\x1b[2m"
 
 
-class Footnotes:
-    """Reasons, each numbered once however many cells share it."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def number(self, reason: str) -> int:
-        """The footnote's number."""
-        return self._numbers.setdefault(reason, len(self._numbers) + 1)
-
-    def __iter__(self) -> Iterator[tuple[int, str]]:
-        return iter((number, reason) for reason, number in self._numbers.items())
-
-
 def cell_text(cell: Cell, footnotes: Footnotes) -> str:
-    """The cell with its ratio, and its reason: in it where that is short, else as a footnote's number.
-
-    Reasons of requirements and of cells that are in no file stand elsewhere: what is missing, and the legend.
-    """
-    text = cell.text if cell.ratio is None else f"{cell.text}  {ratio_text(cell.ratio)}"
-    if cell.reason is None or cell.gap is not None or cell.status in ("absent", "noop"):
+    """The cell with its ratio, and its reason: in it where that is short, else as a footnote's number."""
+    text = "  ".join(filter(None, [cell.text, None if cell.ratio is None else ratio_text(cell.ratio)]))
+    if cell.variant and cell.status != "absent":
+        # A tuple as it is; of a tile its name, where it has one.
+        text = f"{text}  {cell.variant}" if cell.result else f"{cell.variant[0]} {text}" if cell.variant[:2] in _TILES else text
+    if cell.reason is None or not has_footnote(cell):
         return text
     if len(cell.reason) <= _INLINE:
         return f"{text}: {cell.reason}"
     return f"{text} [{footnotes.number(cell.reason)}]"
+
+
+def has_footnote(cell: Cell) -> bool:
+    """Whether its reason has to be told beside the tables: those of requirements, of cells in no file and of `~` are told in general."""
+    if cell.reason is None or cell.gap is not None or cell.status in ("absent", "noop"):
+        return False
+    return cell.steady is not False or (cell.result is not None and cell.result.reason is not None)
 
 
 def ratio_text(ratio: float) -> str:
@@ -79,30 +82,40 @@ def _document(matrix: Matrix, format: str, width: int | None, color: bool) -> st
         alarm = ", ".join(matrix.alarms)
         paragraphs.append(f"**{alarm}**" if format == "md" else f"{_COLOURS['wrong']}{alarm}\x1b[0m" if color else alarm)
     if matrix.columns:
-        identity = render(("device", "name", "driver", "API", "type"), [_identity(c) for c in matrix.columns], format, width=width)
+        identity = render(("device", "name", "driver", "API", "type"), [_identity(c) for c in matrix.columns], format, width=width, fold=2)
         paragraphs += [heading("Devices"), identity]
     footnotes = Footnotes()
     for section in matrix.sections:
-        paragraphs.append(heading(f"{section.title}: {section.note}" if section.note else section.title))
-        paragraphs.append(_section(matrix, section, footnotes, format, width, color))
+        for block in blocks(matrix, section):
+            paragraphs.append(heading(_folded(f"{block.title}: {block.note}" if block.note else block.title, format, width)))
+            paragraphs.append(_block(matrix, section, block, footnotes, format, width, color))
+            if block.notes:
+                paragraphs.append(_lines(block.notes, format, width))
+        if section.kind == "requirements" and matrix.losses:
+            paragraphs += [heading("What is missing, the dearest first"), _losses(matrix, format, width)]
     notes = [f"[{number}] {reason}" for number, reason in footnotes]
     if notes:
-        paragraphs += [heading("Reasons"), _lines(notes, format)]
-    if matrix.losses:
-        paragraphs += [heading("What is missing"), _losses(matrix, format)]
+        paragraphs += [heading("Reasons"), _lines(notes, format, width)]
     if matrix.failed_drivers:
         rows = [(d.driver, d.state, d.reason or "no reason known", d.remedy or "") for d in matrix.failed_drivers]
-        paragraphs += [heading("Drivers without a device"), render(("driver", "state", "reason", "what to do"), rows, format)]
+        paragraphs += [
+            heading("Drivers without a device"),
+            render(("driver", "state", "reason", "what to do"), rows, format, width=width, fold=2),
+        ]
     if matrix.events:
         lines = [f"{e.device}: {e.what} on {e.where}" + (f" ({e.signal})" if e.signal else "") for e in matrix.events]
-        paragraphs += [heading("Events"), _lines(lines, format)]
+        paragraphs += [heading("Events"), _lines(lines, format, width)]
     if matrix.notes:
-        paragraphs += [heading("Notes"), _lines(matrix.notes, format)]
+        paragraphs += [heading("Notes"), _lines(matrix.notes, format, width)]
     return "\n\n".join(paragraphs)
 
 
-def _lines(lines: Sequence[str], format: str) -> str:
-    return "\n".join(f"- {line}" if format == "md" else f"  {line}" for line in lines)
+def _folded(text: str, format: str, width: int | None) -> str:
+    return folded(text, width if format == "table" else None)
+
+
+def _lines(lines: Sequence[str], format: str, width: int | None) -> str:
+    return "\n".join(f"- {line}" if format == "md" else folded(f"  {line}", width, "      ") for line in lines)
 
 
 def _identity(column: Column) -> tuple[str, str, str, str | None, str]:
@@ -111,46 +124,67 @@ def _identity(column: Column) -> tuple[str, str, str, str | None, str]:
     return column.id, column.name, column.driver, device.driver.api if device else None, kind
 
 
-def _section(matrix: Matrix, section: Section, footnotes: Footnotes, format: str, width: int | None, color: bool) -> str:
-    headers = [*section.labels, *(_heading(matrix.columns[i], matrix.baseline == i, format) for i in section.columns)]
+def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes, format: str, width: int | None, color: bool) -> str:
+    columns = [section.columns[i] for i in block.positions]
+    brief = section.kind == "requirements" and len(columns) > _FEW
     rows = []
     previous = ""
-    for row in section.rows:
+    for row in block.rows:
         # A label that repeats is shown once; Markdown tables are read by machines too.
         labels = list(row.labels)
         if format == "table" and len(labels) > 1 and labels[0] == previous:
             labels[0] = ""
         previous = row.labels[0]
-        rows.append([*labels, *(_coloured(cell, cell_text(cell, footnotes), color) for cell in row.cells)])
-    return render(headers, rows, format, width=width, pinned=len(section.labels))
+        cells = [row.cells[i] for i in block.positions]
+        texts = [_brief(cell) if brief else cell_text(cell, footnotes) for cell in cells]
+        rows.append([*labels, *(_coloured(cell, text, color) for cell, text in zip(cells, texts, strict=True))])
+    names = [name for k, name in enumerate(section.labels) if k == 0 or any(row.labels[k] for row in block.rows)]
+    rows = [[text for k, text in enumerate(row) if k >= len(section.labels) or section.labels[k] in names] for row in rows]
+    headers = [*names, *(_heading(matrix.columns[i], matrix.baseline == i) for i in columns)]
+    return render(headers, rows, format, width=width, pinned=len(names))
 
 
-def _heading(column: Column, is_baseline: bool, format: str) -> str:
-    parts = [column.id, column.driver if column.device else "", "null" if column.null else "", "baseline" if is_baseline else ""]
-    return "\n".join(filter(None, parts))
+def _brief(cell: Cell) -> str:
+    """`no` for `no: VK_KHR_shader_bfloat16`: beside many devices there is no room for what is spelled out below."""
+    return cell.text.partition(":")[0]
+
+
+def _heading(column: Column, is_baseline: bool) -> str:
+    driver = folded(column.driver, max(_HEADING, len(column.id)), "") if column.device else ""
+    return "\n".join(filter(None, [column.id, driver, "null" if column.null else "", "baseline" if is_baseline else ""]))
 
 
 def _coloured(cell: Cell, text: str, color: bool) -> str:
     if not color:
         return text
-    start = _COLOURS.get(cell.status, _DIM)
+    spills = cell.pipeline is not None and cell.result is None and cell.pipeline.spills
+    start = _COLOURS["partial"] if spills and cell.status == "ok" else _COLOURS.get(cell.status, _DIM)
     return f"{start}{text}\x1b[0m" if start else text
 
 
-def _losses(matrix: Matrix, format: str) -> str:
+def _losses(matrix: Matrix, format: str, width: int | None) -> str:
+    """By gap, the dearest first: the same thing that several devices lack is told once."""
     lines = []
-    for index, column in enumerate(matrix.columns):
-        mine = [loss for loss in matrix.losses if loss.column == index]
-        if not mine:
-            continue
-        title = f"{column.id} ({column.name}, {column.driver})"
-        lines.append(f"- **{title}**" if format == "md" else f"  {title}")
-        for loss in mine:
-            owners = ", ".join(matrix.columns[i].id for i in loss.owners) or "none here"
-            source = loss.sources[-1]
-            state = " (may be there)" if loss.met is None else ""
-            lines.append(f"{'  - ' if format == 'md' else '    '}{loss.path}{state}: {loss.missing}. Has it: {owners}. [{source}]")
+    for loss, lacking in shared_losses(matrix.losses):
+        who = ", ".join(matrix.columns[i].id for i in lacking)
+        verb = "may lack" if loss.met is None else "lack" if len(lacking) > 1 else "lacks"
+        first = f"**{loss.path}**" if format == "md" else loss.path
+        lines.append(f"- {first}: {who} {verb} it" if format == "md" else folded(f"  {first}: {who} {verb} it", width, "      "))
+        details = loss_details(matrix, loss)
+        lines += [f"  - {detail}" if format == "md" else folded(f"    {detail}", width, "      ") for detail in details]
     return "\n".join(lines)
+
+
+def loss_details(matrix: Matrix, loss: Loss) -> list[str]:
+    """What is missing, what it costs where that was measured, who has it, and the source."""
+    owners = ", ".join(matrix.columns[i].id for i in loss.owners)
+    price = loss.price
+    cost = price and (
+        f"{matrix.columns[price.column].id} runs {price.op} at {ratio_text(price.ratio)} the rate of its best other path"
+        f" ({price.workloads} workload{'s' * (price.workloads != 1)})"
+    )
+    has = f"has it: {owners}" if owners else "no device here has it"
+    return [loss.missing, *([cost] if cost else []), f"{has}; source {loss.sources[-1]}"]
 
 
 def _csv(matrix: Matrix) -> str:
@@ -166,7 +200,7 @@ def _csv(matrix: Matrix) -> str:
 
 def _plain(cell: Cell) -> str:
     """The cell in one text without footnotes: values with their ratio, statuses with their reason."""
-    text = cell.text if cell.ratio is None else f"{cell.text} {ratio_text(cell.ratio)}"
+    text = " ".join(filter(None, [cell.text, None if cell.ratio is None else ratio_text(cell.ratio), cell.variant]))
     return text if cell.reason is None else f"{text}: {cell.reason}"
 
 
@@ -195,6 +229,7 @@ def as_json(matrix: Matrix) -> dict[str, Any]:
                 "met": loss.met,
                 "missing": loss.missing,
                 "sources": loss.sources,
+                "worth": loss.price and {"device": matrix.columns[loss.price.column].id, "op": loss.price.op, "ratio": loss.price.ratio},
                 "has_it": [matrix.columns[i].id for i in loss.owners],
             }
             for loss in matrix.losses
@@ -214,6 +249,9 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
             if section.kind == "measured":
                 time = cell.result.time if cell.result else None
                 found |= {"value": cell.value, "ratio": cell.ratio, "steady": cell.steady, "median_s": time.median_s if time else None}
+                found["tuple"] = cell.result.tuple if cell.result else None
+            if section.kind == "pipelines" and cell.pipeline is not None:
+                found |= {"tile": cell.pipeline.tile, "subgroup_size": cell.pipeline.subgroup_size}
             if section.kind == "requirements" and cell.gap is not None:
                 found |= {"met": cell.gap.met, "held": cell.gap.held, "total": cell.gap.total, "missing": cell.gap.missing}
             cells[matrix.columns[index].id] = found

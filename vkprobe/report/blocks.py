@@ -1,0 +1,79 @@
+"""A section as the tables that a reader sees: without columns that have nothing to tell in them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from vkprobe.report.model import BAD, Cell, Matrix, Row, Section
+
+
+class Block(Struct, frozen=True, kw_only=True):
+    """Rows of a section and the positions of their columns in it; `notes` tell of the columns that were left out."""
+
+    title: str
+    note: str
+    positions: tuple[int, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+
+def blocks(matrix: Matrix, section: Section) -> list[Block]:
+    """The section in one block or two: rows that only CPU devices have (their shapes are smaller) come apart.
+
+    Left out are null devices among measured ones (what they compiled is told once, under the compile statistics), and
+    drivers that give no compile statistics among those that do.
+    """
+    every = tuple(range(len(section.columns)))
+    if section.kind == "requirements":
+        return [Block(title=section.title, note=section.note, positions=every, rows=section.rows)]
+    cpu = [matrix.columns[i].software for i in section.columns]
+    apart = [all(software or cell.status == "absent" for software, cell in zip(cpu, row.cells, strict=True)) for row in section.rows]
+    parts = [[row for row, alone in zip(section.rows, apart, strict=True) if alone is which] for which in (False, True)]
+    if section.kind == "pipelines":
+        parts = [list(section.rows)]
+    return [_block(matrix, section, rows, first=rows is parts[0] or not parts[0]) for rows in parts if rows]
+
+
+def _block(matrix: Matrix, section: Section, rows: Sequence[Row], *, first: bool) -> Block:
+    there = [i for i in range(len(section.columns)) if any(row.cells[i].status != "absent" for row in rows)]
+    kept = [i for i in there if any(_tells(section, row.cells[i]) for row in rows)] or there
+    ids = {i: matrix.columns[section.columns[i]].id for i in there}
+    left: dict[str, list[str]] = {}
+    for i in there:
+        if i not in kept:
+            left.setdefault(_words(section, [row.cells[i] for row in rows]), []).append(ids[i])
+    title = section.title if first else f"{section.title} on {', '.join(ids[i] for i in kept)}"
+    notes = tuple(f"{', '.join(names)}: {words}" for words, names in left.items())
+    return Block(title=title, note=section.note, positions=tuple(kept), rows=tuple(_named(row, kept) for row in rows), notes=notes)
+
+
+def _tells(section: Section, cell: Cell) -> bool:
+    """Whether a column with this cell is worth its room."""
+    if section.kind == "pipelines":
+        return cell.status in BAD or (cell.status == "ok" and cell.text != "compiled")
+    return cell.status not in ("absent", "noop", "unsupported", "skipped")
+
+
+def _named(row: Row, kept: Sequence[int]) -> Row:
+    """The row with the variant in its label where the shown cells share it."""
+    variants = {row.cells[i].variant for i in kept if row.cells[i].status != "absent"}
+    if len(variants) != 1 or None in variants:
+        return row
+    path, _, rest = row.labels[1].partition(" ")
+    label = " ".join(filter(None, [path, variants.pop(), rest]))
+    cells = tuple(msgspec.structs.replace(cell, variant=None) for cell in row.cells)
+    return Row(labels=(row.labels[0], label, *row.labels[2:]), cells=cells)
+
+
+def _words(section: Section, cells: Sequence[Cell]) -> str:
+    counts = {status: sum(cell.status == status for cell in cells) for status in ("ok", "noop", "unsupported", "skipped")}
+    if section.kind == "pipelines":
+        return f"compiled {counts['ok']} pipelines; the driver gives no statistics"
+    parts = [
+        f"{counts[s]} {word}" for s, word in (("noop", "compiled"), ("unsupported", "unsupported"), ("skipped", "skipped")) if counts[s]
+    ]
+    reasons = dict.fromkeys(cell.reason for cell in cells if cell.status in ("unsupported", "skipped") and cell.reason)
+    return ", ".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")

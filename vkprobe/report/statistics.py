@@ -1,0 +1,46 @@
+"""What a driver's compiler says of a pipeline, in few characters."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+from vkprobe.records import PipelineRecord, ResultRecord
+
+LEGEND = "r registers, s spills, i instructions, m matrix instructions, as each driver counts them: not comparable across drivers"
+D = TypeVar("D", bound=Hashable)
+_MATRIX_PATHS = ("coopmat", "coopmat2")
+
+
+def numbers(pipeline: PipelineRecord) -> list[tuple[int, str, str, bool]]:
+    """The known statistics as (value, letter, word, whether it should worry): spills, and a matrix path without matrix instructions."""
+    on_matrix = pipeline.path in _MATRIX_PATHS
+    told = (
+        (pipeline.registers, "r", "registers", False),
+        (pipeline.spills, "s", "spills", bool(pipeline.spills)),
+        (pipeline.instructions, "i", "instr.", False),
+        (pipeline.matrix_instructions if on_matrix else None, "m", "matrix", pipeline.matrix_instructions == 0),
+    )
+    return [(value, letter, word, worry) for value, letter, word, worry in told if value is not None]
+
+
+def statistics_text(pipeline: PipelineRecord) -> str:
+    """`184r 0s 7706i`; empty where the driver gives none."""
+    return " ".join(f"{value}{letter}" for value, letter, _, _ in numbers(pipeline))
+
+
+class Finder(Generic[D]):
+    """The compile statistics that belong to a result, by device and kernel."""
+
+    def __init__(self, pipelines: Iterable[tuple[D, PipelineRecord]]) -> None:
+        self._found: dict[tuple[D, str], list[PipelineRecord]] = {}
+        for device, record in pipelines:
+            self._found.setdefault((device, record.kernel), []).append(record)
+
+    def of(self, device: D, result: ResultRecord) -> PipelineRecord | None:
+        """The pipeline of the same kernel, path and type; of several, the one of the same tile and subgroup size."""
+        same = [p for p in self._found.get((device, result.kernel), []) if (p.path, p.type) == (result.path, result.type)]
+        exact = [p for p in same if (p.tile, p.subgroup_size) == (result.tile, result.subgroup_size)]
+        if exact:
+            return exact[0]
+        return same[0] if len(same) == 1 else None
