@@ -49,7 +49,8 @@ def _fitted(tile: Tile) -> Tile:
     """`tile` with as many subgroup tiles as the workgroup has subgroups.
 
     llama.cpp's tables suit subgroups of 16 to 64; with 8 (lavapipe) or 128 (Turnip) some would leave subgroups without a
-    tile of their own, or the reverse: those are split, or joined, first along M where it is the longer side.
+    tile of their own, or the reverse: those are split, or joined, first along M where it is the longer side. A subgroup
+    tile narrower than its matrix or invocation tile takes the width from its other side.
     """
     block = max(tile.block, tile.warp)
     subgroups = block // tile.warp
@@ -58,6 +59,10 @@ def _fitted(tile: Tile) -> Tile:
         wm, wn = (wm // 2, wn) if wm >= wn else (wm, wn // 2)
     while (tile.bm // wm) * (tile.bn // wn) > subgroups:
         wm, wn = (wm * 2, wn) if wm < tile.bm else (wm, wn * 2)
+    while wm < tile.tm and wn >= 2 * tile.tn:
+        wm, wn = wm * 2, wn // 2
+    while wn < tile.tn and wm >= 2 * tile.tm:
+        wm, wn = wm // 2, wn * 2
     return msgspec.structs.replace(tile, block=block, wm=wm, wn=wn)
 
 
