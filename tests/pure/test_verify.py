@@ -134,7 +134,7 @@ def test_one_row_of_garbage_is_told_by_the_random_pass() -> None:
 def test_a_dequant_is_judged_bit_for_bit(weight_type: str) -> None:
     """The rounding mode granted: the nearest f16 and nothing else; without it, its neighbours too."""
     r = DequantReference(weight_type, 70, 96, 7)
-    right = FORMATS[weight_type].decode(r.random.weights).astype(np.float16)
+    right = FORMATS[weight_type].decode(r.weights).astype(np.float16)
     assert r.check(right, True).wrong is None
     assert r.check(right, True).nmse == 0
     off = right.copy()
@@ -148,6 +148,6 @@ def test_a_dequant_is_judged_bit_for_bit(weight_type: str) -> None:
 def test_an_unwritten_dequant_is_told() -> None:
     """Poison is a NaN, never the neighbour of a right value."""
     r = DequantReference("q4_0", 4, 32, 7)
-    output = FORMATS["q4_0"].decode(r.random.weights).astype(np.float16)
+    output = FORMATS["q4_0"].decode(r.weights).astype(np.float16)
     output.view(np.uint16)[3, 31] = 0xFFFF
     assert r.check(output, False).wrong is not None

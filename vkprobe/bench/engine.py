@@ -79,7 +79,9 @@ class DeviceRun:
         self._known_pipelines = known_pipelines
         self._compiling = Lives(spec, request, run, device.device, sink, CACHES_OFF)
         self._measuring = Lives(spec, request, run, device.device, sink, {})
-        self._states = [_State(i, r) for i, r in enumerate(resolved)]
+        # Cells of the same weights one after the other: they share references, buffers and the rotation's filling.
+        ordered = sorted(resolved, key=lambda r: (r.cell.type, r.cell.shape.m, r.cell.shape.k, r.cell.shape.n, r.cell.op))
+        self._states = [_State(i, r) for i, r in enumerate(ordered)]
 
     def measure(self) -> None:
         """Bring every cell to its end. An interrupt ends the run; what was measured until then is recorded first."""

@@ -17,7 +17,7 @@ from vkprobe.weights import WEIGHT_TYPES
 from vkprobe.worker.failure import Failure
 from vkprobe.worker.modules import load, with_f16_controls
 from vkprobe.worker.telemetry import Telemetry
-from vkprobe.worker.verify import DequantReference, MatrixReference, Verdict, nmse_bound
+from vkprobe.worker.verify import DequantReference, MatrixReference, Verdict, WeightsReference, nmse_bound
 from vkprobe.worker.vk.commands import Commands, DescriptorSets, Sample
 from vkprobe.worker.vk.device import Buffer, Device
 from vkprobe.worker.vk.pipeline import Layout, Pipeline, PipelineOptions
@@ -30,18 +30,23 @@ _POISON = 0xFFFFFFFF
 _SAMPLE_S = 0.012  # aimed at; a sample is to be 5 to 100 ms
 _MOST_DISPATCHES = 4096
 _MOST_COPIES = 4096
-_REFERENCES_KEPT = 2
 _MATRIX_INSTRUCTION = re.compile(r"\b(?:v_s?wmmac?_\w+|v_mfma_\w+|[hiqd]?mma\.\w+|dpas\w*)", re.IGNORECASE)
 
 
-class _Workload:
-    """The device buffers of one (op, type, m, n, k): one copy of the weights, the activations, the output."""
+class _Weights:
+    """One copy of the weights of a (type, m, k) on the device on the device."""
 
-    def __init__(self, session: _Session, job: Job) -> None:
-        self.weight_bytes = job.m * WEIGHT_TYPES[job.type].row_bytes(job.k)
+    def __init__(self, device: Device, job: Job) -> None:
+        self.bytes = job.m * WEIGHT_TYPES[job.type].row_bytes(job.k)
+        self.buffer = Buffer(device, _padded(self.bytes), "device")
+
+
+class _Workload:
+    """The device buffers of one (op, type, m, n, k): weights (shared with other ops and N), activations, output."""
+
+    def __init__(self, device: Device, job: Job, weights: _Weights) -> None:
+        self.weights = weights
         self.output_bytes = (job.m * job.k * 2) if job.op == "dequant" else job.m * job.n * 4
-        device = session.device
-        self.weights = Buffer(device, _padded(self.weight_bytes), "device")
         self.activations = Buffer(device, _padded(4 * job.n * job.k), "device")
         self.output = Buffer(device, _padded(self.output_bytes), "device")
 
@@ -75,9 +80,10 @@ class _Session:
         self.telemetry = Telemetry(self.device)
         self.cells: dict[int, _Cell] = {}
         self.workloads: dict[tuple[Any, ...], _Workload] = {}
-        self.references: dict[tuple[Any, ...], MatrixReference | DequantReference] = {}
+        self.weights: dict[tuple[Any, ...], _Weights] = {}
+        self.references: dict[tuple[Any, ...], Any] = {}
         self.rotation: Buffer | None = None
-        self.rotation_holds: _Workload | None = None
+        self.rotation_holds: _Weights | None = None
 
     def pipeline(self, job: Job, *, statistics: bool) -> Pipeline:
         spirv = with_f16_controls(load(job.kernel), rounding=job.rounding_f16, denormals=job.denormals_f16)
@@ -129,30 +135,38 @@ class _Session:
         return bool(np.array_equal(found, wanted))
 
     def reference(self, job: Job) -> MatrixReference | DequantReference:
-        key = (job.op == "dequant", job.type, job.m, job.n, job.k)
+        weights: WeightsReference = self._kept(("weights", job.type, job.m, job.k), lambda: WeightsReference(job.type, job.m, job.k, _SEED))
+        if job.op == "dequant":
+            return DequantReference(job.type, job.m, job.k, _SEED, weights)
+        made: MatrixReference = self._kept(
+            ("product", job.type, job.m, job.n, job.k), lambda: MatrixReference(job.type, job.m, job.n, job.k, _SEED, weights)
+        )
+        return made
+
+    def _kept(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """The last reference of each kind is kept: cells of one workload come one after the other."""
         if key not in self.references:
-            while len(self.references) >= _REFERENCES_KEPT:
-                self.references.pop(next(iter(self.references)))
-            self.references[key] = (
-                DequantReference(job.type, job.m, job.k, _SEED)
-                if job.op == "dequant"
-                else MatrixReference(job.type, job.m, job.n, job.k, _SEED)
-            )
+            for other in [k for k in self.references if k[0] == key[0]]:
+                del self.references[other]
+            self.references[key] = make()
         return self.references[key]
 
     def workload(self, job: Job) -> _Workload:
         key = (job.op, job.type, job.m, job.n, job.k)
         if key not in self.workloads:
-            self.workloads[key] = _Workload(self, job)
+            shared = (job.type, job.m, job.k)
+            if shared not in self.weights:
+                self.weights[shared] = _Weights(self.device, job)
+            self.workloads[key] = _Workload(self.device, job, self.weights[shared])
         return self.workloads[key]
 
     def ranges(self, cell: _Cell, weights: Buffer, offset: int) -> list[tuple[Buffer, int, int]]:
         w = cell.workload
-        return [(weights, offset, w.weight_bytes), (w.activations, 0, w.activations.size), (w.output, 0, w.output.size)]
+        return [(weights, offset, w.weights.bytes), (w.activations, 0, w.activations.size), (w.output, 0, w.output.size)]
 
     def dispatch_once(self, cell: _Cell, timeout_s: float) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Poison the output, dispatch on the workload's own weights, and read the output back."""
-        sets = DescriptorSets(self.device, self.layout, [self.ranges(cell, cell.workload.weights, 0)])
+        sets = DescriptorSets(self.device, self.layout, [self.ranges(cell, cell.workload.weights.buffer, 0)])
         self.commands.fill(cell.workload.output, _POISON)
         job = cell.job
         commands = self.commands.record(cell.pipeline, sets, (job.m, job.n, job.k), job.groups, 1)
@@ -167,39 +181,39 @@ class _Session:
         job, w = cell.job, cell.workload
         reference = self.reference(job)
         if isinstance(reference, DequantReference):
-            self.upload(w.weights, reference.random.weights)
+            self.upload(w.weights.buffer, reference.weights)
             output = self.dispatch_once(cell, timeout_s)
             verdict = reference.check(output.view(np.float16).reshape(job.m, job.k), job.rounding_f16)
         else:
             bound = nmse_bound(job.path, job.accumulator, job.type, job.k)
-            self.upload(w.weights, reference.exact.weights)
+            self.upload(w.weights.buffer, reference.exact.weights)
             self.upload(w.activations, reference.exact.activations)
             output = self.dispatch_once(cell, timeout_s)
             wrong = reference.check_exact(output.view(np.float32).reshape(job.n, job.m))
-            self.upload(w.weights, reference.random.weights)
+            self.upload(w.weights.buffer, reference.random.weights)
             self.upload(w.activations, reference.random.activations)
             output = self.dispatch_once(cell, timeout_s)
             verdict = reference.check_random(output.view(np.float32).reshape(job.n, job.m), bound)
             if wrong:
                 verdict = msgspec.structs.replace(verdict, wrong=wrong)
         cell.digest = _digest(output)
-        if self.rotation_holds is w:
+        if self.rotation_holds is w.weights:
             self.rotation_holds = None  # filled before with what the buffers held then
         return verdict
 
     def place_weights(self, cell: _Cell) -> tuple[Buffer, list[int]]:
         """The buffer and the offsets that the cell's weights rotate over, filled."""
-        w = cell.workload
-        step = -(-w.weight_bytes // max(256, self.device.storage_alignment)) * max(256, self.device.storage_alignment)
+        weights, alignment = cell.workload.weights, max(256, self.device.storage_alignment)
+        step = -(-weights.bytes // alignment) * alignment
         copies = 1 if cell.job.hot else min(_MOST_COPIES, self.request.rotation_bytes // step)
         if copies <= 1:
-            return w.weights, [0]
+            return weights.buffer, [0]
         if self.rotation is None:
             self.rotation = Buffer(self.device, self.request.rotation_bytes, "device")
         offsets = [i * step for i in range(copies)]
-        if self.rotation_holds is not w:
-            self.commands.copy(w.weights, self.rotation, [(0, offset, w.weight_bytes) for offset in offsets])
-            self.rotation_holds = w
+        if self.rotation_holds is not weights:
+            self.commands.copy(weights.buffer, self.rotation, [(0, offset, weights.bytes) for offset in offsets])
+            self.rotation_holds = weights
         return self.rotation, offsets
 
     def record(self, cell: _Cell, dispatches: int) -> None:
@@ -350,7 +364,7 @@ def sample(
         "wall_samples_s": [s.wall_s / made.dispatches for s in samples],
         "clock": "gpu" if gpu else "wall",
         "timestamp_period_ns": _finite(session.device.timestamp_period_ns),
-        "working_set_bytes": made.copies * made.workload.weight_bytes
+        "working_set_bytes": made.copies * made.workload.weights.bytes
         + 4 * made.job.n * made.job.k * (made.job.op != "dequant")
         + made.workload.output_bytes,
         "wrong": None if unchanged else "the output after timing is not the one that was verified before it",
@@ -364,12 +378,21 @@ def release(progress: Progress, cell: int) -> dict[str, Any]:
     made = session.cells.pop(cell)
     session.release_commands(made)
     made.pipeline.destroy()
-    if all(other.workload is not made.workload for other in session.cells.values()):
-        for key, workload in list(session.workloads.items()):
-            if workload is made.workload:
-                del session.workloads[key]
-        if session.rotation_holds is made.workload:
+    if any(other.workload is made.workload for other in session.cells.values()):
+        return {}
+    _forget(session.workloads, made.workload)
+    buffers = [made.workload.activations, made.workload.output]
+    weights = made.workload.weights
+    if all(other.weights is not weights for other in session.workloads.values()):
+        _forget(session.weights, weights)
+        buffers.append(weights.buffer)
+        if session.rotation_holds is weights:
             session.rotation_holds = None
-        for buffer in (made.workload.weights, made.workload.activations, made.workload.output):
-            buffer.destroy()
+    for buffer in buffers:
+        buffer.destroy()
     return {}
+
+
+def _forget(known: dict[tuple[Any, ...], Any], thing: Any) -> None:
+    for key in [k for k, v in known.items() if v is thing]:
+        del known[key]

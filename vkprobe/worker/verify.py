@@ -58,21 +58,18 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int) -> float:
     return _MARGIN * (inputs + k / 2 * unit**2 / 3)
 
 
-def exact_inputs(weight_type: str, m: int, n: int, k: int, seed: int) -> Inputs:
-    """Integer weights of magnitude at most 16 and activations of -1, 0, 1, so sparse that no partial sum leaves f16's integers."""
-    rng = np.random.default_rng([seed, 1])
-    weights = FORMATS[weight_type].exact(rng, m, k)
+def exact_activations(n: int, k: int, seed: int) -> F32:
+    """Activations of -1, 0, 1: f32[n, k], so sparse that with exact weights no partial sum leaves f16's integers."""
+    rng = np.random.default_rng([seed, 1, n])
     mean_square = 60.0  # of the largest of the formats' exact weights
     density = min(1.0, _EXACT_DEVIATION**2 / (mean_square * k))
-    signs = rng.choice(np.array([-1, 1], np.float32), (n, k))
-    return Inputs(weights, np.where(rng.random((n, k)) < density, signs, np.float32(0)))
+    signs = 1.0 - 2.0 * rng.integers(0, 2, (n, k)).astype(np.float32)
+    return np.where(rng.random((n, k)) < density, signs, np.float32(0)).astype(np.float32)
 
 
-def random_inputs(weight_type: str, m: int, n: int, k: int, seed: int) -> Inputs:
-    """Random valid blocks and normal activations; results have a deviation of about one."""
-    rng = np.random.default_rng([seed, 2])
-    weights = FORMATS[weight_type].random(rng, m, k, 1 / math.sqrt(k))
-    return Inputs(weights, rng.standard_normal((n, k), dtype=np.float32))
+def random_activations(n: int, k: int, seed: int) -> F32:
+    """Normal activations: f32[n, k]; with random weights, results have a deviation of about one."""
+    return np.random.default_rng([seed, 2, n]).standard_normal((n, k), dtype=np.float32)
 
 
 def _row_slices(m: int, k: int) -> list[slice]:
@@ -86,31 +83,46 @@ def _unwritten(output: F32) -> str | None:
     return f"{missing} of {output.size} output elements were never written" if missing else None
 
 
-class MatrixReference:
-    """The references of a matrix product D[n, m] = sum over k of A[m, k] * B[n, k]; made once per workload, shared by all its kernels."""
+class WeightsReference:
+    """The two sets of weights of a type and shape, and what references need of them: shared by every N and every kernel."""
 
-    def __init__(self, weight_type: str, m: int, n: int, k: int, seed: int) -> None:
-        self.type, self.m, self.n, self.k = weight_type, m, n, k
-        self.exact = exact_inputs(weight_type, m, n, k, seed)
-        self.random = random_inputs(weight_type, m, n, k, seed)
-        decode = FORMATS[weight_type].decode
-        # Integers below 2^24: float32 products and sums are exact in any order.
-        self._exact_result = np.concatenate([self.exact.activations @ decode(self.exact.weights[s]).T for s in _row_slices(m, k)], axis=1)
-        rng = np.random.default_rng([seed, 3])
-        self._rows = np.sort(rng.choice(m, min(m, _SAMPLED_ROWS), replace=False))
-        b = self.random.activations.astype(np.float64)
-        self._sampled: F64 = b @ decode(self.random.weights[self._rows]).astype(np.float64).T
+    def __init__(self, weight_type: str, m: int, k: int, seed: int) -> None:
+        self.type, self.m, self.k, self.seed = weight_type, m, k, seed
+        made, rng = FORMATS[weight_type], np.random.default_rng([seed, 3])
+        self.exact = made.exact(rng, m, k)
+        self.random = made.random(rng, m, k, 1 / math.sqrt(k))
+        self.rows = np.sort(rng.choice(m, min(m, _SAMPLED_ROWS), replace=False))
+        self.sampled: F64 = made.decode(self.random[self.rows]).astype(np.float64)
         sums = [
-            np.add.reduceat(decode(self.random.weights[s]).astype(np.float64), np.arange(0, s.stop - s.start, _BLOCK_ROWS), axis=0)
+            np.add.reduceat(made.decode(self.random[s]), np.arange(0, s.stop - s.start, _BLOCK_ROWS), axis=0, dtype=np.float64)
             for s in _row_slices(m, k)
         ]
-        block_sums = np.concatenate(sums)
-        self._blocks: F64 = b @ block_sums.T
+        self.block_sums: F64 = np.concatenate(sums)
+
+
+class MatrixReference:
+    """The references of a matrix product D[n, m] = sum over k of A[m, k] * B[n, k]; made once per workload, shared by all its kernels.
+
+    Args:
+        weights: of the same type, m, k and seed, where they are there already.
+    """
+
+    def __init__(self, weight_type: str, m: int, n: int, k: int, seed: int, weights: WeightsReference | None = None) -> None:
+        self.type, self.m, self.n, self.k = weight_type, m, n, k
+        w = self._weights = weights or WeightsReference(weight_type, m, k, seed)
+        self.exact = Inputs(w.exact, exact_activations(n, k, seed))
+        self.random = Inputs(w.random, random_activations(n, k, seed))
+        decode = FORMATS[weight_type].decode
+        # Integers below 2^24: float32 products and sums are exact in any order.
+        self._exact_result = np.concatenate([self.exact.activations @ decode(w.exact[s]).T for s in _row_slices(m, k)], axis=1)
+        b = self.random.activations.astype(np.float64)
+        self._rows = w.rows
+        self._sampled: F64 = b @ w.sampled.T
+        self._blocks: F64 = b @ w.block_sums.T
         # A result of few elements may be near zero by chance: errors are then measured against what is typical.
         typical = float(np.sum(b**2)) / k
-        sampled_weights = decode(self.random.weights[self._rows]).astype(np.float64)
-        self._sampled_scale = max(float(np.sum(self._sampled**2)), typical * float(np.sum(sampled_weights**2)))
-        self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(block_sums**2)))
+        self._sampled_scale = max(float(np.sum(self._sampled**2)), typical * float(np.sum(w.sampled**2)))
+        self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)))
 
     def check_exact(self, output: F32) -> str | None:
         """What is wrong with `output`: f32[n, m] for the exact inputs; None where every element is equal."""
@@ -149,9 +161,9 @@ class MatrixReference:
 class DequantReference:
     """The references of blocks -> f16: every element, rounded to nearest even where the device can be asked to."""
 
-    def __init__(self, weight_type: str, m: int, k: int, seed: int) -> None:
+    def __init__(self, weight_type: str, m: int, k: int, seed: int, weights: WeightsReference | None = None) -> None:
         self.type, self.m, self.k = weight_type, m, k
-        self.random = random_inputs(weight_type, m, 1, k, seed)
+        self.weights = (weights or WeightsReference(weight_type, m, k, seed)).random
 
     def check(self, output: NDArray[np.float16], rounds_to_even: bool) -> Verdict:
         """Judge `output`: f16[m, k]. Without the rounding mode, the neighbour on either side is right too."""
@@ -160,7 +172,7 @@ class DequantReference:
         different = 0
         first = ""
         for rows in _row_slices(self.m, self.k):
-            wanted = FORMATS[self.type].decode(self.random.weights[rows])
+            wanted = FORMATS[self.type].decode(self.weights[rows])
             rounded = wanted.astype(np.float16)
             got = output[rows]
             steps = np.abs(got.view(np.int16).astype(np.int32) - rounded.view(np.int16).astype(np.int32))
