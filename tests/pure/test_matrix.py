@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from tests.pure.sample_records import NULL_REASON, device, lavapipe, null_radv, nvidia, pipeline, result, sample
+from tests.pure.sample_records import NULL_REASON, device, lavapipe, null_nvk, null_radv, nvidia, pipeline, result, sample
 from vkprobe.cli.matrix import matrix as matrix_verb
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, DriverRecord, encode
@@ -82,11 +82,11 @@ def test_failures_stand_out_and_are_counted_on_top(status: str) -> None:
 
 
 def test_noop_of_a_null_device_is_compiled_with_its_statistics() -> None:
-    """Registers and spills of the same kernel's pipeline."""
+    """Registers, spills and instructions of the same kernel's pipeline."""
     noop = result("radv:gfx1201/0", status="noop", reason=NULL_REASON)
     compiled = pipeline("radv:gfx1201/0", noop.kernel, "coopmat", "f16", registers=96, spills=4)
     ((cell,),) = cells(made(null_radv(), noop, compiled), "gemm").values()
-    assert cell.text == "compiled 96r 4s"
+    assert cell.text == "compiled 96r 4s 1204i"
 
 
 def test_noop_of_a_real_device_is_a_failure() -> None:
@@ -213,10 +213,10 @@ def test_json_carries_values_and_missing_conditions() -> None:
 
 def test_a_wide_table_is_split_to_the_terminal() -> None:
     """Each part repeats the row labels and fits."""
-    text = as_text(made(*sample()), width=100)
+    text = as_text(made(*sample()), width=70)
     tables = [line for line in text.splitlines() if line.startswith(("workload", "path", "kernel"))]
     assert len(tables) > 5
-    assert all(len(line) <= 100 for line in tables)
+    assert all(len(line) <= 70 for line in tables)
 
 
 def test_one_column_wider_than_the_terminal_is_still_printed() -> None:
@@ -295,3 +295,82 @@ def test_flags_and_booleans_that_are_missing_read_as_words() -> None:
 def test_records_of_facts_alone_say_that_nothing_was_measured() -> None:
     """`caps` records make a matrix of requirements."""
     assert made(nvidia(), lavapipe()).headline == "2 devices, nothing measured"
+
+
+def headings(text: str, title: str) -> list[str]:
+    """The column headings of the tables under a title."""
+    lines = text.splitlines()
+    return [lines[i + 2] for i, line in enumerate(lines) if line.startswith(title)]
+
+
+def test_rows_that_only_a_cpu_device_has_are_a_table_of_their_own() -> None:
+    """Its shapes are smaller: beside a GPU's they would be half a table of dashes."""
+    text = as_text(made(nvidia(), lavapipe(), result(), result("embedded:lvp/0", shape=(256, 64, 256))))
+    gpu, cpu = headings(text, "gemm")
+    assert ("nvidia/0" in gpu, "embedded:lvp/0" in gpu) == (True, False)
+    assert ("nvidia/0" in cpu, "embedded:lvp/0" in cpu) == (False, True)
+
+
+def test_null_devices_beside_measured_ones_are_told_in_a_line() -> None:
+    """No column of `compiled`; but one that crashed keeps its column."""
+    noop = result("radv:gfx1201/0", status="noop", reason=NULL_REASON)
+    text = as_text(made(nvidia(), null_radv(), result(), noop))
+    assert "radv" not in headings(text, "gemm")[0]
+    assert "radv:gfx1201/0: 1 compiled" in text
+    crashed = result("radv:gfx1201/0", status="crash", reason="SIGSEGV")
+    assert "radv" in headings(as_text(made(nvidia(), null_radv(), result(), crashed)), "gemm")[0]
+
+
+def test_tuples_are_told_in_the_label_where_they_agree_and_in_the_cells_where_not() -> None:
+    """Each device has a default tuple of its own."""
+    same = as_text(made(nvidia(), lavapipe(), *(result(n, matrix_tuple="16x16x16") for n in ("nvidia/0", "embedded:lvp/0"))))
+    assert "coopmat 16x16x16 f16acc" in same
+    mixed = as_text(made(nvidia(), lavapipe(), result(matrix_tuple="16x16x16"), result("embedded:lvp/0", matrix_tuple="8x8x8")))
+    (row,) = [line for line in mixed.splitlines() if "coopmat f16acc" in line]
+    assert row.split("coopmat f16acc")[1].split()[2::3] == ["16x16x16", "8x8x8"]
+
+
+def test_unsteady_cells_share_one_note() -> None:
+    """Not a footnote for each; the difference itself is in JSON."""
+    matrix = made(nvidia(), result(steady=False), result(path="scalar-f32", steady=False))
+    text = as_text(matrix)
+    assert "rounds differ" not in text
+    assert text.count("do not agree") == 1
+    assert "rounds differ" in as_text(matrix, "json")
+
+
+def test_a_kernel_is_one_row_whatever_tiles_its_devices_have() -> None:
+    """Two chips, two tiles, one row; each cell tells its own."""
+    one = pipeline("radv:gfx1201/0", "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
+    other = msgspec.structs.replace(one, device="nvk:172/0", tile="l 128x128")
+    section = cells(made(null_radv(), null_nvk(), one, other), "Compile statistics")
+    ((a, b),) = section.values()
+    assert (a.variant, b.variant) == ("128x128x32 sg32", "l 128x128 sg32")
+
+
+def test_a_driver_without_compile_statistics_is_told_in_a_line() -> None:
+    """Not a column of `compiled`."""
+    silent = pipeline("embedded:lvp/0", "gemm_f16_coopmat", "coopmat", "f16", registers=0, spills=0)
+    silent = msgspec.structs.replace(silent, registers=None, spills=None, instructions=None)
+    told = pipeline("radv:gfx1201/0", "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
+    text = as_text(made(lavapipe(), null_radv(), silent, told))
+    assert "embedded:lvp/0: compiled 1 pipeline;" in text
+    assert "embedded:lvp" not in headings(text, "Compile statistics")[0]
+
+
+def test_the_dearest_gap_comes_first_with_what_it_is_worth() -> None:
+    """coopmat was measured at four times the rate of the next path, on the GPU; what a CPU device gains is no measure."""
+    lacking = device("turnip:750/0")
+    fast, slow = result(median=1e-3), result(path="scalar-f16", median=4e-3)
+    cpu = [result("embedded:lvp/0", median=1e-3), result("embedded:lvp/0", path="scalar-f16", median=1.0)]
+    first = made(nvidia(), lavapipe(), lacking, fast, slow, *cpu).losses[0]
+    assert (first.path, first.price and first.price.column) == ("coopmat", 0)
+    assert first.price is not None
+    assert first.price.ratio == pytest.approx(4.0)
+
+
+def test_a_gap_that_several_devices_have_is_told_once() -> None:
+    """With all their names."""
+    text = as_text(made(*sample()))
+    assert text.count("VK_NV_cooperative_matrix2 not listed") == 1
+    assert "coopmat2: radv:gfx1201/0, nvk:172/0 lack it" in text

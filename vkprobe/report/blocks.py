@@ -71,7 +71,7 @@ def _named(row: Row, kept: Sequence[int]) -> Row:
 def _words(section: Section, cells: Sequence[Cell]) -> str:
     counts = {status: sum(cell.status == status for cell in cells) for status in ("ok", "noop", "unsupported", "skipped")}
     if section.kind == "pipelines":
-        return f"compiled {counts['ok']} pipelines; the driver gives no statistics"
+        return f"compiled {counts['ok']} pipeline{'s' * (counts['ok'] != 1)}; the driver gives no statistics"
     parts = [
         f"{counts[s]} {word}" for s, word in (("noop", "compiled"), ("unsupported", "unsupported"), ("skipped", "skipped")) if counts[s]
     ]

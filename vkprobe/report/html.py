@@ -145,12 +145,12 @@ def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes)
 
 def _bests(matrix: Matrix, section: Section) -> dict[tuple[str, int | None], float]:
     """The best rate of each workload, over its paths and over all devices but those that run on the CPU: they have their own."""
-    best: dict[tuple[str, int | None], float] = {}
+    values: dict[tuple[str, int | None], list[float]] = {}
     for row in section.rows:
         for i, cell in zip(section.columns, row.cells, strict=True):
-            key = (row.labels[0], i if matrix.columns[i].software else None)
-            best[key] = max(best.get(key, 0.0), cell.value or 0.0)
-    return best
+            if cell.value:
+                values.setdefault((row.labels[0], i if matrix.columns[i].software else None), []).append(cell.value)
+    return {key: max(found) for key, found in values.items() if len(found) > 1}  # one alone is neither fast nor slow
 
 
 def _result_path(row: Row) -> str:
@@ -197,7 +197,7 @@ def _statistics(cell: Cell) -> list[tuple[str, str, bool]]:
     """Compile statistics as (number, unit, whether it should worry)."""
     if cell.pipeline is None or cell.status != "ok":
         return []
-    return [(str(value), word, worry) for value, _, word, worry in numbers(cell.pipeline)]
+    return [(str(value), letter, worry) for value, letter, worry in numbers(cell.pipeline)]
 
 
 def _tooltip(cell: Cell) -> str:

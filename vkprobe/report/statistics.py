@@ -12,21 +12,21 @@ D = TypeVar("D", bound=Hashable)
 _MATRIX_PATHS = ("coopmat", "coopmat2")
 
 
-def numbers(pipeline: PipelineRecord) -> list[tuple[int, str, str, bool]]:
-    """The known statistics as (value, letter, word, whether it should worry): spills, and a matrix path without matrix instructions."""
+def numbers(pipeline: PipelineRecord) -> list[tuple[int, str, bool]]:
+    """The known statistics as (value, letter, whether it should worry): spills, and a matrix path without matrix instructions."""
     on_matrix = pipeline.path in _MATRIX_PATHS
     told = (
-        (pipeline.registers, "r", "registers", False),
-        (pipeline.spills, "s", "spills", bool(pipeline.spills)),
-        (pipeline.instructions, "i", "instr.", False),
-        (pipeline.matrix_instructions if on_matrix else None, "m", "matrix", pipeline.matrix_instructions == 0),
+        (pipeline.registers, "r", False),
+        (pipeline.spills, "s", bool(pipeline.spills)),
+        (pipeline.instructions, "i", False),
+        (pipeline.matrix_instructions if on_matrix else None, "m", pipeline.matrix_instructions == 0),
     )
-    return [(value, letter, word, worry) for value, letter, word, worry in told if value is not None]
+    return [(value, letter, worry) for value, letter, worry in told if value is not None]
 
 
 def statistics_text(pipeline: PipelineRecord) -> str:
     """`184r 0s 7706i`; empty where the driver gives none."""
-    return " ".join(f"{value}{letter}" for value, letter, _, _ in numbers(pipeline))
+    return " ".join(f"{value}{letter}" for value, letter, _ in numbers(pipeline))
 
 
 class Finder(Generic[D]):

@@ -200,7 +200,8 @@ def _csv(matrix: Matrix) -> str:
 
 def _plain(cell: Cell) -> str:
     """The cell in one text without footnotes: values with their ratio, statuses with their reason."""
-    text = " ".join(filter(None, [cell.text, None if cell.ratio is None else ratio_text(cell.ratio), cell.variant]))
+    variant = cell.variant if cell.status == "ok" else None
+    text = " ".join(filter(None, [cell.text, None if cell.ratio is None else ratio_text(cell.ratio), variant]))
     return text if cell.reason is None else f"{text}: {cell.reason}"
 
 

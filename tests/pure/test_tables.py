@@ -1,0 +1,86 @@
+"""Tables: the formats, folding, and the table of the measuring verbs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from tests.pure.sample_records import NULL_REASON, pipeline, result
+from vkprobe.report.results import as_text
+from vkprobe.report.tables import render
+
+LONG = "the device does not list the tuple 16x16x16 f16,f16->f32 of subgroup scope that this kernel is made of"
+
+
+def test_one_column_is_folded_so_that_lines_stay_within_the_width() -> None:
+    """The others keep theirs; no word is lost, and none is cut."""
+    text = render(("a", "why"), [("x" * 20, "word " * 30 + "/a/path/that/stays/whole")], width=60, fold=1)
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("word") == 30
+    assert "/a/path/that/stays/whole" in text
+
+
+def test_nothing_is_folded_where_there_is_no_terminal() -> None:
+    """A file is as wide as it needs to be."""
+    assert any(LONG in line for line in render(("a", "why"), [("x", LONG)], fold=1).splitlines())
+
+
+def test_a_reason_of_several_cells_is_told_once() -> None:
+    """As a numbered note; its cells have the number beside their status."""
+    text = as_text([result(status="unsupported", reason=LONG, accumulator=a) for a in ("f16", "f32")], "table")
+    assert text.count(LONG) == 1
+    assert text.count("unsupported [1]") == 2
+
+
+def test_what_all_rows_share_is_the_title() -> None:
+    """One device, op, type and shape are not repeated in each row."""
+    lines = as_text([result(), result(path="scalar-f32")], "table").splitlines()
+    assert lines[0] == "nvidia/0  gemm  f16  4096x512x14336"
+    assert sum("nvidia/0" in line for line in lines) == 1
+
+
+def test_an_unsteady_time_is_marked_and_counted() -> None:
+    """`~` before it, one line for all of them."""
+    text = as_text([result(steady=False), result(path="scalar-f32", steady=False), result(path="intdot")], "table")
+    assert text.count("  ~") == 2
+    assert "3 ok (2 unsteady)" in text
+    assert text.count("do not agree") == 1
+
+
+def test_failures_of_a_measuring_verb_stand_out() -> None:
+    """In capitals, with their reason below."""
+    text = as_text([result(), result(path="scalar-f32", status="wrong", reason="3 elements differ")], "table")
+    assert "WRONG [1]" in text
+    assert "[1] 3 elements differ" in text
+
+
+def test_what_a_null_device_compiled_is_shown_with_its_statistics() -> None:
+    """Registers, spills and instructions of the pipeline, and once that nothing was executed."""
+    noop = [result("nvk:172/0", path=p, status="noop", reason=NULL_REASON) for p in ("coopmat", "scalar-f32")]
+    text = as_text(noop, "table", pipelines=[pipeline("nvk:172/0", noop[0].kernel, "coopmat", "f16", registers=168, spills=51, matrix=64)])
+    assert "168r 51s 1204i 64m" in text
+    assert text.count(NULL_REASON) == 1
+
+
+def test_the_table_of_a_verb_fits_a_narrow_terminal() -> None:
+    """Tiles are the first to go: records have them."""
+    results = [result(path=p, matrix_tuple="16x16x16") for p in ("scalar-f32", "coopmat")]
+    wide, narrow = as_text(results, "table"), as_text(results, "table", width=70)
+    assert "128x128x32" in wide
+    assert "128x128x32" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 70
+
+
+def test_programs_get_every_column_and_reason() -> None:
+    """CSV and JSON have no notes to look up."""
+    results = [result(), result(path="scalar-f32", status="unsupported", reason=LONG)]
+    (_, first, _) = csv.reader(io.StringIO(as_text(results, "csv")))
+    assert LONG in first
+    assert [row["reason"] for row in json.loads(as_text(results, "json"))] == [LONG, ""]
+
+
+def test_no_results_are_no_error() -> None:
+    """A choice that has no cell."""
+    assert "device" in as_text([], "csv")
+    assert isinstance(as_text([], "table"), str)
