@@ -53,7 +53,7 @@ def in_words(missing: Sequence[Missing]) -> str:
 
 def _resolve(cell: Cell, device: DeviceRecord, known: Limits) -> Resolved:
     resolved = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}[cell.op](cell, known)
-    reason = _unfit(cell, device)
+    reason = _unfit(cell, device) or _too_wide(resolved.job, device)
     if reason is None:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
@@ -69,9 +69,19 @@ def _unfit(cell: Cell, device: DeviceRecord) -> str | None:
         return "needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"
     row = WEIGHT_TYPES[cell.type].row_bytes(cell.shape.k)
     most = device.properties.get("VkPhysicalDeviceProperties", {}).get("limits", {}).get("maxStorageBufferRange")
-    biggest = max(cell.shape.m * row, 4 * cell.shape.n * max(cell.shape.k, cell.shape.m))
+    output = 2 * cell.shape.m * cell.shape.k if cell.op == "dequant" else 4 * cell.shape.n * cell.shape.m
+    biggest = max(cell.shape.m * row, 4 * cell.shape.n * cell.shape.k, output)
     if most is not None and biggest > most:
         return f"needs a storage buffer range of {biggest} B; maxStorageBufferRange is {most} B"
+    return None
+
+
+def _too_wide(job: Job, device: DeviceRecord) -> str | None:
+    """Why the job's grid is beyond what the device dispatches at once."""
+    most = device.properties.get("VkPhysicalDeviceProperties", {}).get("limits", {}).get("maxComputeWorkGroupCount")
+    if most is not None and any(groups > limit for groups, limit in zip(job.groups, most, strict=True)):
+        grid = "x".join(map(str, job.groups))
+        return f"needs a dispatch of {grid} workgroups; maxComputeWorkGroupCount is {'x'.join(map(str, most))}"
     return None
 
 

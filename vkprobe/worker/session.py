@@ -20,6 +20,7 @@ from vkprobe.worker.telemetry import Telemetry
 from vkprobe.worker.verify import DequantReference, MatrixReference, Verdict, WeightsReference, nmse_bound
 from vkprobe.worker.vk.commands import Commands, DescriptorSets, Sample
 from vkprobe.worker.vk.device import Buffer, Device
+from vkprobe.worker.vk.fault import fault_report
 from vkprobe.worker.vk.pipeline import Layout, Pipeline, PipelineOptions
 
 Progress = Callable[[dict[str, Any]], None]
@@ -352,6 +353,8 @@ def sample(
     while len(samples) < 2 or took < least_s or (len(samples) < least_samples and took < most_s):
         samples.append(session.commands.time(made.commands, timeout_s))
         took = time.perf_counter() - began
+    if any(s.gpu_s == 0 for s in samples):
+        raise Failure("timestamps", "the device's timestamps stood still while it worked: no time can be told")
     telemetry: dict[str, Any] = {}
     session.commands.time(made.commands, timeout_s, during=lambda: telemetry.update(session.telemetry.read()))
     unchanged = _digest(session.download(made.workload.output, made.workload.output_bytes)) == made.digest
@@ -370,6 +373,11 @@ def sample(
         "wrong": None if unchanged else "the output after timing is not the one that was verified before it",
         "telemetry": telemetry,
     }
+
+
+def fault(progress: Progress) -> dict[str, Any]:
+    """What the driver says of why the device was lost."""
+    return {"report": fault_report(_current().device)}
 
 
 def release(progress: Progress, cell: int) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""Cells of a selection, and each resolved to a job or to the reason why there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.device import limits, open_request, rotation_bytes
+from vkprobe.bench.plans import default_shapes, policy, run_cells
+from vkprobe.bench.policy import FULL, QUICK, SOFTWARE
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.records import Coopmat, DeviceRecord, Heap
+from vkprobe.requirements.promotions import PROVIDERS
+
+
+def one(device: DeviceRecord, op: str, shape: tuple[int, int, int], **chosen: Any) -> Resolved:
+    """The only cell of a selection, resolved."""
+    (resolved,) = resolve(list(cells(Selection(op=op, shapes=[Shape(*shape)], **chosen), device)), device)
+    return resolved
+
+
+def gemm(device: DeviceRecord, shape: tuple[int, int, int], path: str, accumulator: str, **chosen: Any) -> Resolved:
+    """One f16 GEMM cell, resolved."""
+    return one(device, "gemm", shape, types=["f16"], paths=[path], accumulators=[accumulator], **chosen)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("full", [False, True])
+def test_every_cell_of_the_main_job_is_resolved(name: str, full: bool) -> None:
+    """No cell twice; all of them can run but for coopmat on Turnip, which says what is not listed."""
+    device = recorded(name)
+    planned = run_cells(device, full=full)
+    assert len(set(map(str, planned))) == len(planned)
+    resolved = resolve(planned, device)
+    refused = [r for r in resolved if r.reason is not None]
+    assert all(r.cell.path == "coopmat" for r in refused)
+    if name == "turnip-750":
+        assert {r.reason for r in refused} == {"needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"}
+    else:
+        assert refused == []
+    for r in resolved:
+        assert all(groups >= 1 for groups in r.job.groups)
+        assert (r.job.m, r.job.n, r.job.k) == (r.cell.shape.m, r.cell.shape.n, r.cell.shape.k)
+
+
+def test_a_selection_leaves_out_what_no_kernel_computes() -> None:
+    """scalar-f32 has one accumulator, f32 weights one path, gemv one path, dequant quantised types only."""
+    device = recorded("nvk-172")
+
+    def what(op: str, shape: Shape) -> list[tuple[str, str, str]]:
+        return [(c.type, c.path, c.accumulator) for c in cells(Selection(op=op, shapes=[shape]), device)]
+
+    gemms = what("gemm", Shape(64, 64, 64))
+    assert [g for g in gemms if g[0] == "f32"] == [("f32", "scalar-f32", "f32")]
+    assert [g[1:] for g in gemms if g[0] == "q4_0"] == [
+        ("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("coopmat", "f16"), ("coopmat", "f32")
+    ]  # fmt: skip
+    assert {g[1:] for g in what("gemv", Shape(64, 1, 64))} == {("scalar-f32", "f32")}
+    assert {g[0] for g in what("dequant", Shape(64, 1, 64))} == {"q4_0", "q8_0"}
+
+
+def test_the_default_tuple_is_the_first_one_that_llama_cpp_takes() -> None:
+    """`all` is every f16 tuple with this accumulator; a name is taken as it is."""
+    device = recorded("nvk-172")
+
+    def tuples(*wanted: str) -> list[str | None]:
+        selection = Selection(op="gemm", shapes=[Shape(64, 64, 64)], types=["f16"], paths=["coopmat"], accumulators=["f32"], tuples=wanted)
+        return [c.tuple for c in cells(selection, device)]
+
+    assert tuples("default") == ["16x16x16"]
+    assert tuples("all") == ["16x16x16", "16x8x16", "16x8x8"]
+    assert tuples("all", "default", "16x8x16") == ["16x16x16", "16x8x16", "16x8x8"]
+    assert tuples("8x8x8") == ["8x8x8"]
+
+
+def test_a_tuple_that_is_not_listed_is_unsupported() -> None:
+    """With its name in the reason."""
+    resolved = gemm(recorded("nvk-172"), (64, 64, 64), "coopmat", "f16", tuples=["8x8x8"])
+    assert resolved.reason is not None
+    assert "f16 8x8x8" in resolved.reason or "8x8x8" in resolved.reason
+    assert gemm(recorded("nvk-172"), (64, 64, 64), "coopmat", "f16").reason is None
+
+
+def test_unknown_tuples_are_not_called_missing() -> None:
+    """A query that could not be made."""
+    device = replace(recorded("nvk-172"), coopmat=Coopmat(khr=None, nv_flexible=None, ext=None))
+    assert gemm(device, (64, 64, 64), "coopmat", "f16").reason == "the device's cooperative-matrix tuples are unknown"
+
+
+def test_a_feature_that_is_off_is_the_reason() -> None:
+    """By its name; a cell that can do without runs."""
+    without = with_features(recorded("nvk-172"), shaderFloat16=False)
+    assert "shaderFloat16" in (gemm(without, (64, 64, 64), "scalar-f16", "f16").reason or "")
+    assert gemm(without, (64, 64, 64), "scalar-f32", "f32").reason is None
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "bytes_"),
+    [
+        ("gemm", (8192, 16, 8193), 2 * 8192 * 8193),
+        ("gemm", (64, 8192, 8192), 4 * 8192 * 8192),
+        ("gemm", (8192, 8192, 32), 4 * 8192 * 8192),
+        ("dequant", (8192, 1, 8224), 2 * 8192 * 8224),
+    ],
+)
+def test_a_buffer_beyond_the_device_s_range_is_unsupported(op: str, shape: tuple[int, int, int], bytes_: int) -> None:
+    """Weights, activations and output of each op."""
+    device = with_properties(recorded("lvp"), maxStorageBufferRange=128 << 20)
+    path, types = ("scalar-f32", ["f16"]) if op == "gemm" else ("scalar-f32", ["q4_0"])
+    resolved = one(device, op, shape, types=types, paths=[path], accumulators=["f32"])
+    assert resolved.reason == f"needs a storage buffer range of {bytes_} B; maxStorageBufferRange is 134217728 B"
+    smaller = with_properties(device, maxStorageBufferRange=bytes_)
+    assert one(smaller, op, shape, types=types, paths=[path], accumulators=["f32"]).reason is None
+
+
+def test_a_grid_beyond_the_device_s_is_unsupported() -> None:
+    """A GEMM's second dimension can't be folded."""
+    device = with_properties(recorded("lvp"), maxComputeWorkGroupCount=[65535, 3, 65535])
+    assert "needs a dispatch of 1x4x1 workgroups" in (gemm(device, (32, 128, 32), "scalar-f32", "f32").reason or "")
+    assert gemm(device, (32, 96, 32), "scalar-f32", "f32").reason is None
+
+
+def test_long_grids_are_folded() -> None:
+    """A GEMV of more rows than the device has workgroups along x: all rows are covered."""
+    device = with_properties(recorded("lvp"), maxComputeWorkGroupCount=[100, 100, 1])
+    x, y, z = one(device, "gemv", (2999, 1, 64), types=["f16"]).job.groups
+    assert (x, y, z) == (100, 15, 1)
+    x, y, z = one(device, "dequant", (999, 1, 256), types=["q8_0"]).job.groups
+    assert x == 100
+    assert 256 * 8 * x * y >= 999 * 256 > 256 * 8 * x * (y - 1)
+
+
+def test_a_tile_that_does_not_fit_says_so() -> None:
+    """With what it needs and what the device has."""
+    device = with_properties(recorded("lvp"), maxComputeSharedMemorySize=4096)
+    assert "4096" in (gemm(device, (64, 64, 64), "scalar-f32", "f32").reason or "")
+
+
+def test_subgroups_are_required_as_llama_cpp_does() -> None:
+    """Full ones for coopmat, a size for GEMV, neither for scalar GEMMs; float controls only where the device has them."""
+    radv, nvk, lvp = recorded("radv-gfx1201"), recorded("nvk-172"), recorded("lvp")
+    assert (
+        gemm(radv, (64, 64, 64), "coopmat", "f16").job.full_subgroups,
+        gemm(radv, (64, 64, 64), "coopmat", "f16").job.subgroup_size,
+    ) == (True, None)
+    assert not gemm(radv, (64, 64, 64), "scalar-f16", "f16").job.full_subgroups
+    assert one(radv, "gemv", (64, 1, 64), types=["f16"]).job.subgroup_size == 64
+    assert one(nvk, "gemv", (64, 1, 64), types=["f16"]).job.subgroup_size is None
+    assert gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.rounding_f16
+    assert not gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.denormals_f16
+    dependent = with_properties(lvp, roundingModeIndependence=2)
+    assert not limits(dependent).rounding_f16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_is_there_is_enabled(name: str) -> None:
+    """Extensions that the device lists, features that are on, no struct beside the core one that took it over; never robustness."""
+    device = recorded(name)
+    resolved = resolve(run_cells(device, full=True), device)
+    request = open_request(device, [r.requirement for r in resolved if r.reason is None])
+    assert set(request.extensions) <= set(device.extensions)
+    for struct, members in request.features.items():
+        assert all(device.features[struct][member] is True for member in members)
+    assert not any("robustBufferAccess" in members for members in request.features.values())
+    core = {member for struct, members in request.features.items() if struct.startswith("VkPhysicalDeviceVulkan1") for member in members}
+    for struct, members in request.features.items():
+        if not struct.startswith("VkPhysicalDeviceVulkan1"):
+            assert not core & set(members)
+            provider = PROVIDERS.get(struct.removesuffix("KHR").removesuffix("EXT"))
+            assert provider is None or provider.extension is None or provider.extension in request.extensions or provider.core is not None
+    assert request.robustness == any("pipelineRobustness" in members for members in request.features.values())
+    assert request.index == 0
+
+
+def test_rotation_is_bounded_by_the_heap() -> None:
+    """512 MiB, a quarter of a small heap, 64 MiB on processors, whatever heaps a driver tells of."""
+    nvk, lvp = recorded("nvk-172"), recorded("lvp")
+
+    def heaps(device: DeviceRecord, *sizes: int) -> int:
+        return rotation_bytes(replace(device, heaps=[Heap(bytes=size, device_local=True) for size in sizes]))
+
+    assert heaps(nvk, 24 << 30) == 512 << 20
+    assert heaps(nvk, 1 << 30, 256 << 20) == 256 << 20
+    assert heaps(nvk) == 512 << 20
+    assert heaps(lvp, 8 << 30) == 64 << 20
+    assert rotation_bytes(replace(nvk, heaps=None)) == 512 << 20
+
+
+def test_software_is_measured_briefly() -> None:
+    """Small shapes and few rounds on a processor; null devices compile what devices run."""
+    assert policy(recorded("lvp"), full=True) is SOFTWARE
+    assert policy(recorded("nvk-172"), full=False) is QUICK
+    assert policy(recorded("nvk-172"), full=True) is FULL
+    assert default_shapes("gemm", recorded("lvp")) == [Shape(256, 64, 256)]
+    assert default_shapes("gemm", recorded("nvk-172")) == [Shape(4096, 512, 14336)]
+    assert [s.n for s in default_shapes("gemv", recorded("lvp"))] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_cell_reads_as_a_sentence_part() -> None:
+    """What progress and events name it."""
+    cell = Cell(op="gemm", path="coopmat", type="q4_0", accumulator="f16", shape=Shape(64, 32, 96), tuple="8x8x8")
+    assert str(cell) == "gemm q4_0 coopmat 8x8x8 acc f16 64x32x96"
+    assert str(Cell(op="gemv", path="scalar-f32", type="f16", accumulator="f32", shape=Shape(64, 1, 96))) == "gemv f16 scalar-f32 64x1x96"

@@ -1,0 +1,108 @@
+"""Judging samples: what has settled, what is steady, and the interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vkprobe.bench.statistics import Judged, judge, narrow
+
+
+def rounds(*medians: float, spread: float = 0.001, samples: int = 9) -> list[list[float]]:
+    """Rounds of samples around these medians (s), their relative spread given."""
+    rng = np.random.default_rng(5)
+    return [[m * (1 + spread * float(x)) for x in (*rng.uniform(-1, 1, samples - 1), 0.0)] for m in medians]
+
+
+def judged(gpu: list[list[float]], wall_over_gpu: float = 1.05, dispatches: int = 1000, clock: str = "gpu") -> Judged:
+    """Judge rounds whose wall time is a multiple of their GPU time."""
+    return judge(gpu, [[s * wall_over_gpu for s in r] for r in gpu], dispatches, clock)
+
+
+def test_equal_rounds_are_steady_from_the_first_on() -> None:
+    """The median is theirs, the interval narrow."""
+    told = judged(rounds(1e-4, 1e-4, 1e-4))
+    assert (told.first_settled, told.steady, told.because) == (0, True, None)
+    assert told.median_s == pytest.approx(1e-4, rel=1e-3)
+    assert narrow(told)
+
+
+def test_a_climb_in_plateaus_is_left_behind() -> None:
+    """Rates climb for rounds on some GPUs: only the last plateau counts."""
+    told = judged(rounds(2e-4, 1.5e-4, 1.2e-4, 1e-4, 1e-4))
+    assert (told.first_settled, told.steady) == (3, True)
+    assert told.median_s == pytest.approx(1e-4, rel=1e-3)
+    assert told.ci95_s[1] < 1.01e-4
+
+
+def test_a_climb_that_goes_on_is_not_steady() -> None:
+    """The last two rounds differ; the interval spans the later half of the rounds."""
+    told = judged(rounds(2e-4, 1.6e-4, 1.3e-4, 1.1e-4))
+    assert not told.steady
+    assert told.because == "the last two rounds differ by 18.1%"
+    assert told.first_settled == 2
+    assert told.ci95_s[0] < 1.11e-4
+    assert told.ci95_s[1] > 1.29e-4
+
+
+def test_alternating_rounds_are_not_steady() -> None:
+    """Two modes between rounds: the interval holds both."""
+    told = judged(rounds(1e-4, 1.3e-4, 1e-4, 1.3e-4))
+    assert not told.steady
+    assert told.ci95_s[0] <= 1.01e-4
+    assert told.ci95_s[1] >= 1.29e-4
+
+
+def test_two_modes_within_rounds_are_not_narrow() -> None:
+    """Medians of rounds may agree by chance; the interval tells."""
+    mixed = [[1e-4] * 5 + [1.3e-4] * 4, [1e-4] * 4 + [1.3e-4] * 5, [1e-4] * 4 + [1.3e-4] * 5]
+    assert not narrow(judged(mixed))
+
+
+def test_one_round_is_never_steady() -> None:
+    """Nothing to compare it with."""
+    told = judged(rounds(1e-4))
+    assert (told.steady, told.because, told.first_settled) == (False, "only one round was measured", 0)
+
+
+def test_clocks_that_disagree_are_told() -> None:
+    """GPU time above the wall time of its own submit is impossible, far below it in a long batch is doubtful."""
+    long = rounds(1e-4, 1e-4, 1e-4)
+    assert judged(long, 0.5).because == "GPU time is 2.00 times the wall time of the same submits"
+    assert judged(long, 4.0).because == "GPU time is only 0.25 of the wall time of the same submits"
+    assert judged(long, 1.0).steady
+    assert judged(long, 1.9).steady
+
+
+def test_clocks_are_compared_in_long_batches_only() -> None:
+    """Submitting weighs too much in short ones; and the wall clock is not compared with itself."""
+    short = rounds(1e-6, 1e-6, 1e-6)
+    assert judged(short, 4.0, dispatches=10).steady
+    assert judged(rounds(1e-4, 1e-4, 1e-4), 4.0, clock="wall").steady
+
+
+def test_clocks_are_compared_over_the_settled_rounds() -> None:
+    """A driver that was slow to submit in its first round is forgiven."""
+    gpu = rounds(3e-4, 1e-4, 1e-4)
+    wall = [[s * 9 for s in gpu[0]], *([s * 1.1 for s in r] for r in gpu[1:])]
+    assert judge(gpu, wall, 1000, "gpu").steady
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.lists(st.floats(1e-7, 1.0), min_size=2, max_size=12), min_size=1, max_size=8))
+def test_the_interval_holds_the_median(samples: list[list[float]]) -> None:
+    """Whatever the rounds are; and the settled ones are the last ones."""
+    told = judged(samples)
+    assert told.ci95_s[0] <= told.median_s <= told.ci95_s[1]
+    assert 0 <= told.first_settled < len(samples)
+    assert told.steady == (told.because is None)
+    flat = [s for r in samples[told.first_settled :] for s in r]
+    assert told.median_s == pytest.approx(float(np.median(flat)))
+
+
+def test_judging_is_repeatable() -> None:
+    """The bootstrap's generator is seeded: the same samples give the same interval."""
+    data = rounds(1e-4, 1.003e-4, 1e-4, spread=0.02)
+    assert judged(data) == judged(data)
