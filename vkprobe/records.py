@@ -249,13 +249,17 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
 
 
 class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
-    """Something that befell a worker: `what` is crash, timeout, device-lost or restart, `where` the cell or request it was on."""
+    """Something that befell a worker: `what` is crash, timeout, device-lost or restart, `where` the cell or request it was on.
+
+    `fault` is the driver's own report of a lost device (VK_EXT_device_fault), where it gives one.
+    """
 
     device: str
     what: str
     where: str
     signal: str | None = None
     stderr_tail: str = ""
+    fault: str | None = None
 
 
 AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, EventRecord]

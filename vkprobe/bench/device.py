@@ -123,6 +123,7 @@ def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> O
                 enabled.add(condition.alternatives)
     for member in ("subgroupSizeControl", "computeFullSubgroups"):
         enabled.add((("VkPhysicalDeviceSubgroupSizeControlFeatures", member),))
+    enabled.add((("VkPhysicalDeviceFaultFeaturesEXT", "deviceFault"),))
     return OpenRequest(
         index=int(device.device.rpartition("/")[2]),
         robustness=enabled.add((("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness"),)),

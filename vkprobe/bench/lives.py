@@ -14,6 +14,7 @@ from vkprobe.jobs import OpenRequest
 from vkprobe.records import AnyRecord, EventRecord, Status
 
 _OPEN_TIMEOUT_S = 30.0
+_FAULT_TIMEOUT_S = 5.0
 _MOST_LOSSES = 3
 
 CACHES_OFF = {"MESA_SHADER_CACHE_DISABLE": "1", "__GL_SHADER_DISK_CACHE": "0"}
@@ -95,18 +96,28 @@ class Lives:
         else:
             status = "timeout" if error.what == "timeout" else "crash"
             signal, tail = error.signal, error.stderr_tail
+        fault = None
         if self._worker is not None:
+            fault = self._fault(self._worker) if status == "device-lost" else None
             self._worker.kill()
             tail = tail or self._worker.stderr_tail()
             self._worker = None
         self._in_a_row += 1
         self.losses += 1
-        self._event(status, where, signal, tail)
+        self._event(status, where, signal, tail, fault)
         last = tail.strip().splitlines()[-1:]
         return Lost(status, error.reason + (f" ({last[0].strip()[:200]})" if last and last[0].strip() not in error.reason else ""))
 
-    def _event(self, what: str, where: str, signal: str | None = None, tail: str = "") -> None:
-        self._sink(EventRecord(run=self._run, device=self._device, what=what, where=where, signal=signal, stderr_tail=tail))
+    @staticmethod
+    def _fault(worker: Worker) -> str | None:
+        try:
+            report: str | None = worker.request("fault", timeout=_FAULT_TIMEOUT_S)["report"]
+        except (WorkerLost, WorkerFailed):
+            return None  # a driver that has just lost its device owes nobody an answer
+        return report
+
+    def _event(self, what: str, where: str, signal: str | None = None, tail: str = "", fault: str | None = None) -> None:
+        self._sink(EventRecord(run=self._run, device=self._device, what=what, where=where, signal=signal, stderr_tail=tail, fault=fault))
 
     def close(self) -> None:
         """End the worker."""

@@ -59,6 +59,7 @@ _EXTENSION_ONLY: dict[str, tuple[str, ...]] = {
     "VK_NV_cooperative_matrix2": ("VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "VkPhysicalDeviceCooperativeMatrix2PropertiesNV"),
     "VK_NV_cooperative_matrix_decode_vector": ("VkPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNV",),
     "VK_EXT_cooperative_matrix_maintenance1": ("VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT",),
+    "VK_EXT_device_fault": ("VkPhysicalDeviceFaultFeaturesEXT",),
     "VK_KHR_pipeline_executable_properties": ("VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR",),
     "VK_KHR_shader_bfloat16": ("VkPhysicalDeviceShaderBfloat16FeaturesKHR",),
     "VK_EXT_shader_float8": ("VkPhysicalDeviceShaderFloat8FeaturesEXT",),

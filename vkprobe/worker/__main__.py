@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "compile": "vkprobe.worker.session:compile_job",
     "prepare": "vkprobe.worker.session:prepare",
     "sample": "vkprobe.worker.session:sample",
+    "fault": "vkprobe.worker.session:fault",
     "release": "vkprobe.worker.session:release",
 }
 """Request -> `module:function`; a function takes the request's arguments and a progress callback, and returns the reply."""
