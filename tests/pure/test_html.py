@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.pure.sample_records import device, nvidia, result, sample, timing
@@ -178,3 +179,13 @@ def test_the_matrix_needs_neither_vulkan_nor_numpy(tmp_path: Path) -> None:
         "sys.exit(bool({'vulkan', 'numpy'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_an_unsteady_cell_tells_the_median_of_each_round() -> None:
+    """A cell that alternates between two speeds has no one value: both are on the page."""
+    cell = result()
+    assert cell.time
+    fields = {f: getattr(cell.time, f) for f in cell.time.__struct_fields__}
+    modes = {**fields, "samples_s": [669e-6] * 8 + [704e-6] * 8 + [669e-6] * 8, "median_s": 669e-6, "steady": False}
+    text = page(nvidia(), msgspec.structs.replace(cell, time=type(cell.time)(**modes)))
+    assert "by round 669 us, 704 us, 669 us" in text

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from vkprobe import __version__
-from vkprobe.records import DeviceRecord, ResultRecord
+from vkprobe.records import DeviceRecord, ResultRecord, Time
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.charts import Bar, BarGroup, bar_chart, strip
 from vkprobe.report.losses import shared_losses
@@ -284,7 +285,16 @@ def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
         "rounds": len(set(time.rounds)),
         "steady": time.steady,
         "because": cell.reason if not time.steady else None,
+        "by_round": [] if time.steady else [seconds(value) for value in _round_medians(time)],
     }
+
+
+def _round_medians(time: Time) -> list[float]:
+    """The median of each round's samples, s: what alternates between two speeds is seen in them."""
+    rounds: dict[int, list[float]] = {}
+    for index, value in zip(time.rounds, time.samples_s, strict=False):
+        rounds.setdefault(index, []).append(value)
+    return [median(values) for values in rounds.values()]
 
 
 def _mark(status: str) -> Markup:
