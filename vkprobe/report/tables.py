@@ -18,6 +18,7 @@ FORMATS = ("table", "md", "csv", "json")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _GAP = 2
 _FOLDED_MINIMUM = 24
+_PADDING = 2  # tabulate's, of headings
 
 
 def terminal_width() -> int | None:
@@ -95,7 +96,7 @@ def _folded(headers: Sequence[str], rows: Sequence[Sequence[str]], column: int, 
 
 
 def _widest(headers: Sequence[str], rows: Sequence[Sequence[str]], column: int) -> int:
-    return max(_width(text) for text in (headers[column], *(row[column] for row in rows)))
+    return max(_width(headers[column]) + _PADDING, *(_width(row[column]) for row in rows), 0)
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> str:
