@@ -19,8 +19,8 @@ Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "c
 DriverState = Literal["ok", "no-device", "error"]
 ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
-RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost"})
-"""Cells that ended so are measured again when a run is resumed."""
+RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
+"""Cells that ended so are measured again when a run is resumed: lost ones, and those that were given up after three losses."""
 
 
 def now() -> str:

@@ -70,7 +70,10 @@ class Lives:
             return self._worker
         if self._in_a_row >= _MOST_LOSSES:
             raise GivenUp(f"the worker was lost {_MOST_LOSSES} times in a row")
-        self._worker = worker = Worker(self._spec, self._environment)
+        try:
+            self._worker = worker = Worker(self._spec, self._environment)
+        except DriverError as error:
+            raise GivenUp(str(error)) from None
         self.generation += 1
         if self.generation > 1:
             self._event("restart", where)

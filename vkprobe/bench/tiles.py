@@ -138,7 +138,8 @@ class Rows(Struct, frozen=True, kw_only=True):
     required: int | None
 
     def __str__(self) -> str:
-        return f"{self.rows} rows {self.block}/{self.subgroup} {self.reduce}"
+        rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+        return f"{rows} {self.block}/{self.subgroup} {self.reduce}"
 
     def constants(self, n: int, aligned: bool) -> list[tuple[int, int]]:
         """The kernel's specialisation constants."""
