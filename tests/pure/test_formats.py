@@ -39,7 +39,8 @@ def with_scales(weight_type: str, blocks: U8, scales: np.ndarray[tuple[int], np.
     """`blocks` with their scales replaced, repeated as needed."""
     parts = blocks.copy().reshape(-1, WEIGHT_TYPES[weight_type].bytes)
     parts[:, :2] = np.resize(scales, len(parts)).astype("<u2").view(np.uint8).reshape(-1, 2)
-    return parts.reshape(blocks.shape)
+    replaced: U8 = parts.reshape(blocks.shape)
+    return replaced
 
 
 @settings(deadline=None)

@@ -6,7 +6,6 @@ import io
 
 import pytest
 
-from vkprobe.cli import progress
 from vkprobe.cli.progress import Reporter
 
 
@@ -21,7 +20,7 @@ class Terminal(io.StringIO):
 def test_elsewhere_a_line_for_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one every few seconds within a phase; nothing to wipe."""
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("vkprobe.cli.progress.time.monotonic", lambda: now[0])
     stream = io.StringIO()
     reporter = Reporter(stream)
     for done in range(3):

@@ -67,6 +67,17 @@ def _of_op(op: str, field: str, order: Sequence[str]) -> list[str]:
     return [word for word in order if word in there]
 
 
+def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulators: Sequence[str]) -> None:
+    """Raise UsageError where no kernel of the op has what was asked for together."""
+    for kernel in kernels().values():
+        asked = ((kernel.type, types), (kernel.path, paths), (kernel.accumulator, accumulators))
+        if kernel.op == op and all(not wanted or value in wanted for value, wanted in asked):
+            return
+    parts = (("--type", types), ("--path", paths), ("--accumulator", accumulators))
+    together = " ".join(f"{option} {','.join(wanted)}" for option, wanted in parts if wanted)
+    raise UsageError(f"{op} {together}: there is no kernel for these together")
+
+
 def _fits_blocks(shape: Shape, types: Sequence[str], asked: bool) -> list[str]:
     """The types whose blocks divide K.
 
@@ -136,6 +147,7 @@ def _run(
     wanted_paths = _words("--path", paths, _of_op(op, "path", PATHS))
     wanted_accumulators = _words("--accumulator", accumulators, ACCUMULATORS)
     wanted_tuples = _tuples(tuples)
+    _some_kernel(op, wanted_types, wanted_paths, wanted_accumulators)
     asked = [parse_shape(op, text) for text in shapes]
     for shape in asked:
         _fits_blocks(shape, wanted_types or known_types, bool(wanted_types))

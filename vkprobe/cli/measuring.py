@@ -70,6 +70,7 @@ def measure_all(
     """Measure the chosen devices' cells; records go to the file and to stdout as they come."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
+    chosen = choice.specs() if specs is None else specs  # a wrong name is told before the file is touched
     earlier = done(output) if resume and output is not None else None
     file = Appender(output) if output is not None else None
     run = run_record()
@@ -84,8 +85,8 @@ def measure_all(
             click.echo(encode(record))
 
     try:
+        found = gathered(choice, run.run, chosen)
         sink(run)
-        found = gathered(choice, run.run, specs)
         for record in records_of(found, run.run):
             sink(record)
         complain(found)

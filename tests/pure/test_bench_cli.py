@@ -1,0 +1,127 @@
+"""What the measuring verbs make of bad input: one sentence, exit status 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from vkprobe.bench.cells import Shape
+from vkprobe.cli.bench import parse_shape
+from vkprobe.cli.main import VERBS, cli
+from vkprobe.errors import UsageError
+
+
+def refused(argv: list[str], cwd: Path) -> str:
+    """The sentence that a command line is refused with."""
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=cwd, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("vkprobe: ")
+    return lines[0].removeprefix("vkprobe: ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ("gemm --shape 64,64", "--shape 64,64: expected M,N,K"),
+        ("gemm --shape 64,64,sixty", "expected M,N,K, three whole numbers"),
+        ("gemm --shape 64,-1,64", "expected M,N,K"),
+        ("gemm --shape 64,64,0", "M, N and K are 1 or more"),
+        ("gemm --shape 65536,1,65536", "beyond the kernels' 32-bit indices"),
+        ("gemm --type q4_0 --shape 64,64,48", "q4_0 has blocks of 32 elements; K must be a multiple of 32"),
+        ("gemv --type f16,q8_0 --shape 64,1,33", "q8_0 has blocks of 32"),
+        ("gemv --shape 64,9,64", "gemv has N = 1 to 8; use gemm for N = 9"),
+        ("dequant --shape 64,2,64", "dequant has N = 1"),
+        ("dequant --shape 64,1,33", "K must be a multiple of 32"),
+        ("gemm --type q9_9", "--type q9_9: not known; there is f32, f16, q4_0, q8_0"),
+        ("dequant --type f16", "--type f16: not known; there is q4_0, q8_0"),
+        ("gemm --path coopmat3", "--path coopmat3: not known"),
+        ("gemv --path coopmat", "--path coopmat: not known; there is scalar-f32"),
+        ("gemm --accumulator s32", "--accumulator s32: not known; there is f16, f32"),
+        ("gemm --coopmat --tuple 16x16", "--tuple 16x16: expected a shape as 16x8x16"),
+        ("gemm --coopmat --tuple 0x8x8", "--tuple 0x8x8: expected a shape"),
+        ("gemm --coopmat --type f32", "gemm --type f32 --path coopmat: there is no kernel for these together"),
+        ("gemm --path scalar-f32 --accumulator f16", "no kernel for these together"),
+        ("gemm --driver nosuch -o new.jsonl", "nosuch"),
+        ("gemv --null nosuch:chip -o new.jsonl", "nosuch"),
+        ("run --driver nosuch -o new.jsonl", "nosuch"),
+        ("run --drivers absent.toml -o new.jsonl", "absent.toml"),
+    ],
+)
+def test_bad_arguments_are_a_sentence(argv: str, says: str, tmp_path: Path) -> None:
+    """Which argument, what is wrong with it, what there is; and no file appears."""
+    assert says in refused(argv.split(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["gemm", "run"])
+def test_a_file_of_something_else_is_left_alone(verb: str, tmp_path: Path) -> None:
+    """-o names the wrong file: nothing is appended to it."""
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("these are my notes\n")
+    assert "notes.txt" in refused([verb, "-o", "notes.txt"], tmp_path)
+    assert foreign.read_text() == "these are my notes\n"
+    (tmp_path / "foreign.json").write_text('{"name": "not a record"}\n')
+    assert "without `kind`" in refused([verb, "-o", "foreign.json"], tmp_path)
+    assert (tmp_path / "foreign.json").read_text() == '{"name": "not a record"}\n'
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["gemm", "-o", "folder"], "is a directory"),
+        (["gemm", "-o", "absent/new.jsonl"], "can't be written: No such file or directory"),
+        (["gemm", "--time-limit", "0"], "--time-limit"),
+        (["gemm", "--time-limit", "soon"], "--time-limit"),
+        (["gemm", "--tier", "tuned"], "--tier"),
+        (["gemm", "--format", "xml"], "--format"),
+        (["gemm", "--nosuch"], "--nosuch"),
+        (["matmul"], "matmul"),
+    ],
+)
+def test_what_click_refuses_is_told_too(argv: list[str], says: str, tmp_path: Path) -> None:
+    """Exit status 2, no traceback, nothing on stdout."""
+    (tmp_path / "folder").mkdir()
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("text", ["256,128,64", "256x128x64", " 256, 128 ,64"])
+def test_shapes_are_read_as_people_write_them(text: str) -> None:
+    """With commas or an x."""
+    assert parse_shape("gemm", text) == Shape(256, 128, 64)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "1.5,2,3", "１,２", "1e3,1,1", "0x10,1,1"])
+def test_what_is_no_shape_is_refused(text: str) -> None:
+    """In words that show one."""
+    with pytest.raises(UsageError, match="--shape"):
+        parse_shape("gemm", text)
+
+
+@pytest.mark.parametrize("verb", ["dequant", "gemm", "gemv"])
+def test_help_names_what_the_verb_has(verb: str) -> None:
+    """Types and paths of this op only; -h is for every verb."""
+    text = CliRunner().invoke(cli, [verb, "--help"]).output
+    assert "--shape" in text
+    assert ("coopmat" in text) == (verb == "gemm")
+    assert ("f16" in text.partition("--type")[2].partition("--path")[0]) == (verb != "dequant")
+
+
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_every_verb_has_help(verb: str) -> None:
+    """-h and --help are the same, and begin with the line that the overview shows."""
+    short, long = (CliRunner().invoke(cli, [verb, option]) for option in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0
+    assert short.output == long.output
+    assert " ".join(VERBS[verb][1].split()) in " ".join(short.output.split())
