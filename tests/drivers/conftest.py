@@ -6,13 +6,20 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from vkprobe.bench.campaign import measure
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.policy import Policy
 from vkprobe.drivers import embedded as embedded_set
+from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import gather
+from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
 
 BadDriver = Callable[[str, str], Path]
 """(name, C source) -> path of a manifest whose library was built from it."""
@@ -43,9 +50,141 @@ def bad_driver(tmp_path: Path) -> BadDriver:
 
     def build(name: str, source: str) -> Path:
         library, manifest = tmp_path / f"lib{name}.so", tmp_path / f"{name}_icd.json"
-        subprocess.run(["gcc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)], input=source, text=True, check=True)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-x", "c", "-", "-o", str(library), "-ldl"], input=source, text=True, check=True)
         body = {"file_format_version": "1.0.1", "ICD": {"library_path": str(library), "api_version": "1.3.0"}}
         manifest.write_text(json.dumps(body))
         return manifest
 
     return build
+
+
+WRAPPER = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+typedef void (*Function)(void);
+static Function (*real)(void *, const char *), (*real_device)(void *, const char *), (*real_physical)(void *, const char *);
+static int (*real_negotiate)(unsigned *), (*real_submit)(void *, unsigned, const void *, void *);
+static int (*real_results)(void *, void *, unsigned, unsigned, size_t, void *, unsigned long, unsigned);
+static int submits;
+
+static int is(const char *fault) { return !strcmp(getenv("FAULT"), fault); }
+static int due(void) {
+  if (submits++ < atoi(getenv("FAULT_AFTER"))) return 0;
+  const char *once = getenv("FAULT_ONCE");
+  return !once || open(once, O_CREAT | O_EXCL, 0600) >= 0;
+}
+static int submit(void *queue, unsigned count, const void *infos, void *fence) {
+  if (!is("still") && due()) {
+    if (is("hang")) for (;;) pause();
+    if (is("crash")) raise(SIGSEGV);
+    if (is("lost")) return -4;
+    if (is("unsignalled")) return 0;
+    return real_submit(queue, 0, 0, fence);
+  }
+  return real_submit(queue, count, infos, fence);
+}
+static int results(void *d, void *pool, unsigned first, unsigned count, size_t size, void *data, unsigned long stride, unsigned flags) {
+  int result = real_results(d, pool, first, count, size, data, stride, flags);
+  if (is("still")) memset(data, 0, size);
+  return result;
+}
+static Function device(void *d, const char *name) {
+  Function found = real_device(d, name);
+  if (!strcmp(name, "vkQueueSubmit")) { real_submit = (void *)found; return (Function)submit; }
+  if (!strcmp(name, "vkGetQueryPoolResults")) { real_results = (void *)found; return (Function)results; }
+  return found;
+}
+__attribute__((constructor)) static void begin(void) {
+  void *library = dlopen(getenv("FAULT_IN"), RTLD_NOW);
+  real = (void *)dlsym(library, "vk_icdGetInstanceProcAddr");
+  real_physical = (void *)dlsym(library, "vk_icdGetPhysicalDeviceProcAddr");
+  real_negotiate = (void *)dlsym(library, "vk_icdNegotiateLoaderICDInterfaceVersion");
+}
+int vk_icdNegotiateLoaderICDInterfaceVersion(unsigned *version) { return real_negotiate(version); }
+Function vk_icdGetPhysicalDeviceProcAddr(void *i, const char *name) { return real_physical(i, name); }
+Function vk_icdGetInstanceProcAddr(void *i, const char *name) {
+  Function found = real(i, name);
+  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)found; return (Function)device; }
+  return found;
+}
+"""
+
+FaultyLavapipe = Callable[..., DriverSpec]
+"""(fault, after=submits, once=bool) -> lavapipe behind a driver that fails so: hang, crash, lost, unsignalled, nothing, still."""
+
+
+@pytest.fixture
+def faulty_lavapipe(embedded: dict[str, DriverSpec], bad_driver: BadDriver, tmp_path: Path) -> FaultyLavapipe:
+    """A real driver that goes bad: after so many submits, in each worker or in the first one only."""
+    lavapipe = embedded["lvp"]
+    assert lavapipe.icd is not None
+    library = json.loads(Path(lavapipe.icd).read_text())["ICD"]["library_path"]
+    manifest = bad_driver("faulty", WRAPPER)
+
+    def make(fault: str, *, after: int = 3, once: bool = False) -> DriverSpec:
+        path = (Path(lavapipe.icd or "").parent / library).resolve() if "/" in library else Path(str(lavapipe.root)) / LIBRARIES / library
+        environment = {"FAULT": fault, "FAULT_AFTER": str(after), "FAULT_IN": str(path)}
+        if once:
+            environment["FAULT_ONCE"] = str(tmp_path / "happened")
+        return replace(lavapipe, name="faulty", icd=str(manifest), environment={**lavapipe.environment, **environment})
+
+    return make
+
+
+class Measured:
+    """What measuring some cells gave: records in order, progress, results by cell."""
+
+    def __init__(self) -> None:
+        self.records: list[AnyRecord] = []
+
+    def step(self, device: str, what: str, done: int, total: int) -> None:
+        """Progress, which tests of records ignore."""
+
+    @property
+    def results(self) -> list[ResultRecord]:
+        """Cells as they ended."""
+        return [r for r in self.records if isinstance(r, ResultRecord)]
+
+    @property
+    def events(self) -> list[EventRecord]:
+        """What befell workers."""
+        return [r for r in self.records if isinstance(r, EventRecord)]
+
+    @property
+    def statuses(self) -> list[str]:
+        """Of the cells, in the order of their records."""
+        return [r.status for r in self.results]
+
+
+BRIEF = Policy(
+    least_rounds=2,
+    most_rounds=2,
+    least_samples=2,
+    least_s=0.01,
+    settle_s=0.02,
+    warm_s=0.0,
+    gap_s=0.0,
+    time_limit_s=5.0,
+    compile_limit_s=30.0,
+)
+"""Measuring as short as it gets, for tests of what is recorded."""
+
+
+def measured(spec: DriverSpec, cells_of: Callable[[DeviceRecord], Sequence[Cell]], policy: Policy = BRIEF) -> Measured:
+    """Measure cells on a driver's devices."""
+    outcome = Measured()
+    found = gather([spec], "run")
+    assert [d.state for d in found.drivers] == ["ok"], found.drivers
+    measure(found, cells_of=cells_of, policy_of=lambda device: policy, run="run", sink=outcome.records.append, progress=outcome)
+    return outcome
+
+
+def gemvs(*columns: int, weight_type: str = "f16", m: int = 64, k: int = 64) -> Callable[[DeviceRecord], Sequence[Cell]]:
+    """Small GEMV cells, one for each N."""
+    selection = Selection(op="gemv", shapes=[Shape(m, n, k) for n in columns], types=[weight_type])
+    return lambda device: list(cells(selection, device))

@@ -71,7 +71,7 @@ def run_record(argv: Sequence[str] | None = None, environment: Mapping[str, str]
     return RunRecord(
         run=str(uuid.uuid4()),
         tool=f"vkprobe {__version__}",
-        argv=[Path(program).name, *arguments],
+        argv=["vkprobe" if Path(program).name == "__main__.py" else Path(program).name, *arguments],
         host=host(),
         environment=told_environment(os.environ if environment is None else environment),
     )
