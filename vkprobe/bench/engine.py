@@ -221,7 +221,7 @@ class DeviceRun:
 
     def _prepare(self, state: _State) -> bool:
         """Make sure that the cell is verified and ready in the worker that lives now; False where that ended it."""
-        if state.generation == self._measuring.generation and self._measuring.generation > 0:
+        if self._measuring.living(state.generation):
             return True
         job, limit = state.resolved.job, self._policy.time_limit_s
         host_s = 10 + job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S

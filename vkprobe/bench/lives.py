@@ -48,6 +48,10 @@ class Lives:
         self.losses = 0
         self.opened: dict[str, Any] = {}
 
+    def living(self, generation: int) -> bool:
+        """Whether the worker of this generation is the one that lives now."""
+        return self._worker is not None and generation == self.generation
+
     def ask(self, verb: str, *, where: str, timeout: float, **arguments: Any) -> Any:
         """A request to the device's worker, started and opened first where there is none.
 
