@@ -1,0 +1,177 @@
+"""Every kernel verified on lavapipe, on shapes whose tails are all ragged; and kernels made wrong, which must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.device import open_request
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.drivers.launch import Worker
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import gather
+from vkprobe.jobs import Job
+from vkprobe.records import DeviceRecord
+
+
+class Bench:
+    """lavapipe, open in one worker for all tests of this file."""
+
+    def __init__(self, device: DeviceRecord, worker: Worker) -> None:
+        self.device, self._worker, self._cells = device, worker, 0
+
+    def jobs(self, op: str, shape: tuple[int, int, int], **chosen: Sequence[str]) -> list[Resolved]:
+        """The cells of a selection, all of which lavapipe can run."""
+        planned: list[Cell] = list(cells(Selection(op=op, shapes=[Shape(*shape)], **chosen), self.device))  # type: ignore[arg-type]
+        resolved = resolve(planned, self.device)
+        assert [r.reason for r in resolved] == [None] * len(resolved)
+        assert resolved
+        return resolved
+
+    def wrong(self, job: Job) -> str | None:
+        """What verification says of a job; None where it is right."""
+        self._cells += 1
+        reply: dict[str, Any] = self._worker.request("prepare", timeout=60, cell=self._cells, job=msgspec.to_builtins(job), timeout_s=30.0)
+        assert reply["check"]["method"]
+        assert reply["wrong"] is not None or reply["check"]["nmse"] <= reply["check"]["bound"]
+        self._worker.request("release", timeout=10, cell=self._cells)
+        wrong: str | None = reply["wrong"]
+        return wrong
+
+
+@pytest.fixture(scope="module")
+def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
+    """Open for every kernel at once."""
+    (device,) = gather([embedded["lvp"]], "run").devices
+    everything = [
+        c for op, n in (("gemm", 16), ("gemv", 1), ("dequant", 1)) for c in cells(Selection(op=op, shapes=[Shape(64, n, 64)]), device)
+    ]
+    request = open_request(device, [r.requirement for r in resolve(everything, device)])
+    with Worker(embedded["lvp"]) as worker:
+        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+        yield Bench(device, worker)
+
+
+GEMM_PATHS = [("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("coopmat", "f16"), ("coopmat", "f32")]
+
+
+@pytest.mark.parametrize("weight_type", ["f16", "q4_0", "q8_0"])
+@pytest.mark.parametrize(("path", "accumulator"), GEMM_PATHS)
+def test_gemm_with_ragged_edges(bench: Bench, path: str, accumulator: str, weight_type: str) -> None:
+    """M and N no multiples of any tile; K a multiple of the block only."""
+    (job,) = (r.job for r in bench.jobs("gemm", (45, 21, 96), types=[weight_type], paths=[path], accumulators=[accumulator]))
+    assert bench.wrong(job) is None
+
+
+@pytest.mark.parametrize(("path", "accumulator"), [("scalar-f32", "f32"), ("scalar-f16", "f16"), ("coopmat", "f32")])
+@pytest.mark.parametrize("shape", [(33, 9, 37), (7, 3, 5)])
+def test_gemm_with_odd_k(bench: Bench, path: str, accumulator: str, shape: tuple[int, int, int]) -> None:
+    """f16 weights, rows that end in the middle of a word."""
+    (resolved,) = bench.jobs("gemm", shape, types=["f16"], paths=[path], accumulators=[accumulator])
+    assert not resolved.aligned
+    assert bench.wrong(resolved.job) is None
+
+
+def test_gemm_of_f32_weights(bench: Bench) -> None:
+    """The one path that they have."""
+    (resolved,) = bench.jobs("gemm", (45, 21, 33), types=["f32"])
+    assert bench.wrong(resolved.job) is None
+
+
+@pytest.mark.parametrize(("path", "accumulator"), [("scalar-f16", "f16"), ("coopmat", "f16")])
+def test_gemm_of_medium_tiles(bench: Bench, path: str, accumulator: str) -> None:
+    """More than one workgroup along M and N, both ragged, K beyond one step and its alignment."""
+    (resolved,) = bench.jobs("gemm", (130, 70, 160), types=["q4_0"], paths=[path], accumulators=[accumulator])
+    assert resolved.tile.startswith("m 64x64")
+    assert not resolved.aligned
+    assert bench.wrong(resolved.job) is None
+
+
+@pytest.mark.parametrize("columns", range(1, 9))
+def test_gemv_of_every_width(bench: Bench, columns: int) -> None:
+    """Odd M, so that the last workgroup has rows to leave out; every type."""
+    for resolved in bench.jobs("gemv", (37, columns, 96)):
+        assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 33), (1, 8, 1), (3, 2, 2049), (64, 1, 8)])
+def test_gemv_with_odd_k(bench: Bench, shape: tuple[int, int, int]) -> None:
+    """f16 and f32 rows that end anywhere."""
+    for resolved in bench.jobs("gemv", shape, types=["f16", "f32"]):
+        assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+@pytest.mark.parametrize("weight_type", ["f16", "f32", "q4_0", "q8_0"])
+def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
+    """The reduction for devices without subgroup arithmetic."""
+    (resolved,) = bench.jobs("gemv", (37, 2, 96), types=[weight_type])
+    assert bench.wrong(replace(resolved.job, kernel=f"gemv_{weight_type}_shared")) is None
+
+
+def test_gemv_of_several_subgroups(bench: Bench) -> None:
+    """As on NVIDIA and Intel: four subgroups to a workgroup, their sums added through shared memory."""
+    for resolved in bench.jobs("gemv", (37, 3, 1024)):
+        constants = [(i, 32 if i == 0 else value) for i, value in resolved.job.constants]
+        assert bench.wrong(replace(resolved.job, constants=constants)) is None, resolved.cell
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 32), (37, 1, 96), (129, 1, 4096)])
+def test_dequant(bench: Bench, shape: tuple[int, int, int]) -> None:
+    """One block, a ragged last workgroup, many workgroups."""
+    for resolved in bench.jobs("dequant", shape):
+        assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+def test_folded_grids_cover_every_row(bench: Bench) -> None:
+    """A grid of two dimensions with workgroups to spare, as where M is beyond a dimension's limit."""
+    (gemv,) = bench.jobs("gemv", (201, 1, 64), types=["q8_0"])
+    assert bench.wrong(replace(gemv.job, groups=(20, -(-gemv.job.groups[0] // 20), 1))) is None
+    dequant = bench.jobs("dequant", (129, 1, 4096))[0]
+    assert bench.wrong(replace(dequant.job, groups=(10, -(-dequant.job.groups[0] // 10), 1))) is None
+
+
+def test_a_workgroup_too_few_is_told(bench: Bench) -> None:
+    """Its elements are never written."""
+    (gemv,) = bench.jobs("gemv", (64, 2, 64), types=["f16"])
+    assert gemv.job.groups == (32, 1, 1)
+    assert bench.wrong(replace(gemv.job, groups=(31, 1, 1))) == "4 of 128 output elements were never written"
+    (gemm,) = bench.jobs("gemm", (45, 21, 96), types=["q4_0"], paths=["scalar-f16"], accumulators=["f16"])
+    assert bench.wrong(replace(gemm.job, groups=(1, 1, 1))) == f"{13 * 21} of {45 * 21} output elements were never written"
+    dequant = bench.jobs("dequant", (64, 1, 512))[0]
+    x, y, z = dequant.job.groups
+    assert "2048 of 32768 elements differ" in (bench.wrong(replace(dequant.job, groups=(x - 1, y, z))) or "")
+
+
+def test_a_column_too_few_is_told(bench: Bench) -> None:
+    """A specialisation constant that says N = 2 where it is 3."""
+    (gemv,) = bench.jobs("gemv", (64, 3, 64), types=["q4_0"])
+    constants = [(i, 2 if i == 2 else value) for i, value in gemv.job.constants]
+    assert bench.wrong(replace(gemv.job, constants=constants)) == "64 of 192 output elements were never written"
+
+
+def test_a_kernel_of_another_type_is_told(bench: Bench) -> None:
+    """Blocks taken for what they are not."""
+    (gemv,) = bench.jobs("gemv", (64, 1, 64), types=["q8_0"])
+    assert "exact pass" in (bench.wrong(replace(gemv.job, kernel="gemv_q4_0_subgroup")) or "")
+    dequant = next(r for r in bench.jobs("dequant", (64, 1, 512)) if r.cell.type == "q8_0")
+    assert "elements differ" in (bench.wrong(replace(dequant.job, kernel="dequant_q4_0")) or "")
+
+
+@pytest.mark.parametrize("path", ["scalar-f16", "coopmat"])
+def test_an_f16_accumulator_where_f32_is_claimed_is_told(bench: Bench, path: str) -> None:
+    """Integers are exact in both: only the random pass can tell, and does."""
+    (gemm,) = bench.jobs("gemm", (32, 16, 2048), types=["f16"], paths=[path], accumulators=["f16"])
+    assert bench.wrong(gemm.job) is None
+    assert "random pass" in (bench.wrong(replace(gemm.job, accumulator="f32")) or "")
+
+
+def test_a_lost_part_of_the_reduction_is_told(bench: Bench) -> None:
+    """Two subgroups under constants that say one: the second one's sums are dropped."""
+    (gemv,) = bench.jobs("gemv", (64, 1, 512), types=["q4_0"])
+    constants = [(i, 16 if i in (0, 3) else value) for i, value in gemv.job.constants]
+    assert "exact pass" in (bench.wrong(replace(gemv.job, constants=constants)) or "")
