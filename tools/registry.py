@@ -6,6 +6,7 @@ Development only: it needs `vulkan-object` (dependency group `dev`), which takes
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from vulkan_object import get_vulkan_object
 ROOT = Path(__file__).resolve().parent.parent
 STRUCTS_PATH = ROOT / "vkprobe/worker/vk/registry.py"
 SPIRV_PATH = ROOT / "vkprobe/spirv_tables.py"
+FILES_PATH = ROOT / "vkprobe/results/registry.py"
 
 _WIDTH = 120
 _EXTENDED = ("VkPhysicalDeviceFeatures2", "VkPhysicalDeviceProperties2")
@@ -27,6 +29,7 @@ _PLAIN = (
     "VkCooperativeMatrixFlexibleDimensionsPropertiesNV",
     "VkPhysicalDeviceCooperativeMatrixInfo2EXT",
     "VkCooperativeMatrixProperties2EXT",
+    "VkCooperativeVectorPropertiesNV",
 )
 _C_TYPES = ("char", "int32_t", "uint8_t", "uint32_t", "int64_t", "uint64_t", "size_t", "float", "double")
 _BASE_TYPES = {"VkFlags": "uint32_t", "VkFlags64": "uint64_t", "VkDeviceSize": "uint64_t", "VkBool32": "uint32_t"}
@@ -43,6 +46,14 @@ _SPIRV_DOC = '''"""What lets a device run SPIR-V, of the Vulkan registry {versio
 One alternative a line, any of which is enough: `NAME: TERM if CONDITION`; vkprobe/spirv_enables.py reads it.
 Structs have their canonical names; where a promoted struct repeats a member of an older one, both are alternatives.
 STRUCT_ALIASES: an older name of a struct and the canonical one.
+"""
+'''
+_FILES_DOC = '''"""The Vulkan registry {version} for readers of other tools' files. Written by `python -m tools.registry`, never by hand.
+
+EXTENSIONS: an extension and the capability structs that it brings.
+PROPERTIES: a property struct (or one nested in it) and its members by kind: number, bool, text, bytes, handle, the name of an
+enumeration, of flags (`&`) or of a nested struct; `[]` marks arrays.
+VALUES: an enumeration or flags of those, and its values by name.
 """
 '''
 
@@ -228,10 +239,69 @@ def spirv_module(vk: Any) -> str:
     return _module(_SPIRV_DOC, vk, sections)
 
 
+def _kind(vk: Any, member: Any) -> str:
+    """What a member holds, as FILES_PATH's PROPERTIES name it."""
+    name: str = member.type
+    many = bool(member.pointer or member.fixedSizeArray)
+    if name == "char":
+        return "text"
+    if name == "uint8_t" and many:
+        return "bytes"
+    if name in vk.structs or name in vk.enums:
+        kind = name
+    elif name in vk.flags:
+        kind = f"&{vk.flags[name].bitmaskName}" if vk.flags[name].bitmaskName else "number"
+    elif name in vk.bitmasks:
+        kind = f"&{name}"
+    elif name in vk.handles:
+        kind = "handle"
+    else:
+        kind = "bool" if name == "VkBool32" else "number"
+    return kind + "[]" * many
+
+
+def files_module(vk: Any) -> str:
+    """Text of the module for readers of other tools' files."""
+    capabilities = [s for s in vk.structs.values() if set(_EXTENDED) & set(s.extends)]
+    extensions: dict[str, set[str]] = {}
+    for struct in capabilities:
+        for name in re.findall(r"VK_(?!VERSION_)\w+", struct_condition(struct)):
+            extensions.setdefault(name, set()).add(struct.name)
+    waiting = [vk.structs["VkPhysicalDeviceProperties"], *(s for s in capabilities if _EXTENDED[1] in s.extends)]
+    members: dict[str, list[str]] = {}
+    values: dict[str, Any] = {}
+    while waiting:
+        struct = waiting.pop()
+        by_kind: dict[str, list[str]] = {}
+        for member in struct.members:
+            if struct.sType and member.name in ("sType", "pNext"):
+                continue
+            kind = _kind(vk, member)
+            bare = kind.strip("&[]")
+            by_kind.setdefault(kind, []).append(member.name)
+            if bare in vk.structs and bare not in members:
+                waiting.append(vk.structs[bare])
+            elif bare in vk.bitmasks:
+                values[bare] = vk.bitmasks[bare].flags
+            elif bare in vk.enums:
+                values[bare] = vk.enums[bare].fields
+        words = [word for kind, names in by_kind.items() for word in (f"{kind}:", *names)]
+        members[struct.name] = [struct.name, *_wrapped(words, "  ")]
+    sections = {
+        "EXTENSIONS": [f"{name} {' '.join(sorted(structs))}" for name, structs in sorted(extensions.items())],
+        "PROPERTIES": [line for _, lines in sorted(members.items()) for line in lines],
+        "VALUES": [],
+    }
+    for name, fields in sorted(values.items()):
+        words = [f"{alias}={field.value}" for field in fields for alias in (field.name, *field.aliases)]
+        sections["VALUES"] += [name, *_wrapped(words, "  ")]
+    return _module(_FILES_DOC, vk, sections)
+
+
 def generate() -> dict[Path, str]:
     """Every generated file's path and text, from the installed `vulkan-object`."""
     vk = get_vulkan_object()
-    return {STRUCTS_PATH: structs_module(vk), SPIRV_PATH: spirv_module(vk)}
+    return {STRUCTS_PATH: structs_module(vk), SPIRV_PATH: spirv_module(vk), FILES_PATH: files_module(vk)}
 
 
 def main(argv: list[str]) -> int:

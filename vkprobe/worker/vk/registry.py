@@ -1105,6 +1105,9 @@ VkCooperativeMatrixProperties2EXT 1000659002
 VkCooperativeMatrixPropertiesKHR 1000506001
   uint32_t MSize, NSize, KSize; VkComponentTypeKHR AType, BType, CType, ResultType; VkBool32 saturatingAccumulation;
   VkScopeKHR scope;
+VkCooperativeVectorPropertiesNV 1000491002
+  VkComponentTypeKHR inputType, inputInterpretation, matrixInterpretation, biasInterpretation, resultType;
+  VkBool32 transpose;
 VkExtent2D -
   uint32_t width, height;
 VkGpaPerfBlockPropertiesAMD -
