@@ -63,6 +63,71 @@ def variants() -> list[Variant]:
     for kind in DEQUANT_TYPES:
         facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
         made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
+    return made + _ladder()
+
+
+_GLSL_TYPES = {
+    "f16": "float16_t",
+    "f32": "float",
+    "bf16": "bfloat16_t",
+    "e4m3": "floate4m3_t",
+    "e5m2": "floate5m2_t",
+    "s8": "int8_t",
+    "u8": "uint8_t",
+    "s32": "int",
+    "u32": "uint",
+}
+# glslang declares no capability for bf16 and float8 in storage buffers; devices want the features of their widths.
+_STORAGE = {
+    "bf16": ["VkPhysicalDeviceVulkan11Features", "storageBuffer16BitAccess"],
+    "e4m3": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
+    "e5m2": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
+}
+_WORKGROUP_SCOPE = [
+    ["VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixWorkgroupScope"],
+    ["VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixFlexibleDimensions"],
+]
+_FLOAT8 = ("e4m3", "e5m2")
+_INT8 = ("s8", "u8")
+_TUPLE_TYPES = (
+    *(("f16", "f16", c, False) for c in ("f16", "f32")),
+    *(("bf16", "bf16", c, False) for c in ("bf16", "f32")),
+    *((a, b, c, False) for a in _FLOAT8 for b in _FLOAT8 for c in ("f16", "f32")),
+    *((a, b, c, False) for a in _INT8 for b in _INT8 for c in ("s32", "u32")),
+    *((a, b, "s32", True) for a in _INT8 for b in _INT8),
+    ("u8", "u8", "u32", True),
+)
+"""(a, b, accumulator and result, saturating) of every tuple that a driver at hand lists, and their like."""
+
+
+def _ladder() -> list[Variant]:
+    """The ladder's kernels: each tuple's types by cooperative matrices of either scope, and by plain arithmetic."""
+    made = []
+    for a, b, c, saturating in _TUPLE_TYPES:
+        types = {"a": a, "b": b, "c": c, "saturating": saturating}
+        name = f"{a}_{b}_{c}" + ("_sat" if saturating else "")
+        defines = {f"{x.upper()}_T": _GLSL_TYPES[types[x]] for x in ("a", "b", "c")}
+        if "bf16" in (a, b, c):
+            defines["WITH_BF16"] = "1"
+        storage = [_STORAGE[t] for t in dict.fromkeys((a, b, c)) if t in _STORAGE]
+        if {a, b} & set(_FLOAT8):
+            defines["WITH_FLOAT8"] = "1"
+        for scope in ("subgroup", "workgroup"):
+            facts = {
+                "op": "ladder-tuple",
+                **types,
+                "scope": scope,
+                "features": storage + (_WORKGROUP_SCOPE if scope == "workgroup" else []),
+            }
+            more = {"SCOPE": f"gl_Scope{scope.capitalize()}", **({"SATURATE": "1"} if saturating else {})}
+            if scope == "workgroup":
+                more["WITH_COOPMAT2"] = "1"
+            target = "vulkan1.3" if scope == "workgroup" else "vulkan1.2"
+            made.append(Variant(f"ladder_{name}_{scope}", "ladder/tuple.comp", {**defines, **more}, facts, target))
+        if not saturating:
+            accumulate = "float" if c == "bf16" else _GLSL_TYPES[c]
+            facts = {"op": "ladder-scalar", **types, "scope": "", "features": storage}
+            made.append(Variant(f"ladder_{name}_scalar", "ladder/tuple.comp", {**defines, "SCALAR": "1", "ACC_T": accumulate}, facts))
     return made
 
 

@@ -56,3 +56,27 @@ class OpenRequest(Struct, frozen=True, kw_only=True):
     robustness: bool
     statistics: bool
     rotation_bytes: int
+
+
+class TupleJob(Struct, frozen=True, kw_only=True):
+    """One cooperative-matrix tuple to climb the ladder with.
+
+    Attributes:
+        kernel: the module of its types and scope; `scalar_kernel` the plain one that it must be faster than, None where there is none.
+        m, n, k: its shape; of a flexible tuple, multiples of its granularities.
+        a, b, c: component types; the result is of c's.
+        local: invocations of a workgroup: one subgroup, or the flexible tuple's workgroup.
+        full_subgroups: required.
+    """
+
+    kernel: str
+    scalar_kernel: str | None
+    m: int
+    n: int
+    k: int
+    a: str
+    b: str
+    c: str
+    saturating: bool
+    local: int
+    full_subgroups: bool

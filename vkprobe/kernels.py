@@ -16,7 +16,7 @@ from vkprobe import spirv_enables
 from vkprobe.requirements.load import kernel_requirement
 from vkprobe.requirements.model import Property, Requirement, TupleMatch
 
-_API_VERSION = "1.2"
+_API_VERSIONS = {"vulkan1.2": "1.2", "vulkan1.3": "1.3"}
 
 
 class Kernel(Struct, frozen=True, kw_only=True):
@@ -25,7 +25,10 @@ class Kernel(Struct, frozen=True, kw_only=True):
     Attributes:
         op, path, type, accumulator, tier: what it computes, in the records' terms; empty for helper modules.
         reduce: of a GEMV, `subgroup` (subgroup arithmetic) or `shared` (shared memory only).
+        a, b, c, saturating, scope: of the ladder's kernels, the tuple's types and scope as in device records.
+        target: the environment that it is compiled for, which sets the API version it needs.
         capabilities: those it declares.
+        features: (struct, feature) pairs that it needs beyond what its capabilities say.
         spirv_sha256: of the module's bytes, before any patching.
     """
 
@@ -36,8 +39,15 @@ class Kernel(Struct, frozen=True, kw_only=True):
     accumulator: str = ""
     tier: str = ""
     reduce: str = ""
+    a: str = ""
+    b: str = ""
+    c: str = ""
+    saturating: bool = False
+    scope: str = ""
     source: str
+    target: str
     capabilities: tuple[str, ...]
+    features: tuple[tuple[str, str], ...] = ()
     spirv_sha256: str
 
 
@@ -67,7 +77,7 @@ def requirement(
 ) -> Requirement:
     """What `kernel`, compiled with such a tile, asks of a device: its capabilities' features and properties, its tuple and limits."""
     source = f"{kernel.source}, OpCapability of {kernel.name}.spv"
-    features: list[list[tuple[str, str]]] = []
+    features: list[list[tuple[str, str]]] = [[feature] for feature in kernel.features]
     properties: list[Property] = []
     for name in kernel.capabilities:
         enables = spirv_enables.capability(name)
@@ -88,7 +98,7 @@ def requirement(
         shared_memory_bytes=shared_memory_bytes,
         workgroup_invocations=workgroup_invocations,
         subgroup_size=subgroup_size,
-        api_version=_API_VERSION,
+        api_version=_API_VERSIONS[kernel.target],
     )
     return msgspec.structs.replace(made, conditions=(*made.conditions, *properties))
 

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "compile": "vkprobe.worker.session:compile_job",
     "prepare": "vkprobe.worker.session:prepare",
     "sample": "vkprobe.worker.session:sample",
+    "climb": "vkprobe.worker.ladder:climb",
     "fault": "vkprobe.worker.session:fault",
     "release": "vkprobe.worker.session:release",
 }

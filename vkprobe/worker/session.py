@@ -21,7 +21,7 @@ from vkprobe.worker.verify import DequantReference, MatrixReference, Verdict, We
 from vkprobe.worker.vk.commands import Commands, DescriptorSets, Sample
 from vkprobe.worker.vk.device import Buffer, Device
 from vkprobe.worker.vk.fault import fault_report
-from vkprobe.worker.vk.pipeline import Layout, Pipeline, PipelineOptions
+from vkprobe.worker.vk.pipeline import BINDINGS, Layout, Pipeline, PipelineOptions
 
 Progress = Callable[[dict[str, Any]], None]
 _SEED = 20261121
@@ -70,7 +70,9 @@ def _padded(size: int) -> int:
     return -(-size // 16) * 16
 
 
-class _Session:
+class Session:
+    """An opened device: its pipelines, buffers, references and cells."""
+
     def __init__(self, request: OpenRequest) -> None:
         self.request = request
         self.device = Device(request.index, request.extensions, request.features)
@@ -87,6 +89,7 @@ class _Session:
         self.rotation_holds: _Weights | None = None
 
     def pipeline(self, job: Job, *, statistics: bool) -> Pipeline:
+        """The job's pipeline, compiled now."""
         spirv = with_f16_controls(load(job.kernel), rounding=job.rounding_f16, denormals=job.denormals_f16)
         options = PipelineOptions(
             constants=job.constants,
@@ -98,6 +101,7 @@ class _Session:
         return Pipeline(self.device, self.layout, spirv, options)
 
     def upload(self, target: Buffer, data: np.ndarray[Any, Any]) -> None:
+        """Copy an array to the beginning of a device buffer and wait."""
         flat = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
         view = np.ctypeslib.as_array(self.staging.view)
         for start in range(0, flat.size, _STAGING_BYTES):
@@ -106,6 +110,7 @@ class _Session:
             self.commands.copy(self.staging, target, [(0, start, part.size)])
 
     def download(self, source: Buffer, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The first `size` bytes of a device buffer."""
         out = np.empty(size, np.uint8)
         view = np.ctypeslib.as_array(self.readback.view)
         for start in range(0, size, _STAGING_BYTES):
@@ -122,7 +127,7 @@ class _Session:
         )  # fmt: skip
         pipeline = self.pipeline(job, statistics=False)
         output = Buffer(self.device, 4 * _CANARY_WORDS, "device")
-        sets = DescriptorSets(self.device, self.layout, [[(output, 0, output.size)] * 3])
+        sets = DescriptorSets(self.device, self.layout, [[(output, 0, output.size)] * BINDINGS])
         self.commands.fill(output, 0)
         commands = self.commands.record(pipeline, sets, (job.m, job.n, job.k), job.groups, 1)
         self.commands.submit(commands, 20.0)  # its timestamps are not read: on null devices they never become available
@@ -136,6 +141,7 @@ class _Session:
         return bool(np.array_equal(found, wanted))
 
     def reference(self, job: Job) -> MatrixReference | DequantReference:
+        """What the job must give."""
         weights: WeightsReference = self._kept(("weights", job.type, job.m, job.k), lambda: WeightsReference(job.type, job.m, job.k, _SEED))
         if job.op == "dequant":
             return DequantReference(job.type, job.m, job.k, _SEED, weights)
@@ -153,6 +159,7 @@ class _Session:
         return self.references[key]
 
     def workload(self, job: Job) -> _Workload:
+        """The job's device buffers."""
         key = (job.op, job.type, job.m, job.n, job.k)
         if key not in self.workloads:
             shared = (job.type, job.m, job.k)
@@ -162,8 +169,14 @@ class _Session:
         return self.workloads[key]
 
     def ranges(self, cell: _Cell, weights: Buffer, offset: int) -> list[tuple[Buffer, int, int]]:
+        """What a descriptor set of the cell binds."""
         w = cell.workload
-        return [(weights, offset, w.weights.bytes), (w.activations, 0, w.activations.size), (w.output, 0, w.output.size)]
+        return [
+            (weights, offset, w.weights.bytes),
+            (w.activations, 0, w.activations.size),
+            (w.output, 0, w.output.size),
+            (weights, offset, w.weights.bytes),
+        ]
 
     def dispatch_once(self, cell: _Cell, timeout_s: float) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Poison the output, dispatch on the workload's own weights, and read the output back."""
@@ -228,6 +241,7 @@ class _Session:
         cell.commands = self.commands.record(cell.pipeline, cell.sets, (job.m, job.n, job.k), job.groups, dispatches)
 
     def release_commands(self, cell: _Cell) -> None:
+        """Give a cell's command buffer and descriptor sets back."""
         if cell.commands is not None:
             self.commands.free(cell.commands)
             cell.commands = None
@@ -236,13 +250,14 @@ class _Session:
             cell.sets = None
 
 
-_session: _Session | None = None
+_opened: Session | None = None
 
 
-def _current() -> _Session:
-    if _session is None:
+def current() -> Session:
+    """The opened device; raises Failure where none is."""
+    if _opened is None:
         raise Failure("internal", "no device is open")
-    return _session
+    return _opened
 
 
 def _digest(output: np.ndarray[Any, Any]) -> bytes:
@@ -255,14 +270,14 @@ def _finite(value: float) -> float | str:
 
 def open_device(progress: Progress, **request: Any) -> dict[str, Any]:
     """Open a device for the rest of this worker's life, and see whether it executes anything."""
-    global _session
-    _session = _Session(msgspec.convert(request, OpenRequest))
-    return {"executes": _session.canary(), "timestamps": _session.commands.has_timestamps}
+    global _opened
+    _opened = Session(msgspec.convert(request, OpenRequest))
+    return {"executes": _opened.canary(), "timestamps": _opened.commands.has_timestamps}
 
 
 def compile_job(progress: Progress, job: dict[str, Any]) -> dict[str, Any]:
     """Create the job's pipeline, ask the driver's compiler about it, and give it back."""
-    session = _current()
+    session = current()
     pipeline = session.pipeline(msgspec.convert(job, Job), statistics=True)
     told = pipeline.executables()
     pipeline.destroy()
@@ -281,7 +296,7 @@ def prepare(progress: Progress, cell: int, job: dict[str, Any], timeout_s: float
 
     `timeout_s` of one dispatch allows for drivers that compile at the first one (lavapipe).
     """
-    session = _current()
+    session = current()
     converted = msgspec.convert(job, Job)
     made = _Cell(converted, session.pipeline(converted, statistics=False), session.workload(converted))
     began = time.perf_counter()
@@ -295,7 +310,7 @@ def _per_dispatch(sample: Sample, dispatches: int) -> float:
     return (sample.wall_s if sample.gpu_s is None else sample.gpu_s) / dispatches
 
 
-def _keep_busy(session: _Session, cell: _Cell, seconds: float, timeout_s: float) -> None:
+def _keep_busy(session: Session, cell: _Cell, seconds: float, timeout_s: float) -> None:
     began = time.perf_counter()
     if cell.commands is None:
         session.record(cell, cell.dispatches or 1)
@@ -303,7 +318,7 @@ def _keep_busy(session: _Session, cell: _Cell, seconds: float, timeout_s: float)
         session.commands.time(cell.commands, timeout_s)
 
 
-def _calibrate(session: _Session, cell: _Cell, timeout_s: float) -> None:
+def _calibrate(session: Session, cell: _Cell, timeout_s: float) -> None:
     """Choose how many dispatches make a sample, from ever longer ones: the first are slow."""
     dispatches = 1
     while True:
@@ -328,7 +343,7 @@ def sample(
     timeout_s: float,
 ) -> dict[str, Any]:
     """One round of a prepared cell: settle, then sample, then check that the timed output is the verified one."""
-    session = _current()
+    session = current()
     made = session.cells[cell]
     if warm_s:
         _keep_busy(session, made, warm_s, timeout_s)
@@ -377,12 +392,12 @@ def sample(
 
 def fault(progress: Progress) -> dict[str, Any]:
     """What the driver says of why the device was lost."""
-    return {"report": fault_report(_current().device)}
+    return {"report": fault_report(current().device)}
 
 
 def release(progress: Progress, cell: int) -> dict[str, Any]:
     """Give a cell's pipeline and commands back, and its workload's buffers where no other cell has them."""
-    session = _current()
+    session = current()
     made = session.cells.pop(cell)
     session.release_commands(made)
     made.pipeline.destroy()

@@ -22,7 +22,7 @@ class Sample(Struct, frozen=True):
 
 
 class DescriptorSets:
-    """Descriptor sets that each bind three buffer ranges (buffer, offset, size)."""
+    """Descriptor sets that each bind BINDINGS buffer ranges (buffer, offset, size)."""
 
     def __init__(self, device: Device, layout: Layout, ranges: list[list[tuple[Buffer, int, int]]]) -> None:
         self._device = device

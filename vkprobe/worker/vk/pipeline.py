@@ -1,4 +1,4 @@
-"""Compute pipelines of one layout: three storage buffers (weights, activations, output) and twelve bytes of push constants."""
+"""Compute pipelines of one layout: storage buffers (weights, activations, output, one more input), twelve bytes of push constants."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vkprobe.worker.vk.core import Arena, check, ffi, lib
 from vkprobe.worker.vk.device import Device
 from vkprobe.worker.vk.executables import CAPTURE_FLAGS, Executables, executables
 
-BINDINGS = 3
+BINDINGS = 4
 PUSH_BYTES = 12
 
 
