@@ -104,7 +104,7 @@ def _ladder() -> list[Variant]:
     """The ladder's kernels: each tuple's types by cooperative matrices of either scope, and by plain arithmetic."""
     made = []
     for a, b, c, saturating in _TUPLE_TYPES:
-        types = {"a": a, "b": b, "c": c, "saturating": saturating}
+        types: dict[str, Any] = {"a": a, "b": b, "c": c, "saturating": saturating}
         name = f"{a}_{b}_{c}" + ("_sat" if saturating else "")
         defines = {f"{x.upper()}_T": _GLSL_TYPES[types[x]] for x in ("a", "b", "c")}
         if "bf16" in (a, b, c):

@@ -116,8 +116,19 @@ class FlexibleTuple(Struct, frozen=True, kw_only=True):
     workgroup_invocations: int
 
 
+class VectorCombination(Struct, frozen=True, kw_only=True):
+    """One row of vkGetPhysicalDeviceCooperativeVectorPropertiesNV: types of the input, as the matrix and bias are read, and of the result."""
+
+    input: ComponentType
+    input_interpretation: ComponentType
+    matrix_interpretation: ComponentType
+    bias_interpretation: ComponentType
+    result: ComponentType
+    transpose: bool
+
+
 class Coopmat(Struct, frozen=True, kw_only=True):
-    """What the three cooperative-matrix queries gave, in the driver's order; null where a query could not be made.
+    """What the cooperative-matrix and cooperative-vector queries gave, in the driver's order; null where a query could not be made.
 
     `ext` rows are those of VK_EXT_cooperative_matrix_maintenance1, with the scope, invocations and subgroup size that
     were asked for; unproven: no driver at hand has that extension.
@@ -126,6 +137,7 @@ class Coopmat(Struct, frozen=True, kw_only=True):
     khr: list[KhrTuple] | None
     nv_flexible: list[FlexibleTuple] | None
     ext: list[dict[str, Any]] | None
+    cooperative_vector: list[VectorCombination] | None = None
 
 
 class Queue(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vkprobe.identity import chip as chip_of
+from vkprobe.identity import pci_address
 from vkprobe.worker import identity
 
 
@@ -82,8 +84,8 @@ def test_the_kernel_module_comes_from_the_drm_node_or_the_pci_address(tmp_path: 
 def test_pci_addresses_are_written_as_the_kernel_does() -> None:
     """Domain, bus and device in hexadecimal with leading zeros."""
     bus = {"pciDomain": 1, "pciBus": 0xC1, "pciDevice": 2, "pciFunction": 0}
-    assert identity.pci_address({"VkPhysicalDevicePCIBusInfoPropertiesEXT": bus}) == "0001:c1:02.0"
-    assert identity.pci_address({}) is None
+    assert pci_address({"VkPhysicalDevicePCIBusInfoPropertiesEXT": bus}) == "0001:c1:02.0"
+    assert pci_address({}) is None
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,9 @@ def test_pci_addresses_are_written_as_the_kernel_does() -> None:
 )
 def test_the_chip_is_what_stands_behind_the_driver_in_brackets(name: str, chip: str | None) -> None:
     """Only a name in brackets at the end is a chip."""
-    assert identity.chip({"deviceType": 2, "deviceName": name}) == chip
+    assert chip_of({"deviceType": 2, "deviceName": name}) == chip
 
 
 def test_a_software_driver_has_no_chip() -> None:
     """llvmpipe's brackets hold its compiler, not a chip."""
-    assert identity.chip({"deviceType": 4, "deviceName": "llvmpipe (LLVM 19.1.7, 256 bits)"}) is None
+    assert chip_of({"deviceType": 4, "deviceName": "llvmpipe (LLVM 19.1.7, 256 bits)"}) is None

@@ -99,5 +99,6 @@ def decode(name: str, bits: Bits) -> F64:
     if name == "bf16":
         return (np.asarray(bits).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     if name in ("e4m3", "e5m2"):
-        return _float8(name)[np.asarray(bits)]
+        values: F64 = _float8(name)[np.asarray(bits)]
+        return values
     return np.asarray(bits).astype(np.float64)

@@ -1,4 +1,4 @@
-"""The three cooperative-matrix queries: what may be asked, and the answers as records write them."""
+"""The three cooperative-matrix queries and the one of cooperative vectors: what may be asked, and the answers as records write them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from vkprobe.worker.vk import registry, structs
 KHR_QUERY = "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"
 FLEXIBLE_QUERY = "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV"
 EXT_QUERY = "vkGetPhysicalDeviceCooperativeMatrixProperties2EXT"
+VECTOR_QUERY = "vkGetPhysicalDeviceCooperativeVectorPropertiesNV"
 _SUBGROUP, _WORKGROUP = 3, 2
 _SATURATING = 1
 
@@ -138,3 +139,26 @@ def ext_tuples(device: Device, features: dict[str, dict[str, Any]], properties: 
         asked = {"scope": scope(asked_scope), "invocations": invocations, "subgroup_size": size, "saturating": bool(flags & _SATURATING)}
         found += [{**_granularity(r), **_types(r), **asked} for r in rows]
     return found
+
+
+def vector_combinations(device: Device) -> list[dict[str, Any]] | None:
+    """Rows of vkGetPhysicalDeviceCooperativeVectorPropertiesNV; none without the extension, None where the function is missing.
+
+    Source: VkCooperativeVectorPropertiesNV.
+    """
+    if "VK_NV_cooperative_vector" not in device.extensions:
+        return []
+    rows = device.rows(VECTOR_QUERY, "VkCooperativeVectorPropertiesNV")
+    if rows is None:
+        return None
+    return [
+        {
+            "input": component_type(r.inputType),
+            "input_interpretation": component_type(r.inputInterpretation),
+            "matrix_interpretation": component_type(r.matrixInterpretation),
+            "bias_interpretation": component_type(r.biasInterpretation),
+            "result": component_type(r.resultType),
+            "transpose": bool(r.transpose),
+        }
+        for r in rows
+    ]

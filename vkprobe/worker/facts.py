@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
+from vkprobe.identity import chip, conformance, device_type, driver_version, pci_address, version_string
 from vkprobe.worker import coopmat, identity
 from vkprobe.worker.failure import Failure
-from vkprobe.worker.vk.core import VkError, version_string
+from vkprobe.worker.vk.core import VkError
 from vkprobe.worker.vk.instance import instance
 from vkprobe.worker.vk.physical import Ask, PhysicalDevice
 
 Progress = Callable[[dict[str, Any]], None]
-
-_DEVICE_TYPES = ("other", "integrated-gpu", "discrete-gpu", "virtual-gpu", "cpu")
 
 
 def _devices(progress: Progress) -> Iterator[PhysicalDevice]:
@@ -38,7 +37,7 @@ def enumerate_devices(progress: Progress) -> list[dict[str, Any]]:
             {
                 "index": index,
                 "name": device.core["deviceName"].strip(),
-                "type": _device_type(device),
+                "type": device_type(int(device.core["deviceType"])),
                 "api": version_string(device.api),
                 "driver_id": driver.get("driverID"),
                 "vendor_id": device.core["vendorID"],
@@ -78,18 +77,18 @@ def _facts_of(index: int, device: PhysicalDevice, ask: Ask) -> dict[str, Any]:
     features = device.features(ask)
     properties = device.properties(ask)
     mapped = identity.mapped_files()
-    pci = identity.pci_address(properties)
+    pci = pci_address(properties)
     notes: list[str] = []
     return {
         "index": index,
         "name": device.core["deviceName"].strip(),
-        "type": _device_type(device),
+        "type": device_type(int(device.core["deviceType"])),
         "driver": _driver(device, properties, mapped, pci),
         "hardware": {
             "vendor_id": device.core["vendorID"],
             "device_id": device.core["deviceID"],
             "pci": pci,
-            "chip": identity.chip(device.core),
+            "chip": chip(device.core),
         },
         "extensions": extensions,
         "features": features,
@@ -98,6 +97,7 @@ def _facts_of(index: int, device: PhysicalDevice, ask: Ask) -> dict[str, Any]:
             "khr": _told(notes, ask, coopmat.KHR_QUERY, lambda: coopmat.khr_tuples(device)),
             "nv_flexible": _told(notes, ask, coopmat.FLEXIBLE_QUERY, lambda: coopmat.flexible_tuples(device)),
             "ext": _told(notes, ask, coopmat.EXT_QUERY, lambda: coopmat.ext_tuples(device, features, properties)),
+            "cooperative_vector": _told(notes, ask, coopmat.VECTOR_QUERY, lambda: coopmat.vector_combinations(device)),
         },
         "queues": device.queues() if ask("vkGetPhysicalDeviceQueueFamilyProperties") else None,
         "heaps": device.heaps() if ask("vkGetPhysicalDeviceMemoryProperties") else None,
@@ -116,11 +116,6 @@ def _told(notes: list[str], ask: Ask, query: str, rows: Callable[[], list[dict[s
         return None
 
 
-def _device_type(device: PhysicalDevice) -> str:
-    number = int(device.core["deviceType"])
-    return _DEVICE_TYPES[number] if 0 <= number < len(_DEVICE_TYPES) else f"type-{number}"
-
-
 def _driver_properties(device: PhysicalDevice, progress: Progress) -> dict[str, Any]:
     def only(query: str) -> bool:
         if query != "VkPhysicalDeviceDriverProperties":
@@ -134,17 +129,16 @@ def _driver_properties(device: PhysicalDevice, progress: Progress) -> dict[str, 
 def _driver(device: PhysicalDevice, properties: dict[str, dict[str, Any]], mapped: list[str], pci: str | None) -> dict[str, Any]:
     said = properties.get("VkPhysicalDeviceDriverProperties", {})
     driver_id = said.get("driverID")
-    conformance = said.get("conformanceVersion")
     icd = identity.manifest()
     library = identity.driver_library(icd, mapped)
     return {
         "name": said.get("driverName"),
         "id": driver_id if driver_id is None else str(driver_id),
         "info": said.get("driverInfo"),
-        "version": identity.driver_version(device.core["driverVersion"], device.core["vendorID"], driver_id),
+        "version": driver_version(device.core["driverVersion"], device.core["vendorID"], driver_id),
         "icd": icd,
         "build_id": identity.build_id(library) if library else None,
         "api": version_string(device.api),
-        "conformance": conformance and ".".join(str(conformance[part]) for part in ("major", "minor", "subminor", "patch")),
+        "conformance": conformance(said.get("conformanceVersion")),
         "kernel_module": None if identity.shimmed(mapped) else identity.kernel_module(properties, pci),
     }

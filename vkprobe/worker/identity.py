@@ -1,10 +1,9 @@
-"""Which driver this process really loaded: its library's build id, its version in its vendor's packing, the kernel module below."""
+"""Which driver this process really loaded: its library's build id, the kernel module below."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +11,6 @@ from typing import Any
 
 _PT_NOTE = 4
 _NT_GNU_BUILD_ID = 3
-
-
-def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
-    """`driverVersion` as the vendor packs it.
-
-    >>> driver_version(580 << 22 | 159 << 14 | 4 << 6, 0x10DE, "VK_DRIVER_ID_NVIDIA_PROPRIETARY")
-    '580.159.04'
-    >>> driver_version((26 << 22) | (1 << 12) | 6, 0x10DE, "VK_DRIVER_ID_MESA_NVK")
-    '26.1.6'
-
-    Source: vulkan.gpuinfo.org's conventions: NVIDIA 10.8.8.6 bits, printed as it names its releases;
-    Intel on Windows 18.14; all others as VK_MAKE_API_VERSION.
-    """
-    if driver_id == "VK_DRIVER_ID_NVIDIA_PROPRIETARY" or (driver_id is None and vendor_id == 0x10DE):
-        release = f"{packed >> 22 & 0x3FF}.{packed >> 14 & 0xFF}.{packed >> 6 & 0xFF:02}"
-        return f"{release}.{packed & 0x3F}" if packed & 0x3F else release
-    if driver_id == "VK_DRIVER_ID_INTEL_PROPRIETARY_WINDOWS":
-        return f"{packed >> 14}.{packed & 0x3FFF}"
-    return f"{packed >> 22 & 0x7F}.{packed >> 12 & 0x3FF}.{packed & 0xFFF}"
 
 
 def _notes(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -114,21 +94,3 @@ def kernel_module(properties: dict[str, dict[str, Any]], pci: str | None, sys: s
             if os.path.islink(f"{node}/{link}"):
                 return os.path.basename(os.path.realpath(f"{node}/{link}"))
     return None
-
-
-def pci_address(properties: dict[str, dict[str, Any]]) -> str | None:
-    """domain:bus:device.function (`0000:01:00.0`); None where the driver does not tell."""
-    bus = properties.get("VkPhysicalDevicePCIBusInfoPropertiesEXT")
-    return None if bus is None else f"{bus['pciDomain']:04x}:{bus['pciBus']:02x}:{bus['pciDevice']:02x}.{bus['pciFunction']:x}"
-
-
-def chip(core: dict[str, Any]) -> str | None:
-    """The chip that a Mesa driver names in brackets behind its own name; None where the device's name tells none.
-
-    >>> chip({"deviceType": 2, "deviceName": "AMD Radeon RX 9070 XT (RADV GFX1201)"})
-    'GFX1201'
-    >>> chip({"deviceType": 2, "deviceName": "Intel(R) Arc(tm) B580 Graphics (BMG G21)"})
-    'BMG G21'
-    """
-    match = re.search(r" \((?:RADV |NVK |ACO |LLVM )*([A-Z][A-Z0-9 ._-]*)\)$", core["deviceName"], re.IGNORECASE)
-    return match[1] if match and core["deviceType"] != 4 else None

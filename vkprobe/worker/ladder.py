@@ -167,7 +167,8 @@ def _exact(bench: _Bench, rng: np.random.Generator, modes: list[int]) -> str | N
         if not np.array_equal(found, wanted):
             m, n = (int(i[0]) for i in np.nonzero(~(found == wanted)))
             count = int(np.count_nonzero(~(found == wanted)))
-            return f"{_mode_name(mode)}: {count} of {found.size} elements differ, the first at m={m} n={n}: {found[m, n]:g} instead of {wanted[m, n]:g}"
+            first = f"the first at m={m} n={n}: {found[m, n]:g} instead of {wanted[m, n]:g}"
+            return f"{_mode_name(mode)}: {count} of {found.size} elements differ, {first}"
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vkprobe.identity import version_string
 from vkprobe.worker.failure import Failure
 
 try:
@@ -94,12 +95,3 @@ def device_function(device: Any, name: str, signature: str) -> Any:
     """A device function by name, cast to `signature`; None where the device has none."""
     pointer = lib.vkGetDeviceProcAddr(device, name.encode())
     return ffi.cast(signature, pointer) if pointer else None
-
-
-def version_string(version: int) -> str:
-    """A packed Vulkan version as major.minor.patch.
-
-    >>> version_string((1 << 22) | (4 << 12) | 354)
-    '1.4.354'
-    """
-    return f"{version >> 22 & 0x7F}.{version >> 12 & 0x3FF}.{version & 0xFFF}"
