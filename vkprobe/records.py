@@ -260,6 +260,31 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     matrix_instructions: int | None = None
 
 
+Rung = Literal["advertised", "queried", "compiles", "runs", "correct", "faster"]
+RUNGS: tuple[Rung, ...] = ("advertised", "queried", "compiles", "runs", "correct", "faster")
+
+
+class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
+    """How high one cooperative-matrix tuple, or one feature, gets: `rung` is the highest reached.
+
+    Attributes:
+        tuple: as in `coopmat` of the device record; empty where a feature is climbed.
+        feature: in the specification's terms (`cooperativeMatrixReductions`, `subgroupClusteredAdd at 32`); None for a tuple.
+        status: `ok` where the ladder ends by itself; else what ended it, on the rung above.
+        ratio: time over the plain kernel's; None where nothing was timed.
+        facts: what devices may differ in (`accumulator_bits`, `subnormal_operands`), as found.
+    """
+
+    device: str
+    tuple: dict[str, Any] = {}
+    feature: str | None = None
+    rung: Rung
+    status: Status
+    reason: str | None = None
+    ratio: float | None = None
+    facts: dict[str, Any] = {}
+
+
 class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
     """Something that befell a worker: `what` is crash, timeout, device-lost or restart, `where` the cell or request it was on.
 
@@ -274,8 +299,8 @@ class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
     fault: str | None = None
 
 
-AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, EventRecord]
-KINDS = frozenset({"run", "driver", "device", "result", "pipeline", "event"})
+AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, LadderRecord, EventRecord]
+KINDS = frozenset({"run", "driver", "device", "result", "pipeline", "ladder", "event"})
 
 _encoder = msgspec.json.Encoder()
 
