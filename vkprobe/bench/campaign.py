@@ -11,7 +11,7 @@ from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
 from vkprobe.facts import Gathered
-from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
+from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord
 from vkprobe.results.store import Done, device_key, pipeline_key
 
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
@@ -71,8 +71,8 @@ def _cell_key(resolved: Resolved) -> tuple[object, ...]:
     )
 
 
-def exit_status(results: Sequence[ResultRecord], null_devices: frozenset[str]) -> int:
-    """The contract's exit status for measured cells: 4 over 3 over 0."""
+def exit_status(results: Sequence[ResultRecord | LadderRecord], null_devices: frozenset[str]) -> int:
+    """The contract's exit status for measured cells and climbs: 4 over 3 over 0."""
     if any(r.status in _LOST or (r.status == "noop" and r.device not in null_devices) for r in results):
         return EXIT_DRIVER
     return EXIT_WRONG if any(r.status == "wrong" for r in results) else EXIT_OK

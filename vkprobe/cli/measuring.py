@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -57,6 +58,54 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         return [r for r in self.records if isinstance(r, ResultRecord)]
 
 
+class Recording:
+    """One invocation that asks drivers: its run, what was gathered, and where records go as they come."""
+
+    def __init__(self, run: str, records: list[AnyRecord], write: Callable[[AnyRecord], None]) -> None:
+        self.run, self.records, self.progress = run, records, Reporter()
+        self._write = write
+        self.found = Gathered(drivers=[], devices=[])
+
+    def sink(self, record: AnyRecord) -> None:
+        """Take a record: to the file and to stdout."""
+        self.records.append(record)
+        self._write(record)
+
+    def specs(self) -> dict[str, DriverSpec]:
+        """The drivers by name."""
+        return {driver.spec.name: driver.spec for driver in self.found.drivers}
+
+
+@contextmanager
+def recording(
+    choice: DriverChoice, output: Path | None, as_records: bool, specs: Sequence[DriverSpec] | None = None
+) -> Iterator[Recording]:
+    """Gather the chosen devices' facts and record what the body does with them; what failed is told on stderr."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    chosen = choice.specs() if specs is None else specs  # a wrong name is told before the file is touched
+    file = Appender(output) if output is not None else None
+    run = run_record()
+
+    def write(record: AnyRecord) -> None:
+        if file is not None:
+            file.append(record)
+        if as_records:
+            click.echo(encode(record))
+
+    made = Recording(run.run, [], write)
+    try:
+        made.found = gathered(choice, run.run, chosen)
+        for record in (run, *records_of(made.found, run.run)):
+            made.sink(record)
+        complain(made.found)
+        yield made
+    finally:
+        made.progress.clear()
+        if file is not None:
+            file.close()
+
+
 def measure_all(
     choice: DriverChoice,
     *,
@@ -68,37 +117,14 @@ def measure_all(
     specs: Sequence[DriverSpec] | None = None,
 ) -> Measured:
     """Measure the chosen devices' cells; records go to the file and to stdout as they come."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
-    chosen = choice.specs() if specs is None else specs  # a wrong name is told before the file is touched
+    chosen = choice.specs() if specs is None else specs
     earlier = done(output) if resume and output is not None else None
-    file = Appender(output) if output is not None else None
-    run = run_record()
-    records: list[AnyRecord] = []
-    reporter = Reporter()
-
-    def sink(record: AnyRecord) -> None:
-        records.append(record)
-        if file is not None:
-            file.append(record)
-        if as_records:
-            click.echo(encode(record))
-
-    try:
-        found = gathered(choice, run.run, chosen)
-        sink(run)
-        for record in records_of(found, run.run):
-            sink(record)
-        complain(found)
-        measure(found, cells_of=cells_of, policy_of=policy_of, run=run.run, sink=sink, progress=reporter, done=earlier)
-    finally:
-        reporter.clear()
-        if file is not None:
-            file.close()
-    results = [r for r in records if isinstance(r, ResultRecord)]
-    nulls = frozenset(d.device for d in found.devices if d.null)
-    status = max(status_of(found, asked=choice.asked), exit_status(results, nulls))
-    return Measured(gathered=found, records=records, status=status)
+    with recording(choice, output, as_records, chosen) as made:
+        measure(made.found, cells_of=cells_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
+    results = [r for r in made.records if isinstance(r, ResultRecord)]
+    nulls = frozenset(d.device for d in made.found.devices if d.null)
+    status = max(status_of(made.found, asked=choice.asked), exit_status(results, nulls))
+    return Measured(gathered=made.found, records=made.records, status=status)
 
 
 def limited(policy: Policy, time_limit: float | None, compile_limit: float | None) -> Policy:

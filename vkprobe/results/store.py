@@ -22,6 +22,7 @@ from vkprobe.records import (
     DeviceRecord,
     DriverRecord,
     EventRecord,
+    LadderRecord,
     PipelineRecord,
     ResultRecord,
     RunRecord,
@@ -87,6 +88,11 @@ PipelineKey = tuple[str, str, str, "str | None", "int | None"]
 def pipeline_key(record: PipelineRecord) -> PipelineKey:
     """What identifies a compiled pipeline on its device: kernel, path, type, tile, subgroup size."""
     return record.kernel, record.path, record.type, record.tile, record.subgroup_size
+
+
+def climb_key(record: LadderRecord) -> str:
+    """What identifies a climb on its device: its feature, or its tuple."""
+    return record.feature or msgspec.json.encode(record.tuple, order="sorted").decode()
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[AnyRecord]:
@@ -181,6 +187,7 @@ class Store:
         devices: the newest record of each device, by key, in order of appearance.
         results: the newest result of each cell, by (device key, `cell_key`).
         pipelines: the newest of each pipeline, by (device key, `pipeline_key`).
+        ladder: the newest of each climb, by (device key, the tuple or feature).
         events: all, in order.
     """
 
@@ -191,6 +198,7 @@ class Store:
         self.events: list[EventRecord] = []
         results: list[ResultRecord] = []
         pipelines: list[PipelineRecord] = []
+        ladder: list[LadderRecord] = []
         self._keys: dict[tuple[str, str], DeviceKey] = {}
         for record in records:
             if isinstance(record, ResultRecord):
@@ -205,17 +213,20 @@ class Store:
                 self.runs[record.run] = record
             elif isinstance(record, DriverRecord):
                 _keep_newest(self.drivers, record.driver, record)
+            elif isinstance(record, LadderRecord):
+                ladder.append(record)
             else:
                 self.events.append(record)
         self.results = {(self.key_of(r), cell_key(r)): r for r in _by_time(results)}
         self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
+        self.ladder = {(self.key_of(r), climb_key(r)): r for r in _by_time(ladder)}
 
     @classmethod
     def load(cls, paths: Sequence[str | os.PathLike[str]]) -> Store:
         """The records of several files together; raises as `read_records` does."""
         return cls(record for path in paths for record in read_records(path))
 
-    def key_of(self, record: ResultRecord | PipelineRecord | EventRecord) -> DeviceKey:
+    def key_of(self, record: ResultRecord | PipelineRecord | LadderRecord | EventRecord) -> DeviceKey:
         """The device that a record belongs to, through its run; of a device without a record, all but its id is None."""
         key = self._keys.get((record.run, record.device))
         return key or DeviceKey(record.device, None, None, None, None, None, None, None, None)

@@ -39,13 +39,13 @@ _TOLERANCE = 4.0
 class _Bench:
     """A tuple's pipeline and the buffers that it runs on."""
 
-    def __init__(self, session: Session, job: TupleJob, kernel: str) -> None:
+    def __init__(self, session: Session, job: TupleJob) -> None:
         self.session, self.job = session, job
         size = np.dtype(COMPONENTS[job.a].storage).itemsize
         self.pad = 16 // size  # strides stay multiples of 16 B, as cooperative matrices ask
         values = (job.local, job.m, job.n, job.k, self.pad)
         self._pipeline_job = Job(
-            op="ladder", kernel=kernel, path="", type="", accumulator=job.c, m=job.m, n=job.n, k=job.k, hot=True,
+            op="ladder", kernel=job.kernel, path="", type="", accumulator=job.c, m=job.m, n=job.n, k=job.k, hot=True,
             constants=list(enumerate(values)), groups=(1, 1, 1), full_subgroups=job.full_subgroups,
         )  # fmt: skip
         self.pipeline: Pipeline = session.pipeline(self._pipeline_job, statistics=False)
@@ -107,12 +107,17 @@ class _Bench:
         return float(np.median(times[len(times) // 2 :]))
 
 
-def climb(progress: Progress, **request: Any) -> dict[str, Any]:
-    """Climb with one tuple; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`."""
+def climb(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
+    """Climb with one tuple; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`; only compiled unless `execute`."""
     session = current()
-    job = msgspec.convert(request, TupleJob)
-    bench = _Bench(session, job, job.kernel)
+    return _climb(progress, _Bench(session, msgspec.convert(job, TupleJob)), execute)
+
+
+def _climb(progress: Progress, bench: _Bench, execute: bool) -> dict[str, Any]:
     progress({"rung": "compiles"})
+    job, session = bench.job, bench.session
+    if not execute:
+        return {"wrong": None, "facts": {}, "ratio": None}
     rng = np.random.default_rng([job.m, job.n, job.k])
     wrong = _exact(bench, rng, [0])
     progress({"rung": "runs"})
@@ -123,7 +128,7 @@ def climb(progress: Progress, **request: Any) -> dict[str, Any]:
     progress({"rung": "correct"})
     ratio = None
     if job.scalar_kernel is not None:
-        plain = _Bench(session, msgspec.structs.replace(job, full_subgroups=False), job.scalar_kernel)
+        plain = _Bench(session, msgspec.structs.replace(job, kernel=job.scalar_kernel, full_subgroups=False))
         ratio = bench.rate(bench.pipeline) / bench.rate(plain.pipeline)
         plain.pipeline.destroy()
     bench.pipeline.destroy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +30,6 @@ _POISON = 0xFFFFFFFF
 _SAMPLE_S = 0.012  # aimed at; a sample is to be 5 to 100 ms
 _MOST_DISPATCHES = 4096
 _MOST_COPIES = 4096
-_MATRIX_INSTRUCTION = re.compile(r"\b(?:v_s?wmmac?_\w+|v_mfma_\w+|[hiqd]?mma\.\w+|dpas\w*)", re.IGNORECASE)
 
 
 class _Weights:
@@ -281,13 +279,10 @@ def compile_job(progress: Progress, job: dict[str, Any]) -> dict[str, Any]:
     pipeline = session.pipeline(msgspec.convert(job, Job), statistics=True)
     told = pipeline.executables()
     pipeline.destroy()
-    reply: dict[str, Any] = {"compile_s": pipeline.create_s, "statistics": {}, "subgroup_size": None, "matrix_instructions": None}
+    reply: dict[str, Any] = {"compile_s": pipeline.create_s, "statistics": {}, "subgroup_size": None, "texts": {}}
     if told is not None:
         statistics = {k: (_finite(v) if isinstance(v, float) else v) for k, v in told.statistics.items()}
-        reply.update(statistics=statistics, subgroup_size=told.subgroup_size)
-        assembly = [text for name, text in told.texts.items() if "assembly" in name.lower()]
-        if assembly:
-            reply["matrix_instructions"] = sum(len(_MATRIX_INSTRUCTION.findall(text)) for text in assembly)
+        reply.update(statistics=statistics, subgroup_size=told.subgroup_size, texts=told.texts)
     return reply
 
 

@@ -1,0 +1,173 @@
+"""Climbing the ladder: each advertised cooperative-matrix tuple, rung by rung, a lost worker costing one rung of one tuple."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from vkprobe import kernels
+from vkprobe.bench.device import limits, open_request
+from vkprobe.bench.engine import Progress, Sink
+from vkprobe.bench.lives import GivenUp, Lives, Lost
+from vkprobe.bench.policy import Policy
+from vkprobe.bench.resolve import in_words
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import WorkerFailed
+from vkprobe.jobs import TupleJob
+from vkprobe.kernels import Kernel
+from vkprobe.records import DeviceRecord, FlexibleTuple, KhrTuple, LadderRecord, Rung, Status
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.model import Requirement
+
+_RUN_S = 60.0  # for all that is run and timed of one tuple
+
+
+class Climb(Struct, frozen=True, kw_only=True):
+    """One thing to climb with: a tuple or a feature.
+
+    Attributes:
+        tuple, feature: what the record says.
+        verb, arguments: the request to the worker; empty where there is a `reason` not to make one.
+        requirements: what its kernels ask of the device.
+        rung: where it starts.
+        reason: why it can't be climbed with.
+    """
+
+    label: str
+    tuple: dict[str, Any] = {}
+    feature: str | None = None
+    verb: str = ""
+    arguments: dict[str, Any] = {}
+    requirements: Sequence[Requirement] = ()
+    rung: Rung = "queried"
+    reason: str | None = None
+    status: Status = "skipped"
+
+
+def _kernel(types: tuple[str, str, str], saturating: bool, op: str, scope: str) -> Kernel | None:
+    for kernel in kernels.kernels().values():
+        if (kernel.op, kernel.a, kernel.b, kernel.c, kernel.saturating, kernel.scope) == (op, *types, saturating, scope):
+            return kernel
+    return None
+
+
+def tuple_climbs(device: DeviceRecord) -> list[Climb]:
+    """A climb for every tuple that the device lists, flexible ones at twice their granularities along M and N."""
+    subgroup = limits(device).subgroup
+    climbs = [_climb(device, t, (t.m, t.n, t.k), t.scope, subgroup) for t in device.coopmat.khr or []]
+    for flexible in device.coopmat.nv_flexible or []:
+        shape = (2 * flexible.m_granularity, 2 * flexible.n_granularity, flexible.k_granularity)
+        climbs.append(_climb(device, flexible, shape, flexible.scope, flexible.workgroup_invocations or subgroup))
+    return climbs
+
+
+def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, int, int], scope: str, local: int) -> Climb:
+    told = msgspec.to_builtins(t)
+    label = f"{'x'.join(map(str, shape))} {t.a},{t.b}->{t.result}{' saturating' if t.saturating else ''} {scope}"
+    types = (t.a, t.b, t.c)
+    found = _kernel(types, t.saturating, "ladder-tuple", scope) if t.c == t.result else None
+    if found is None:
+        return Climb(label=label, tuple=told, reason="vkprobe has no kernel of these types and this scope")
+    requirement = kernels.requirement(found)
+    gap = evaluate(device, requirement)
+    if gap.met is not True:
+        return Climb(label=label, tuple=told, status="unsupported", reason=in_words(gap.missing))
+    plain = _kernel(types, False, "ladder-scalar", "")
+    # With plain arithmetic a type may need more than with matrices.
+    plain = plain if plain is not None and not t.saturating and evaluate(device, kernels.requirement(plain)).met else None
+    job = TupleJob(
+        kernel=found.name,
+        scalar_kernel=plain.name if plain else None,
+        m=shape[0],
+        n=shape[1],
+        k=shape[2],
+        a=t.a,
+        b=t.b,
+        c=t.c,
+        saturating=t.saturating,
+        local=local,
+        full_subgroups=limits(device).full_subgroups and local % limits(device).subgroup == 0,
+    )
+    requirements = [requirement, *([kernels.requirement(plain)] if plain else [])]
+    return Climb(label=label, tuple=told, verb="climb", arguments={"job": msgspec.to_builtins(job)}, requirements=requirements)
+
+
+class LadderRun:
+    """All climbs of one device; `sink` takes each record as soon as it is final."""
+
+    def __init__(
+        self, spec: DriverSpec, device: DeviceRecord, climbs: Sequence[Climb], *, run: str, policy: Policy, sink: Sink, progress: Progress
+    ) -> None:
+        request = open_request(device, [r for climb in climbs for r in climb.requirements])
+        self._device, self._climbs, self._run, self._policy, self._sink, self._progress = device, climbs, run, policy, sink, progress
+        self._lives = Lives(spec, request, run, device.device, sink, {})
+
+    def climb(self) -> None:
+        """Bring every climb to its end."""
+        given_up: str | None = None
+        try:
+            for done, climb in enumerate(self._climbs):
+                self._progress.step(self._device.device, f"ladder {climb.label}", done, len(self._climbs))
+                if climb.reason is not None:
+                    self._end(climb, climb.rung, climb.status, climb.reason)
+                elif given_up is not None:
+                    self._end(climb, climb.rung, "skipped", given_up)
+                else:
+                    try:
+                        self._one(climb)
+                    except GivenUp as error:
+                        given_up = str(error)
+                        self._end(climb, climb.rung, "skipped", given_up)
+        finally:
+            self._lives.close()
+
+    def _one(self, climb: Climb) -> None:
+        rung: Rung = climb.rung
+
+        def reached(told: dict[str, Any]) -> None:
+            nonlocal rung
+            rung = told.get("rung", rung)
+
+        where = f"ladder {climb.label}"
+        try:
+            self._lives.open(where)
+            executes = self._lives.opened["executes"]
+            reply = self._lives.ask(
+                climb.verb,
+                where=where,
+                timeout=self._policy.compile_limit_s + _RUN_S,
+                progress=reached,
+                execute=executes,
+                **climb.arguments,
+            )
+        except WorkerFailed as error:
+            return self._end(climb, rung, "error", error.reason)
+        except Lost as lost:
+            return self._end(climb, rung, lost.end, lost.reason)
+        if not executes:
+            reason = "a null device compiles and executes nothing" if self._device.null else "the device executed nothing"
+            return self._end(climb, rung, "noop", reason)
+        if reply["wrong"] is not None:
+            return self._end(climb, "runs", "wrong", reply["wrong"], facts=reply["facts"])
+        ratio = reply["ratio"]
+        best: Rung = "faster" if ratio is not None and ratio < 1 else "correct"
+        why = "no plain kernel to compare with" if ratio is None else f"takes {ratio:.2f} times the plain kernel's time"
+        reason = None if best == "faster" else why
+        return self._end(climb, best, "ok", reason, ratio=ratio, facts=reply["facts"])
+
+    def _end(self, climb: Climb, rung: Rung, status: Status, reason: str | None, **more: Any) -> None:
+        self._sink(
+            LadderRecord(
+                run=self._run,
+                device=self._device.device,
+                tuple=climb.tuple,
+                feature=climb.feature,
+                rung=rung,
+                status=status,
+                reason=reason,
+                **more,
+            )
+        )

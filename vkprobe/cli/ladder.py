@@ -1,0 +1,53 @@
+"""`vkprobe ladder`: how high each advertised cooperative-matrix tuple and sub-feature really gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from vkprobe.bench.campaign import exit_status
+from vkprobe.bench.ladder import LadderRun, tuple_climbs
+from vkprobe.bench.policy import Policy
+from vkprobe.cli.devices import leave, status_of
+from vkprobe.cli.measuring import recording
+from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.records import LadderRecord
+from vkprobe.report.ladder import as_text
+from vkprobe.report.tables import terminal_width
+
+_COMPILE_LIMIT_S = 30.0
+
+
+@click.command()
+@click.option(
+    "--compile-limit",
+    type=click.FloatRange(min=0.1),
+    default=_COMPILE_LIMIT_S,
+    show_default=True,
+    metavar="S",
+    help="Of one pipeline, in seconds.",
+)
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
+@click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")
+@driver_options
+@format_option
+def ladder(choice: DriverChoice, form: str, compile_limit: float, output: Path | None, as_records: bool) -> None:
+    """Each advertised coopmat tuple and sub-feature, rung by rung.
+
+    advertised, queried, compiles, runs, correct, faster than plain arithmetic: the highest rung reached, and why no higher.
+    What is not advertised is never compiled: drivers abort on it.
+    """
+    policy = msgspec.structs.replace(Policy(), compile_limit_s=compile_limit)
+    with recording(choice, output, as_records) as made:
+        specs = made.specs()
+        for device in made.found.devices:
+            spec = specs[device.device.rpartition("/")[0]]
+            climbs = tuple_climbs(device)
+            LadderRun(spec, device, climbs, run=made.run, policy=policy, sink=made.sink, progress=made.progress).climb()
+    climbed = [r for r in made.records if isinstance(r, LadderRecord)]
+    if not as_records and climbed:
+        click.echo(as_text(climbed, form, width=terminal_width()))
+    nulls = frozenset(d.device for d in made.found.devices if d.null)
+    leave(max(status_of(made.found, asked=choice.asked), exit_status(climbed, nulls)))

@@ -1,0 +1,50 @@
+"""The ladder's table: a row per tuple or feature, the rung it reached, what stopped it, and what was found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vkprobe.records import RUNGS, LadderRecord
+from vkprobe.report.tables import render
+
+_HEADERS = ("device", "tuple or feature", "rung", "status", "x plain time", "facts", "why no higher")
+
+
+def as_text(records: Sequence[LadderRecord], form: str, *, width: int | None = None) -> str:
+    """The ladder in one of the table formats, and a closing line that counts."""
+    several = len({r.device for r in records}) > 1
+    rows = [_row(r) for r in records]
+    headers: Sequence[str] = _HEADERS
+    if form == "table" and not several:
+        headers, rows = headers[1:], [row[1:] for row in rows]
+    text = render(headers, rows, form, width=width, fold=len(headers) - 1)
+    if form in ("csv", "json"):
+        return text
+    counts = {rung: sum(r.rung == rung and r.status == "ok" for r in records) for rung in RUNGS}
+    told = [f"{n} {rung}" for rung, n in counts.items() if n]
+    ended = [f"{sum(r.status == s for r in records)} {s}" for s in dict.fromkeys(r.status for r in records) if s != "ok"]
+    return f"{text}\n\n{', '.join([*told, *ended])}"
+
+
+def name_of(record: LadderRecord) -> str:
+    """What was climbed with, in words."""
+    t = record.tuple
+    if not t:
+        return record.feature or ""
+    flexible = "m" not in t
+    shape = "x".join(str(t[axis + "_granularity" * flexible]) for axis in "mnk")
+    scope = t["scope"] + (f" of {t['workgroup_invocations']}" if t.get("workgroup_invocations") else "")
+    return f"{'n x ' * flexible}{shape} {t['a']},{t['b']}->{t['result']}{' sat' if t['saturating'] else ''} {scope}"
+
+
+def _row(record: LadderRecord) -> list[str]:
+    status = record.status if record.status in ("ok", "noop", "skipped", "unsupported") else record.status.upper()
+    ratio = "" if record.ratio is None else f"{record.ratio:.2f}"
+    return [record.device, name_of(record), record.rung, status, ratio, _facts(record.facts), record.reason or ""]
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{value} bits" if name == "accumulator_bits" else f"{name.replace('_', ' ')} {value}" for name, value in facts.items()
+    )
