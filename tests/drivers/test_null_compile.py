@@ -1,0 +1,69 @@
+"""Null devices compile every kernel, tell statistics, and end as noop."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.drivers.conftest import Measured, measured
+from vkprobe.bench.campaign import exit_status
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.drivers.select import resolve
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.records import DeviceRecord, PipelineRecord
+
+NULLS = ("nvk:172", "radv:gfx1201", "turnip:750", "anv:bmg")
+
+
+def null(name: str) -> DriverSpec:
+    """A null device of the embedded set."""
+    if name.startswith("anv") and not os.environ.get("VKPROBE_INTEL_SHIM"):
+        pytest.skip("needs Intel's shim: make intel-shim, then VKPROBE_INTEL_SHIM=PATH make test")
+    (spec,) = resolve((), [name])
+    return spec
+
+
+def planned(device: DeviceRecord) -> list[Cell]:
+    """Every kernel once, on shapes of the small tile, which compile fast."""
+    return [
+        cell
+        for op, shape in (("gemm", Shape(64, 16, 64)), ("gemv", Shape(4096, 3, 4096)), ("dequant", Shape(4096, 1, 4096)))
+        for cell in cells(Selection(op=op, shapes=[shape]), device)
+    ]
+
+
+@pytest.fixture(scope="module", params=NULLS)
+def outcome(request: pytest.FixtureRequest, embedded: dict[str, DriverSpec]) -> tuple[str, Measured]:
+    """What measuring a null device gave."""
+    return request.param, measured(null(request.param), planned)
+
+
+def test_every_kernel_compiles_and_none_is_timed(outcome: tuple[str, Measured]) -> None:
+    """noop with a reason; on Turnip, coopmat is unsupported; exit status 0."""
+    name, told = outcome
+    compiled = [r for r in told.records if isinstance(r, PipelineRecord)]
+    assert {p.status for p in compiled} == {"ok"}
+    assert all((p.compile_s or 0) > 0 for p in compiled)
+    by_path = {(r.path == "coopmat", r.status) for r in told.results}
+    assert by_path == ({(False, "noop"), (True, "unsupported")} if name == "turnip:750" else {(False, "noop"), (True, "noop")})
+    assert all(r.reason and not r.time and not r.check for r in told.results)
+    assert told.events == []
+    assert exit_status(told.results, frozenset({f"{name}/0"})) == 0
+
+
+def test_statistics_are_told_raw_and_normal(outcome: tuple[str, Measured]) -> None:
+    """Registers, spills, instructions and code size of every pipeline; matrix instructions where there are any."""
+    name, told = outcome
+    for pipeline in (r for r in told.records if isinstance(r, PipelineRecord)):
+        assert pipeline.raw
+        assert (pipeline.registers or 0) > 0
+        assert (pipeline.instructions or 0) > 0
+        assert (pipeline.code_bytes or 0) > 0
+        assert pipeline.spills is not None
+        assert (pipeline.occupancy is not None) == (not name.startswith("anv"))
+        assert pipeline.subgroup_size in (8, 16, 32, 64, 128)
+        if pipeline.matrix_instructions is not None:
+            assert (pipeline.matrix_instructions > 0) == (pipeline.path == "coopmat"), pipeline.kernel
+    if name in ("nvk:172", "radv:gfx1201", "anv:bmg"):
+        assert any(r.matrix_instructions for r in told.records if isinstance(r, PipelineRecord))
