@@ -57,11 +57,11 @@ def tile(m: int = 4096, n: int = 512, matrix: tuple[int, int, int] | None = None
     ("shape", "matrix", "expected"),
     [
         ((4096, 512), None, "l 128x128 64x64 4x4 128/32"),
-        ((4096, 512), MATRIX, "l 128x128 64x64 16x16 128/32"),
+        ((4096, 512), MATRIX, "l 128x128 64x64 16x16x16 128/32"),
         ((4096, 64), None, "m 64x64 32x32 4x2 128/32"),
-        ((4096, 64), MATRIX, "m 64x64 32x32 16x16 128/32"),
+        ((4096, 64), MATRIX, "m 64x64 32x32 16x16x16 128/32"),
         ((4096, 32), None, "s 32x32 32x32 2x2 32/32"),
-        ((32, 4096), MATRIX, "s 32x32 32x32 16x16 32/32"),
+        ((32, 4096), MATRIX, "s 32x32 32x32 16x16x16 32/32"),
     ],
 )
 def test_nvidia_has_all_three_sizes(shape: tuple[int, int], matrix: tuple[int, int, int] | None, expected: str) -> None:
@@ -80,13 +80,13 @@ def test_the_size_follows_the_smaller_side(m: int, n: int, size: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "matrix", "expected"),
     [
-        (RDNA, MATRIX, "l 128x128 64x64 16x16 256/64"),
+        (RDNA, MATRIX, "l 128x128 64x64 16x16x16 256/64"),
         ({**RDNA, "coopmat": False}, None, "m 64x64 64x32 4x2 128/64"),
-        (AMDVLK, MATRIX, "m 64x64 64x32 16x16 128/64"),
+        (AMDVLK, MATRIX, "m 64x64 64x32 16x16x16 128/64"),
         (GCN, None, "m 64x64 16x16 2x2 256/16"),
         ({**GCN, "driver_id": "VK_DRIVER_ID_AMD_PROPRIETARY"}, None, "m 64x64 64x32 4x2 128/64"),
-        (INTEL, (8, 16, 16), "l 128x128 32x32 8x16 512/32"),
-        ({**INTEL, "subgroup": 16}, (8, 16, 16), "l 128x128 16x32 8x16 512/16"),
+        (INTEL, (8, 16, 16), "l 128x128 32x32 8x16x16 512/32"),
+        ({**INTEL, "subgroup": 16}, (8, 16, 16), "l 128x128 16x32 8x16x16 512/16"),
         ({**INTEL, "coopmat": False}, None, "m 64x64 32x32 4x2 128/32"),
         ({"vendor": Vendor.APPLE}, None, "m 64x64 32x32 4x2 128/32"),
         ({"vendor": Vendor.QUALCOMM}, None, "m 64x64 32x32 4x2 128/32"),
@@ -113,13 +113,13 @@ def test_amd_without_matrices_never_has_large_tiles(vendor: int) -> None:
     ("name", "shape", "matrix", "expected"),
     [
         ("lvp", (256, 64), None, "m 64x64 8x32 4x2 128/8"),
-        ("lvp", (256, 64), (8, 8, 8), "m 64x64 8x32 8x8 128/8"),
+        ("lvp", (256, 64), (8, 8, 8), "m 64x64 8x32 8x8x8 128/8"),
         ("lvp", (256, 32), None, "s 32x32 16x16 2x2 32/8"),
         ("turnip-750", (256, 64), None, "m 64x64 64x64 4x2 128/128"),
         ("turnip-750", (256, 32), None, "s 32x32 32x32 2x2 128/128"),
-        ("nvk-172", (4096, 512), MATRIX, "l 128x128 64x64 16x16 128/32"),
-        ("radv-gfx1201", (4096, 512), MATRIX, "l 128x128 64x64 16x16 256/64"),
-        ("anv-bmg", (4096, 512), (8, 16, 16), "l 128x128 32x32 8x16 512/32"),
+        ("nvk-172", (4096, 512), MATRIX, "l 128x128 64x64 16x16x16 128/32"),
+        ("radv-gfx1201", (4096, 512), MATRIX, "l 128x128 64x64 16x16x16 256/64"),
+        ("anv-bmg", (4096, 512), (8, 16, 16), "l 128x128 32x32 8x16x16 512/32"),
     ],
 )
 def test_recorded_devices_have_these_tiles(name: str, shape: tuple[int, int], matrix: tuple[int, int, int] | None, expected: str) -> None:

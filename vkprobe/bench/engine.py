@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import UNSET
 
-from vkprobe.bench.lives import CACHES_OFF, GivenUp, Lives, Lost
-from vkprobe.bench.pipelines import normal
+from vkprobe.bench.compiling import Compiler, by_pipeline
+from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
 from vkprobe.bench.statistics import Judged, judge, narrow
@@ -48,10 +48,6 @@ class _State:
         self.ended = False
 
 
-def _pipeline_key(job: Job) -> tuple[Any, ...]:
-    return job.kernel, tuple(job.constants), job.subgroup_size, job.full_subgroups, job.rounding_f16, job.denormals_f16
-
-
 class DeviceRun:
     """All cells of one device, from compile to record.
 
@@ -76,8 +72,7 @@ class DeviceRun:
         known_pipelines: Callable[[PipelineRecord], bool] = lambda record: False,
     ) -> None:
         self._device, self._policy, self._sink, self._progress, self._run = device, policy, sink, progress, run
-        self._known_pipelines = known_pipelines
-        self._compiling = Lives(spec, request, run, device.device, sink, CACHES_OFF)
+        self._compiler = Compiler(spec, device, request, run=run, limit_s=policy.compile_limit_s, sink=sink, known=known_pipelines)
         self._measuring = Lives(spec, request, run, device.device, sink, {})
         # Cells of the same weights one after the other: they share references, buffers and the rotation's filling.
         ordered = sorted(resolved, key=lambda r: (r.cell.type, r.cell.shape.m, r.cell.shape.k, r.cell.shape.n, r.cell.op))
@@ -105,7 +100,7 @@ class DeviceRun:
                     self._finish(state, because="the run was interrupted")
             raise
         finally:
-            self._compiling.close()
+            self._compiler.lives.close()
             self._measuring.close()
 
     def _open(self) -> list[_State]:
@@ -144,58 +139,25 @@ class DeviceRun:
 
     def _compile(self) -> None:
         """Create each pipeline once, caches off, in a worker of its own: a compiler's crash costs no measurement."""
-        groups: dict[tuple[Any, ...], list[_State]] = {}
-        for state in self._open():
-            groups.setdefault(_pipeline_key(state.resolved.job), []).append(state)
-        for done, states in enumerate(groups.values()):
-            resolved = states[0].resolved
-            what = f"compile {resolved.kernel.name}"
-            self._progress.step(self._device.device, what, done, len(groups))
-            status: Status = "ok"
-            reason, reply = None, None
-            try:
-                reply = self._compiling.ask(
-                    "compile", where=what, timeout=self._policy.compile_limit_s, job=msgspec.to_builtins(resolved.job)
-                )
-            except WorkerFailed as error:
-                status, reason = "error", error.reason
-            except Lost as lost:
-                status, reason = lost.end, lost.reason
-            self._pipeline(resolved, status, reason, reply or {})
-            for state in states:
-                if reply is not None:
-                    state.compile_s = reply["compile_s"]
+        states = {id(state.resolved): state for state in self._open()}
+        groups = by_pipeline(state.resolved for state in states.values())
+        for done, group in enumerate(groups):
+            self._progress.step(self._device.device, f"compile {group[0].kernel.name}", done, len(groups))
+            made = self._compiler.compile(group[0])
+            for resolved in group:
+                state = states[id(resolved)]
+                if made.status == "ok":
+                    state.compile_s = made.compile_s
                 else:
-                    self._end(state, status, f"compiling its pipeline: {reason}")
+                    self._end(state, made.status, f"compiling its pipeline: {made.reason}")
         if not self._device.null:
-            self._compiling.close()
-
-    def _pipeline(self, resolved: Resolved, status: Status, reason: str | None, reply: dict[str, Any]) -> None:
-        raw = reply.get("statistics", {})
-        told = normal(self._device.driver.id, raw)
-        record = PipelineRecord(
-            run=self._run,
-            device=self._device.device,
-            kernel=resolved.kernel.name,
-            path=resolved.cell.path,
-            type=resolved.cell.type,
-            tile=resolved.tile,
-            subgroup_size=reply.get("subgroup_size") or resolved.subgroup_size,
-            status=status,
-            reason=reason,
-            compile_s=reply.get("compile_s"),
-            raw=raw,
-            matrix_instructions=reply.get("matrix_instructions"),
-            **msgspec.structs.asdict(told),
-        )
-        if not self._known_pipelines(record):
-            self._sink(record)
+            self._compiler.lives.close()
 
     def _executes(self) -> bool:
         """Whether the device executes what it is given; ends all cells where it doesn't."""
         if not self._open():
             return False
-        lives = self._compiling if self._device.null else self._measuring
+        lives = self._compiler.lives if self._device.null else self._measuring
         try:
             lives.open("opening the device")
         except Lost as lost:

@@ -155,8 +155,7 @@ class LadderRun:
         ratio = reply["ratio"]
         best: Rung = "faster" if ratio is not None and ratio < 1 else "correct"
         why = "no plain kernel to compare with" if ratio is None else f"takes {ratio:.2f} times the plain kernel's time"
-        reason = None if best == "faster" else why
-        return self._end(climb, best, "ok", reason, ratio=ratio, facts=reply["facts"])
+        return self._end(climb, best, "ok", None if best == "faster" else why, ratio=ratio, facts=reply["facts"])
 
     def _end(self, climb: Climb, rung: Rung, status: Status, reason: str | None, **more: Any) -> None:
         self._sink(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +49,7 @@ class Lives:
         self.generation = 0
         self.losses = 0
         self.opened: dict[str, Any] = {}
+        self._asked: tuple[Worker, str, float, float] | None = None
 
     def living(self, generation: int) -> bool:
         """Whether the worker of this generation is the one that lives now."""
@@ -67,6 +70,38 @@ class Lives:
             raise self._told(error, where) from None
         self._in_a_row = 0
         return reply
+
+    def begin(self, verb: str, *, where: str, timeout: float, **arguments: Any) -> None:
+        """As `ask`, without waiting: `end` gives the reply. Raises Lost or GivenUp where no worker can be had."""
+        worker = self.open(where)
+        worker.send(verb, **arguments)
+        self._asked = worker, where, time.monotonic() + timeout, timeout
+
+    def fileno(self) -> int:
+        """What to select() on for the reply to the request that was begun."""
+        assert self._asked is not None
+        return self._asked[0].fileno()
+
+    @property
+    def left_s(self) -> float:
+        """How long the request that was begun may still take."""
+        assert self._asked is not None
+        return max(0.0, self._asked[2] - time.monotonic())
+
+    def end(self) -> Any:
+        """Wait for the reply to the request that was begun; raises as `ask` does."""
+        assert self._asked is not None
+        worker, where, _, timeout = self._asked
+        try:
+            while select.select([worker], [], [], self.left_s)[0]:
+                if worker.advance():
+                    self._in_a_row = 0
+                    return worker.reply
+            raise worker.time_out(timeout)
+        except (WorkerLost, WorkerFailed) as error:
+            raise self._told(error, where) from None
+        finally:
+            self._asked = None
 
     def open(self, where: str) -> Worker:
         """The worker that lives now, the device open in it; raises as `ask` does."""

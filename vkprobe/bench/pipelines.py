@@ -1,6 +1,6 @@
 """What drivers' compilers tell of a pipeline, in one form: a table per driver, raw names kept beside it.
 
-Source: Mesa src/util/shader_stats.xml and nvk_shader.c (26.1), and what the proprietary NVIDIA driver 580 returns.
+Source: Mesa src/util/shader_stats.xml and nvk_shader.c (25.0 and 26.1), and what the proprietary NVIDIA driver 580 returns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from msgspec import Struct
 
 
 class Normal(Struct, frozen=True, kw_only=True):
-    """Registers per invocation, spills, instructions, code size (B), occupancy (subgroups per unit); None where not told."""
+    """Registers per invocation, spills, instructions, code size (B), occupancy (subgroups per unit); None where not told.
+
+    Each as its driver counts it, so that only the same driver's can be compared: RADV's registers are vector ones; ANV's, before
+    Xe3, where each thread has the whole register file, the most that are live at once, spilled ones included; Turnip's spills
+    are all stores to private memory; Honeykrisp's occupancy counts invocations.
+    """
 
     registers: int | None = None
     spills: int | None = None
@@ -21,6 +26,7 @@ class Normal(Struct, frozen=True, kw_only=True):
     occupancy: float | None = None
 
 
+# Quantity -> names whose values add up, of those that the driver gives.
 _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "VK_DRIVER_ID_MESA_RADV": {
         "registers": ("VGPRs",),
@@ -36,6 +42,7 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
         "code_bytes": ("Code size",),
         "occupancy": ("Max warps/SM",),
     },
+    # ANV and hasvk, which has ANV's id; Mesa before 26.0 has the longer names.
     "VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA": {
         "registers": ("GRF registers",),
         "spills": ("Spills", "Spill Count"),
@@ -62,16 +69,24 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
+_DEMAND = "Max live registers"
+_UNTOLD = "GRF registers"
+"""0 before Xe3, where threads don't share the register file; Mesa before 26.1 does not have it."""
 
-_INSTEAD = {"GRF registers": "Max live registers"}
-"""ANV 26.1 names GRF registers but leaves it at 0 for most platforms."""
+MATRIX_PATHS = frozenset({"coopmat", "coopmat2"})
+"""Paths whose pipelines are expected to have matrix instructions."""
+
+HASHES = frozenset({"Hash", "Driver pipeline hash", "Source hash"})
+"""Statistics that identify a shader and measure nothing."""
 
 
 def normal(driver_id: str | None, raw: Mapping[str, Any]) -> Normal:
     """The normal form of a driver's statistics; a quantity of several parts is their sum over those that the driver names."""
     told: dict[str, Any] = {}
     for quantity, parts in _NAMES.get(driver_id or "", {}).items():
-        values = [raw[part] or raw.get(_INSTEAD.get(part, part)) for part in parts if part in raw]
+        values = [raw[part] for part in parts if part in raw]
+        if parts == (_UNTOLD,) and not any(values):
+            values = [raw[name] for name in (_DEMAND, _UNTOLD) if name in raw][:1]
         if values:
             told[quantity] = sum(values)
     return Normal(**told)

@@ -10,7 +10,7 @@ from vkprobe.records import DeviceRecord
 
 MOST_GEMV_COLUMNS = 8
 """Beyond it llama.cpp multiplies matrices (ggml-vulkan.cpp:362)."""
-_RUN_TYPES = ("f16", "q4_0", "q8_0")
+RUN_TYPES = ("f16", "q4_0", "q8_0")
 
 
 def software(device: DeviceRecord) -> bool:
@@ -39,8 +39,8 @@ def run_cells(device: DeviceRecord, *, full: bool) -> list[Cell]:
     if not full:
         gemv = [s for s in gemv if s.n in (1, 2, 4, 8)]
     selections = [
-        Selection(op="gemm", shapes=default_shapes("gemm", device), types=_RUN_TYPES, tuples=("all",) if full else ("default",)),
-        Selection(op="gemv", shapes=gemv, types=_RUN_TYPES),
-        Selection(op="dequant", shapes=default_shapes("dequant", device), types=_RUN_TYPES),
+        Selection(op="gemm", shapes=default_shapes("gemm", device), types=RUN_TYPES, tuples=("all",) if full else ("default",)),
+        Selection(op="gemv", shapes=gemv, types=RUN_TYPES),
+        Selection(op="dequant", shapes=default_shapes("dequant", device), types=RUN_TYPES),
     ]
     return [cell for selection in selections for cell in cells(selection, device)]

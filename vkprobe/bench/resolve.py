@@ -25,7 +25,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     """A cell with all choices made.
 
     Attributes:
-        tile: in words, as records have it.
+        tile: in words, as records have it: with the kernel's name and the subgroup size all that tells a device's pipelines apart.
         reason: why the device can't run it; None where it can.
     """
 
@@ -39,10 +39,10 @@ class Resolved(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-def resolve(cells: Sequence[Cell], device: DeviceRecord) -> list[Resolved]:
-    """Every cell's job on `device`, in order."""
+def resolve(cells: Sequence[Cell], device: DeviceRecord, *, dispatched: bool = True) -> list[Resolved]:
+    """Every cell's job on `device`, in order; one that is only compiled need not fit the device's buffers and grids."""
     known = limits(device)
-    return [_resolve(cell, device, known) for cell in cells]
+    return [_resolve(cell, device, known, dispatched) for cell in cells]
 
 
 def in_words(missing: Sequence[Missing]) -> str:
@@ -51,9 +51,11 @@ def in_words(missing: Sequence[Missing]) -> str:
     return "needs " + "; ".join(told)
 
 
-def _resolve(cell: Cell, device: DeviceRecord, known: Limits) -> Resolved:
+def _resolve(cell: Cell, device: DeviceRecord, known: Limits, dispatched: bool) -> Resolved:
     resolved = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}[cell.op](cell, known)
-    reason = _unfit(cell, device) or _too_wide(resolved.job, device)
+    reason = _without_tuple(cell, device)
+    if reason is None and dispatched:
+        reason = _unfit(cell, device) or _too_wide(resolved.job, device)
     if reason is None:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
@@ -61,12 +63,17 @@ def _resolve(cell: Cell, device: DeviceRecord, known: Limits) -> Resolved:
     return msgspec.structs.replace(resolved, reason=reason)
 
 
+def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:
+    """Why there is no tuple for a cell that needs one."""
+    if cell.path != "coopmat" or cell.tuple is not None:
+        return None
+    if device.coopmat.khr is None:
+        return "the device's cooperative-matrix tuples are unknown"
+    return "needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"
+
+
 def _unfit(cell: Cell, device: DeviceRecord) -> str | None:
-    """Why the cell's buffers don't fit the device, or the shape the kernel."""
-    if cell.path == "coopmat" and cell.tuple is None:
-        if device.coopmat.khr is None:
-            return "the device's cooperative-matrix tuples are unknown"
-        return "needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"
+    """Why the cell's buffers don't fit the device."""
     row = WEIGHT_TYPES[cell.type].row_bytes(cell.shape.k)
     most = device.properties.get("VkPhysicalDeviceProperties", {}).get("limits", {}).get("maxStorageBufferRange")
     output = 2 * cell.shape.m * cell.shape.k if cell.op == "dequant" else 4 * cell.shape.n * cell.shape.m
@@ -144,7 +151,19 @@ def _gemm(cell: Cell, known: Limits) -> Resolved:
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
     full = matrix is not None and known.full_subgroups
     job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
-    return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=str(tile), aligned=aligned, subgroup_size=tile.warp)
+    return Resolved(
+        cell=cell,
+        kernel=kernel,
+        job=job,
+        requirement=requirement,
+        tile=_words(str(tile), aligned),
+        aligned=aligned,
+        subgroup_size=tile.warp,
+    )
+
+
+def _words(tile: str, aligned: bool) -> str:
+    return tile if aligned else f"{tile} unaligned"
 
 
 def _matrix(cell: Cell) -> tuple[int, int, int] | None:
@@ -165,9 +184,8 @@ def _gemv(cell: Cell, known: Limits) -> Resolved:
     groups = _fold(-(-shape.m // rows.rows), known)
     full = rows.reduce == "subgroup" and known.full_subgroups
     job = _job(cell, kernel, known, rows.constants(shape.n, aligned), groups, subgroup_size=rows.required, full_subgroups=full)
-    return Resolved(
-        cell=cell, kernel=kernel, job=job, requirement=requirement, tile=str(rows), aligned=aligned, subgroup_size=rows.subgroup
-    )
+    tile = _words(f"n{shape.n} {rows}", aligned)
+    return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=tile, aligned=aligned, subgroup_size=rows.subgroup)
 
 
 def _dequant(cell: Cell, known: Limits) -> Resolved:

@@ -30,7 +30,8 @@ class Tile(Struct, frozen=True, kw_only=True):
     warp: int
 
     def __str__(self) -> str:
-        return f"{self.size} {self.bm}x{self.bn} {self.wm}x{self.wn} {self.tm}x{self.tn} {self.block}/{self.warp}"
+        depth = f"x{self.tk}" if self.tk > 1 else ""
+        return f"{self.size} {self.bm}x{self.bn} {self.wm}x{self.wn} {self.tm}x{self.tn}{depth} {self.block}/{self.warp}"
 
     def constants(self, aligned: bool) -> list[tuple[int, int]]:
         """The kernels' specialisation constants."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
+from vkprobe.bench.pipelines import MATRIX_PATHS
 from vkprobe.records import PipelineRecord, ResultRecord
 
 LEGEND = "r registers, s spills, i instructions, m matrix instructions, as each driver counts them: not comparable across drivers"
 D = TypeVar("D", bound=Hashable)
-_MATRIX_PATHS = ("coopmat", "coopmat2")
 
 
 def numbers(pipeline: PipelineRecord) -> list[tuple[int, str, bool]]:
     """The known statistics as (value, letter, whether it should worry): spills, and a matrix path without matrix instructions."""
-    on_matrix = pipeline.path in _MATRIX_PATHS
+    on_matrix = pipeline.path in MATRIX_PATHS
     told = (
         (pipeline.registers, "r", False),
         (pipeline.spills, "s", bool(pipeline.spills)),

@@ -1,7 +1,18 @@
 """Requirements of llama.cpp's kernel paths as data, and the one function that holds a device against them."""
 
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.load import coopmat_tuple, kernel_requirement, requirement, requirements
+from vkprobe.requirements.load import all_requirements, coopmat_tuple, kernel_requirement, requirement, requirements
 from vkprobe.requirements.model import Gap, Missing, Requirement, TupleMatch
 
-__all__ = ["Gap", "Missing", "Requirement", "TupleMatch", "coopmat_tuple", "evaluate", "kernel_requirement", "requirement", "requirements"]
+__all__ = [
+    "Gap",
+    "Missing",
+    "Requirement",
+    "TupleMatch",
+    "all_requirements",
+    "coopmat_tuple",
+    "evaluate",
+    "kernel_requirement",
+    "requirement",
+    "requirements",
+]

@@ -2,8 +2,8 @@
 
 `capabilities.<block>.{extensions,features,properties}` and `profiles.<name>` are as the Khronos schema has them; a nested
 list among a profile's `capabilities` means any one of those blocks, and `profiles` names requirements that are included.
-The `vkprobe` key holds `path`, `order`, `counted`, `tuples` (see `TupleMatch`) and `sources` (extension, feature, member or
-`api-version` -> where llama.cpp asks for it; `*` for the rest). A new requirement is one new file.
+The `vkprobe` key holds `path`, `order`, `group` (see `Requirement`), `counted`, `tuples` (see `TupleMatch`) and `sources`
+(extension, feature, member or `api-version` -> where llama.cpp asks for it; `*` for the rest). A new requirement is one new file.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vkprobe.requirements.model import (
     Feature,
     Property,
     Requirement,
+    RequirementGroup,
     SubgroupSize,
     TupleMatch,
 )
@@ -50,6 +51,7 @@ class _Sidecar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: str
     order: int
     sources: dict[str, str]
+    group: RequirementGroup = "path"
     counted: str | None = None
     tuples: list[dict[str, Any]] = []
 
@@ -60,9 +62,14 @@ class _File(msgspec.Struct, frozen=True):
     vkprobe: _Sidecar
 
 
-@cache
 def requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
-    """Every requirement of a folder, in the order of tables.
+    """The requirements of llama.cpp's paths in a folder, in the order of tables; raises as `all_requirements` does."""
+    return tuple(r for r in all_requirements(folder) if r.group == "path")
+
+
+@cache
+def all_requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
+    """Every requirement of a folder, those of single tiles and of extensions that llama.cpp does not use included.
 
     Raises:
         UsageError: a file is not a requirement, or includes one that isn't there.
@@ -77,15 +84,15 @@ def requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
 
 
 def requirement(path: str) -> Requirement:
-    """The requirement of one llama.cpp path.
+    """The requirement of one path, tile or extension.
 
     Raises:
         UsageError: there is none of that name.
     """
-    for candidate in requirements():
+    for candidate in all_requirements():
         if candidate.path == path:
             return candidate
-    raise UsageError(f"no requirement for the path {path}; there are {', '.join(r.path for r in requirements())}")
+    raise UsageError(f"no requirement for the path {path}; there are {', '.join(r.path for r in all_requirements())}")
 
 
 def _read(path: Path) -> _File:
@@ -117,6 +124,8 @@ def _requirement(file: _File, by_profile: Mapping[str, _File]) -> Requirement:
         conditions=tuple(once),
         counted=sidecar.counted,
         order=sidecar.order,
+        group=sidecar.group,
+        includes=tuple(by_profile[included].vkprobe.path for included in profile.profiles),
     )
 
 

@@ -175,7 +175,7 @@ class Orphan(NamedTuple):
     device: str
 
 
-_T = TypeVar("_T", ResultRecord, PipelineRecord)
+_T = TypeVar("_T", ResultRecord, PipelineRecord, LadderRecord)
 
 
 class Store:
