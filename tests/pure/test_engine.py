@@ -29,7 +29,7 @@ def good(verb: str, arguments: dict[str, Any]) -> Any:
     if verb == "open":
         return {"executes": True, "timestamps": True}
     if verb == "compile":
-        return {"compile_s": 0.1, "statistics": {}, "subgroup_size": None, "matrix_instructions": None}
+        return {"compile_s": 0.1, "statistics": {}, "subgroup_size": None, "texts": {}}
     if verb == "prepare":
         return {"check": CHECK, "wrong": None, "create_s": 0.1, "verify_s": 0.1}
     if verb == "sample":
