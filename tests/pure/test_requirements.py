@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.pure.sample_records import COMMON, COOPMAT2, device, khr, lavapipe, null_nvk, null_radv, nvidia
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord
-from vkprobe.requirements import coopmat_tuple, evaluate, kernel_requirement, requirement, requirements
+from vkprobe.requirements import all_requirements, coopmat_tuple, evaluate, kernel_requirement, requirement, requirements
 from vkprobe.requirements.load import FOLDER
 from vkprobe.requirements.load import requirements as load
 from vkprobe.requirements.model import Gap
@@ -28,8 +29,9 @@ def missing(record: DeviceRecord, path: str) -> str:
 
 
 def test_a_device_with_everything_meets_every_path_it_has() -> None:
-    """The NVIDIA-like device meets all but dot2 and float8."""
-    assert [r.path for r in requirements() if gap(nvidia(), r.path).met is not True] == ["dot2", "float8"]
+    """The NVIDIA-like device meets all but those of extensions that it lacks, and what its record does not tell."""
+    without = {r.path: gap(nvidia(), r.path).met for r in requirements() if gap(nvidia(), r.path).met is not True}
+    assert without == {"dot2": False, "gemv-subgroup": None, "float8": False, "ocp-fp4": False, "64bit-indexing": False}
 
 
 def test_a_missing_extension_decides_though_its_struct_is_absent() -> None:
@@ -135,25 +137,57 @@ def test_integer_dot_product_counts_only_when_accelerated() -> None:
 
 
 def test_every_condition_names_its_line_in_llama_cpp() -> None:
-    """No need without a source."""
+    """No need without a source; of extensions that llama.cpp does not use, the specification's version."""
     empty = device(api=None, extensions=(), features={}, properties={})
-    for r in requirements():
+    for r in all_requirements():
         found = evaluate(empty, r)
         assert found.met is None
         assert found.missing
-        assert all(m.source.startswith("llama.cpp@b10249 ggml-vulkan.cpp:") for m in found.missing)
+        wanted = r"VK_\w+ \(Vulkan 1\.\d\.\d+\); not asked for by" if r.group == "extension" else r"llama\.cpp@b10249 ggml-vulkan\.cpp:\d"
+        assert all(re.match(wanted, m.source) for m in found.missing), r.path
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        "VK_EXT_cooperative_matrix_maintenance1",
+        "VK_NV_cooperative_matrix_decode_vector",
+        "VK_NV_cooperative_vector",
+        "VK_EXT_shader_float8",
+        "VK_EXT_shader_ocp_microscaling_types",
+        "VK_VALVE_shader_mixed_float_dot_product",
+        "VK_KHR_shader_untyped_pointers",
+        "VK_EXT_shader_64bit_indexing",
+        "VK_EXT_shader_long_vector",
+    ],
+)
+def test_the_newest_extensions_are_known_with_what_they_give(extension: str) -> None:
+    """Each is asked for by a requirement whose description is a sentence, and is missing on a device without it."""
+    owners = [r for r in all_requirements() if any(m.name == extension for m in evaluate(device(), r).missing)]
+    assert owners
+    assert all(r.description.endswith(".") and len(r.description) > 40 for r in owners)
+    assert all(evaluate(device(), r).met is False for r in owners)
+
+
+def test_every_missing_part_of_an_extension_that_is_not_listed_is_a_no() -> None:
+    """A driver that lists an extension list without it can't have its features: nothing of it stays unknown."""
+    for r in all_requirements():
+        found = evaluate(device(tuples=[]), r)
+        lacking = {m.name for m in found.missing if m.kind == "extension"}
+        if lacking:
+            assert not [m.name for m in found.missing if m.have is None and m.kind == "feature"], r.path
 
 
 def test_requirement_files_have_the_shape_of_vulkan_profiles() -> None:
     """Each has one profile with the keys the Khronos schema requires, and names only blocks it has."""
     files = sorted(FOLDER.glob("*.json"))
-    assert len(files) == len(requirements())
+    assert len(files) == len(all_requirements())
     for path in files:
         content = json.loads(path.read_text())
         ((name, profile),) = content["profiles"].items()
         assert name.startswith("VP_VKPROBE_llama_")
         assert {"version", "api-version", "label", "description", "contributors", "history", "capabilities"} <= profile.keys()
-        assert set(profile["capabilities"]) <= content["capabilities"].keys()
+        assert set(profile["capabilities"]) == content["capabilities"].keys()
         assert content["vkprobe"]["path"] == path.stem
 
 
@@ -251,5 +285,5 @@ def test_providers_agree_with_the_khronos_registry() -> None:
         if core is not None and struct != "VkPhysicalDeviceSubgroupProperties":
             mine = {m.name for m in entry.members} - {"sType", "pNext"}
             assert mine <= {m.name for m in registry.structs[core].members}, struct
-    for r in requirements():
+    for r in all_requirements():
         assert r.counted is None or base_name(r.counted) in PROVIDERS

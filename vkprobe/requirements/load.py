@@ -69,7 +69,7 @@ def requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
 
 @cache
 def all_requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
-    """Every requirement of a folder, those of single tiles and of extensions that llama.cpp does not use included.
+    """Every requirement of a folder, those of parts, tiles and extensions included.
 
     Raises:
         UsageError: a file is not a requirement, or includes one that isn't there.

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union
 from msgspec import Struct
 
 MissingKind = Literal["extension", "feature", "property", "tuple", "limit"]
-RequirementGroup = Literal["path", "tile", "extension"]
+RequirementGroup = Literal["path", "part", "tile", "extension"]
 
 
 class Missing(Struct, frozen=True, kw_only=True):
@@ -103,7 +103,8 @@ class Requirement(Struct, frozen=True, kw_only=True):
         profile: the name of its Vulkan profile; None for a kernel.
         counted: the feature struct whose members "n of m" counts, where a driver may have the path in part.
         order: where it stands in tables.
-        group: `path` of llama.cpp, `tile` that a path takes where it fits, or `extension` that llama.cpp does not use yet.
+        group: `path` of llama.cpp, `part` that adds to another path, `tile` that a path takes where it fits, or `extension`
+            that llama.cpp does not use yet.
         includes: the paths whose conditions are among its own.
     """
 
