@@ -285,6 +285,45 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
     facts: dict[str, Any] = {}
 
 
+class MissingCondition(Struct, frozen=True, kw_only=True):
+    """A condition that a device does not meet; `have` is null where its facts do not tell. `kind`: extension feature property tuple limit."""
+
+    kind: str
+    name: str
+    need: Any
+    have: Any
+    source: str
+
+
+class GapRecord(Record, frozen=True, kw_only=True, tag="gap"):
+    """How a device stands to what a path asks for: `met` is null where the facts do not tell; `held` of `total` conditions are met."""
+
+    device: str
+    path: str
+    met: bool | None
+    missing: list[MissingCondition]
+    held: int | None = None
+    total: int | None = None
+
+
+class ChoiceRecord(Record, frozen=True, kw_only=True, tag="choice"):
+    """The path that llama.cpp takes for a product of `m` weight rows of `k` with `n` columns; null where the facts do not tell.
+
+    `path` is `none` where llama.cpp does not take the device. `tile` (`l 128x256`) and `split_k` are a GEMM's.
+    """
+
+    device: str
+    op: str
+    type: str
+    m: int
+    n: int
+    k: int
+    path: str | None
+    because: str
+    tile: str | None = None
+    split_k: int | None = None
+
+
 class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
     """Something that befell a worker: `what` is crash, timeout, device-lost or restart, `where` the cell or request it was on.
 
@@ -299,8 +338,8 @@ class EventRecord(Record, frozen=True, kw_only=True, tag="event"):
     fault: str | None = None
 
 
-AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, LadderRecord, EventRecord]
-KINDS = frozenset({"run", "driver", "device", "result", "pipeline", "ladder", "event"})
+AnyRecord = Union[RunRecord, DriverRecord, DeviceRecord, ResultRecord, PipelineRecord, LadderRecord, GapRecord, ChoiceRecord, EventRecord]
+KINDS = frozenset({"run", "driver", "device", "result", "pipeline", "ladder", "gap", "choice", "event"})
 
 _encoder = msgspec.json.Encoder()
 

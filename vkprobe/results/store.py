@@ -215,8 +215,8 @@ class Store:
                 _keep_newest(self.drivers, record.driver, record)
             elif isinstance(record, LadderRecord):
                 ladder.append(record)
-            else:
-                self.events.append(record)
+            elif isinstance(record, EventRecord):
+                self.events.append(record)  # gaps and choices follow from the device's facts: they are not kept
         self.results = {(self.key_of(r), cell_key(r)): r for r in _by_time(results)}
         self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
         self.ladder = {(self.key_of(r), climb_key(r)): r for r in _by_time(ladder)}
