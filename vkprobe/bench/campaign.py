@@ -71,8 +71,8 @@ def _cell_key(resolved: Resolved) -> tuple[object, ...]:
     )
 
 
-def exit_status(results: Sequence[ResultRecord | LadderRecord], null_devices: frozenset[str]) -> int:
-    """The contract's exit status for measured cells and climbs: 4 over 3 over 0."""
+def exit_status(results: Sequence[ResultRecord | LadderRecord | PipelineRecord], null_devices: frozenset[str]) -> int:
+    """The contract's exit status for measured cells, climbs and pipelines: 4 over 3 over 0."""
     if any(r.status in _LOST or (r.status == "noop" and r.device not in null_devices) for r in results):
         return EXIT_DRIVER
     return EXIT_WRONG if any(r.status == "wrong" for r in results) else EXIT_OK

@@ -161,20 +161,21 @@ class Lane(Struct, kw_only=True):
     device: str
     compiler: Compiler
     waiting: list[Resolved]
-    total: int = 0
     running: Resolved | None = None
 
 
 def compile_all(lanes: Sequence[Lane], *, progress: Progress, parallel: int) -> None:
     """Create every lane's pipelines, `parallel` devices at a time; ends all workers, also when interrupted."""
+    if not lanes:
+        return
     idle = list(lanes)[::-1]
     busy: list[Lane] = []
+    counter = _Counter(progress, lanes)
     try:
         while idle or busy:
             while idle and len(busy) < parallel:
                 lane = idle.pop()
-                lane.total = len(lane.waiting)
-                _next(lane, progress)
+                _next(lane, counter)
                 busy.append(lane)
             running = [lane for lane in busy if lane.running is not None]
             soonest = min((lane.compiler.lives.left_s for lane in running), default=0.0)
@@ -183,7 +184,7 @@ def compile_all(lanes: Sequence[Lane], *, progress: Progress, parallel: int) -> 
                 lives = lane.compiler.lives
                 if lane.running is not None and (lives in ready or lives.left_s == 0.0):
                     lane.compiler.end(lane.running)
-                    _next(lane, progress)
+                    _next(lane, counter)
             for lane in [lane for lane in busy if lane.running is None]:
                 lane.compiler.lives.close()
                 busy.remove(lane)
@@ -192,7 +193,23 @@ def compile_all(lanes: Sequence[Lane], *, progress: Progress, parallel: int) -> 
             lane.compiler.lives.close()
 
 
-def _next(lane: Lane, progress: Progress) -> None:
+class _Counter:
+    """Progress over all lanes together."""
+
+    def __init__(self, progress: Progress, lanes: Sequence[Lane]) -> None:
+        self._progress = progress
+        self._who = lanes[0].device if len(lanes) == 1 else f"{len(lanes)} devices"
+        self._where = len(lanes) > 1
+        self._total = sum(r.reason is None for lane in lanes for r in lane.waiting)
+        self._begun = 0
+
+    def begun(self, lane: Lane, resolved: Resolved) -> None:
+        where = f" on {lane.device}" if self._where else ""
+        self._progress.step(self._who, f"compile {resolved.kernel.name}{where}", self._begun, self._total)
+        self._begun += 1
+
+
+def _next(lane: Lane, counter: _Counter) -> None:
     """Begin the lane's next pipeline that the device can take; those before it end here."""
     lane.running = None
     while lane.waiting and lane.running is None:
@@ -200,7 +217,7 @@ def _next(lane: Lane, progress: Progress) -> None:
         if resolved.reason is not None:
             lane.compiler.without(resolved, "unsupported", resolved.reason)
             continue
-        progress.step(lane.device, f"compile {resolved.kernel.name}", lane.total - len(lane.waiting) - 1, lane.total)
+        counter.begun(lane, resolved)
         try:
             if lane.compiler.begin(resolved) is None:
                 lane.running = resolved

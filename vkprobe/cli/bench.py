@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
 
 
-def _words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
+def words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
     """Values of a repeatable option that also takes comma lists.
 
     Raises:
@@ -143,9 +143,9 @@ def _run(
     tuples: Sequence[str] = (),
 ) -> None:
     known_types = _of_op(op, "type", TYPES)
-    wanted_types = _words("--type", types, known_types)
-    wanted_paths = _words("--path", paths, _of_op(op, "path", PATHS))
-    wanted_accumulators = _words("--accumulator", accumulators, ACCUMULATORS)
+    wanted_types = words("--type", types, known_types)
+    wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
+    wanted_accumulators = words("--accumulator", accumulators, ACCUMULATORS)
     wanted_tuples = _tuples(tuples)
     _some_kernel(op, wanted_types, wanted_paths, wanted_accumulators)
     asked = [parse_shape(op, text) for text in shapes]

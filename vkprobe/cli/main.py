@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
+    "compile": ("vkprobe.cli.compile:compile_", "What each driver's compiler makes of the kernels: registers, spills, instructions, ISA."),
     "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
     "matrix": ("vkprobe.cli.matrix:matrix", "The per-driver capability and performance matrix, from records."),
 }

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord
+from vkprobe.records import ResultRecord
+from vkprobe.report import compile as compiled
 from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
-from vkprobe.report.statistics import LEGEND, Finder, statistics_text
+from vkprobe.report.rows import PATHS, TYPES, rank, variants
+from vkprobe.report.statistics import Finder, statistics_text
 from vkprobe.requirements import evaluate, requirements
 from vkprobe.results.store import DeviceKey, Store
 from vkprobe.units import bytes_per_s, flops_per_s, seconds
@@ -27,10 +29,7 @@ OPS = {
 }
 """Ops in the order of tables -> what their cells show. An op that is not here comes last."""
 
-_TYPES = ("f32", "f16", "bf16", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
-_PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 _NOT_MEASURED = "not measured: the files hold no record of this cell for this device"
-_NOT_COMPILED = "not compiled: the files hold no record of this pipeline for this device"
 _NO_FACTS = "the files hold no device record of it"
 
 SOFTWARE_NOTE = "runs on the CPU: its timings mean nothing absolute, only its results and the ratios between its own cells do"
@@ -51,7 +50,7 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
     required = _requirements(columns)
     sections = [required] if columns else []
     sections += _measured(store, columns, index)
-    sections += _pipelines(store, columns)
+    sections += compiled.sections(store, columns)
     failed = tuple(d for d in store.drivers.values() if d.state != "ok")
     return Matrix(
         headline=_headline(columns, sections),
@@ -111,11 +110,6 @@ def _requirements(columns: tuple[Column, ...]) -> Section:
     return Section(kind="requirements", title="Requirements", note=note, labels=("path",), columns=every, rows=tuple(rows))
 
 
-def _rank(order: Iterable[str], value: str) -> tuple[int, str]:
-    known = list(order)
-    return (known.index(value) if value in known else len(known), value)
-
-
 _Workload = tuple[str, str, int, int, int, str, str, str, str]
 
 
@@ -126,7 +120,7 @@ def _workload(r: ResultRecord) -> _Workload:
 
 def _workload_order(workload: _Workload, split: tuple[str, str]) -> tuple[Any, ...]:
     op, type_, m, n, k, path, accumulator, tier, residency = workload
-    return _rank(OPS, op), _rank(_TYPES, type_), m, k, n, _rank(_PATHS, path), accumulator, tier, residency, split
+    return rank(OPS, op), rank(TYPES, type_), m, k, n, rank(PATHS, path), accumulator, tier, residency, split
 
 
 def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -> list[Section]:
@@ -147,7 +141,7 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
     for workload, split in sorted(lines, key=lambda line: _workload_order(*line)):
         records_of = lines[workload, split]
         cells = [_result_cell(records_of.get(c.key), c, finder) for c in columns]
-        common, cells = _variants(cells, [cell.result.tuple if cell.result else None for cell in cells])
+        common, cells = variants(cells, [cell.result.tuple if cell.result else None for cell in cells])
         base = cells[baseline].value if baseline is not None else None
         if base:
             cells = [cell if i == baseline else _with_ratio(cell, base) for i, cell in enumerate(cells)]
@@ -157,13 +151,6 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
         Section(kind="measured", title=op, note=OPS.get(op, ""), labels=("workload", "path"), columns=every, rows=tuple(rows))
         for op, rows in sections.items()
     ]
-
-
-def _variants(cells: Sequence[Cell], names: Sequence[str | None]) -> tuple[str, list[Cell]]:
-    """What all cells have in common of `names`, for the row's label; where they differ nothing, and each cell tells its own."""
-    if len(set(filter(None, names))) < 2:
-        return next(filter(None, names), ""), list(cells)
-    return "", [msgspec.structs.replace(cell, variant=name) for cell, name in zip(cells, names, strict=True)]
 
 
 def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
@@ -219,49 +206,6 @@ def _with_ratio(cell: Cell, base: float) -> Cell:
     return msgspec.structs.replace(cell, ratio=cell.value / base)
 
 
-def _pipelines(store: Store, columns: tuple[Column, ...]) -> list[Section]:
-    having = {key for key, _ in store.pipelines}
-    shown = tuple(i for i, c in enumerate(columns) if c.key in having)
-    grouped: dict[tuple[str, str, str], dict[DeviceKey, list[PipelineRecord]]] = {}
-    for (key, _), p in store.pipelines.items():
-        grouped.setdefault((p.kernel, p.path, p.type), {}).setdefault(key, []).append(p)
-    # Each device has tiles of its own: a kernel is one row, unless a device has several of it.
-    lines: dict[tuple[str, str, str, str], dict[DeviceKey, PipelineRecord]] = {}
-    for kernel, by_device in grouped.items():
-        alone = all(len(records) == 1 for records in by_device.values())
-        for key, records in by_device.items():
-            for record in records:
-                lines.setdefault((*kernel, "" if alone else _tile(record)), {})[key] = record
-
-    def order(line: tuple[str, str, str, str]) -> tuple[Any, ...]:
-        kernel, path, type_, tile = line
-        return _rank(OPS, kernel.split("_")[0]), _rank(_TYPES, type_), _rank(_PATHS, path), kernel, tile
-
-    rows = []
-    for line in sorted(lines, key=order):
-        found = [lines[line].get(columns[i].key) for i in shown]
-        common, cells = _variants([_pipeline_cell(record) for record in found], [_tile(record) if record else None for record in found])
-        rows.append(Row(labels=(line[0], line[3] or common), cells=tuple(cells)))
-    if not rows:
-        return []
-    labels = ("kernel", "tile")
-    return [Section(kind="pipelines", title="Compile statistics", note=LEGEND, labels=labels, columns=shown, rows=tuple(rows))]
-
-
-def _tile(record: PipelineRecord) -> str:
-    """The tile and subgroup size in words: `l 128x128 64x64 4x4 128/32 sg32`."""
-    return " ".join(filter(None, [record.tile, f"sg{record.subgroup_size}" if record.subgroup_size else ""]))
-
-
-def _pipeline_cell(record: PipelineRecord | None) -> Cell:
-    if record is None:
-        return Cell(status="absent", text="-", reason=_NOT_COMPILED)
-    if record.status in ("ok", "noop"):
-        return Cell(status="ok", text=statistics_text(record) or "compiled", reason=record.reason, pipeline=record)
-    text = record.status.upper() if record.status in BAD else record.status
-    return Cell(status=record.status, text=text, reason=record.reason or "no reason given", pipeline=record)
-
-
 def _counts(sections: Iterable[Section]) -> Counter[str]:
     return Counter(cell.status for s in sections if s.kind == "measured" for row in s.rows for cell in row.cells)
 
@@ -284,8 +228,8 @@ def _headline(columns: Sequence[Column], sections: Sequence[Section]) -> str:
 def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_error: int) -> tuple[str, ...]:
     """What must not be overlooked: `2 wrong (nvidia/0)`, and so on."""
     alarms = []
-    compiled = [s for s in sections if s.kind == "pipelines"]
-    for kind, chosen in (("", [s for s in sections if s.kind == "measured"]), (" while compiling", compiled)):
+    pipelines = [s for s in sections if s.kind == "pipelines"]
+    for kind, chosen in (("", [s for s in sections if s.kind == "measured"]), (" while compiling", pipelines)):
         where: dict[str, Counter[str]] = {}
         for section in chosen:
             for row in section.rows:
@@ -293,6 +237,7 @@ def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_e
                     if cell.status in BAD:
                         where.setdefault(cell.status, Counter())[columns[i].id] += 1
         alarms += [f"{count.total()} {status}{kind} ({', '.join(sorted(count))})" for status, count in sorted(where.items())]
+    alarms += compiled.blind(pipelines, columns)
     if drivers_in_error:
         alarms.append(f"{drivers_in_error} driver{'s' * (drivers_in_error != 1)} failed")
     return tuple(alarms)

@@ -1,0 +1,108 @@
+"""`vkprobe compile`: pipelines only, on any device."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from vkprobe.bench.campaign import exit_status
+from vkprobe.bench.cells import PATHS, TYPES
+from vkprobe.bench.compiling import Compiler, Lane, by_pipeline, compile_all, compile_cells
+from vkprobe.bench.device import open_request
+from vkprobe.bench.isa import IsaFolder
+from vkprobe.bench.resolve import resolve
+from vkprobe.cli.bench import words
+from vkprobe.cli.devices import leave, status_of
+from vkprobe.cli.measuring import Recording, recording
+from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.errors import UsageError
+from vkprobe.kernels import kernels
+from vkprobe.records import DeviceRecord, PipelineRecord
+from vkprobe.report.compile import compile_matrix
+from vkprobe.report.matrix import build
+from vkprobe.report.tables import terminal_width
+from vkprobe.report.text import as_text
+from vkprobe.results.store import Store
+
+_LIMIT_S = 60.0
+
+
+@click.command("compile")
+@click.option("--full", is_flag=True, help="Every kernel, tile size and f16 tuple, N = 1 to 8. [default: what pp512 and tg take]")
+@click.option("--type", "types", multiple=True, metavar="T", help="Only these weight types.")
+@click.option("--path", "paths", multiple=True, metavar="P", help="Only these paths.")
+@click.option(
+    "--isa", type=click.Path(path_type=Path), metavar="DIR", help="Write what the compiler says in text: DEVICE/KERNEL-TILE.NAME.txt."
+)
+@click.option("--times", is_flag=True, help="A second table, of creation times.")
+@click.option(
+    "--compile-limit",
+    type=click.FloatRange(min=0.1),
+    default=_LIMIT_S,
+    show_default=True,
+    metavar="S",
+    help="Of one pipeline, in seconds.",
+)
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
+@click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")
+@driver_options
+@format_option
+def compile_(
+    choice: DriverChoice,
+    form: str,
+    full: bool,
+    types: Sequence[str],
+    paths: Sequence[str],
+    isa: Path | None,
+    times: bool,
+    compile_limit: float,
+    output: Path | None,
+    as_records: bool,
+) -> None:
+    """What each driver's compiler makes of the kernels: registers, spills, instructions, ISA.
+
+    Pipelines are created, none runs: null devices do, for chips that are not at hand. The driver's caches are off. Two files of
+    records (-o) are held against each other by `vkprobe compare`.
+    """
+    wanted_types, wanted_paths = words("--type", types, TYPES), words("--path", paths, PATHS)
+    _some_kernel(wanted_types, wanted_paths)
+    folder = IsaFolder(isa) if isa is not None else None
+    with recording(choice, output, as_records) as made:
+        lanes = [_lane(device, made, full, wanted_types, wanted_paths, compile_limit, folder) for device in made.found.devices]
+        compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))
+    pipelines = [r for r in made.records if isinstance(r, PipelineRecord)]
+    if not as_records and pipelines:
+        matrix = compile_matrix(build(Store(made.records)), times=times)
+        click.echo(as_text(matrix, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
+    leave(max(status_of(made.found, asked=choice.asked), exit_status(pipelines, frozenset())))
+
+
+def _some_kernel(types: Sequence[str], paths: Sequence[str]) -> None:
+    """Raise UsageError where no kernel has what was asked for together."""
+    for kernel in kernels().values():
+        if kernel.tier and (not types or kernel.type in types) and (not paths or kernel.path in paths):
+            return
+    together = " ".join(f"{option} {','.join(wanted)}" for option, wanted in (("--type", types), ("--path", paths)) if wanted)
+    raise UsageError(f"compile {together}: there is no kernel for these together")
+
+
+def _lane(
+    device: DeviceRecord,
+    made: Recording,
+    full: bool,
+    types: Sequence[str],
+    paths: Sequence[str],
+    limit_s: float,
+    folder: IsaFolder | None,
+) -> Lane:
+    """A device's pipelines, each once."""
+    resolved = resolve(compile_cells(device, full=full, types=types, paths=paths), device, dispatched=False)
+    waiting = [group[0] for group in by_pipeline(resolved)]
+    request = open_request(device, [r.requirement for r in waiting if r.reason is None])
+    spec = made.specs()[device.device.rpartition("/")[0]]
+    compiler = Compiler(spec, device, request, run=made.run, limit_s=limit_s, sink=made.sink, isa=folder)
+    return Lane(device=device.device, compiler=compiler, waiting=waiting)
