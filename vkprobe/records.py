@@ -117,7 +117,7 @@ class FlexibleTuple(Struct, frozen=True, kw_only=True):
 
 
 class VectorCombination(Struct, frozen=True, kw_only=True):
-    """One row of vkGetPhysicalDeviceCooperativeVectorPropertiesNV: types of the input, as the matrix and bias are read, and of the result."""
+    """One row of vkGetPhysicalDeviceCooperativeVectorPropertiesNV: the types of the input and result, and as what memory is read."""
 
     input: ComponentType
     input_interpretation: ComponentType
@@ -286,7 +286,7 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
 
 
 class MissingCondition(Struct, frozen=True, kw_only=True):
-    """A condition that a device does not meet; `have` is null where its facts do not tell. `kind`: extension feature property tuple limit."""
+    """A condition that a device does not meet; `kind` is extension, feature, property, tuple or limit, `have` null where it is not told."""
 
     kind: str
     name: str

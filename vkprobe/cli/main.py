@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "drivers": ("vkprobe.cli.drivers:drivers", "Every Vulkan driver found, whether it works, and what to do where it doesn't."),
     "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers side by side."),
     "ladder": ("vkprobe.cli.ladder:ladder", "Each advertised coopmat tuple and sub-feature, rung by rung."),
+    "gaps": ("vkprobe.cli.gaps:gaps", "What each llama.cpp path needs against what devices have, and the path it would take."),
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),

@@ -58,6 +58,7 @@ class Choice(Struct, frozen=True, kw_only=True):
         because: what decided it; for an open choice, what would.
         tile: of a GEMM, the workgroup tile in words (`l 128x256`); None where the facts do not tell.
         split_k: over how many workgroups K is split; None where the facts do not tell.
+        left_out: why llama.cpp's default device list leaves the device out; None where it doesn't.
     """
 
     workload: Workload
@@ -65,6 +66,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     because: str
     tile: str | None = None
     split_k: int | None = None
+    left_out: str | None = None
 
 
 class _Candidate(NamedTuple):
@@ -135,11 +137,7 @@ def choices(device: DeviceRecord, workloads: Sequence[Workload] = WORKLOADS, oth
         refused = f"llama.cpp does not take the device: {lacking(base)}"
         return [Choice(workload=w, path="none", because=refused) for w in workloads]
     made = [_gemv(known, w) if w.op == "gemv" else _gemm(known, w) for w in workloads]
-    return [_prefixed(choice, f"{out}; there: ") for choice in made] if out else made
-
-
-def _prefixed(choice: Choice, words: str) -> Choice:
-    return msgspec.structs.replace(choice, because=words + choice.because)
+    return [msgspec.structs.replace(choice, left_out=out) for choice in made] if out else made
 
 
 def _candidates(known: _Known, weight_type: str) -> list[_Candidate]:
@@ -168,7 +166,7 @@ def _gemm(known: _Known, workload: Workload) -> Choice:
             open_because = f"{path} if the facts told of {ruling.because}{otherwise}"
             return Choice(workload=workload, path=None, because="; ".join([open_because, *refused]))
         tile, splits, words = _tiled(known, workload, path)
-        return Choice(workload=workload, path=path, because="; ".join([*refused, ruling.because + words]), tile=tile, split_k=splits)
+        return Choice(workload=workload, path=path, because="; ".join([*(refused or [ruling.because]), words]), tile=tile, split_k=splits)
     return Choice(workload=workload, path="none", because="; ".join(refused))
 
 
@@ -186,11 +184,13 @@ def _tiled(known: _Known, workload: Workload, path: str) -> tuple[str | None, in
     if path == "coopmat2" and known.cores is not None:
         block = coopmat2_block(workload.type not in _UNQUANTISED, workload.m, workload.n, known.cores)
     elif path != "coopmat2" and known.limits is not None:
-        block = _scalar_block(known.limits, known.device, workload, path)
+        beside_matrices = workload.type == "bf16" and path == "scalar-f32" and known.needs("coopmat", allowed=True).holds
+        of = msgspec.structs.replace(known.limits, vendor=0) if beside_matrices else known.limits  # AMD's and Intel's limit is lifted
+        block = _scalar_block(of, known.device, workload, path)
     if block is None:
-        return None, None, "; its tile depends on " + ("the shader core count" if path == "coopmat2" else "limits") + ", not told"
+        return None, None, "its tile depends on " + ("the shader core count" if path == "coopmat2" else "limits") + ", not told"
     splits = None if known.cores is None else split_k(block.bm, block.bn, workload.m, workload.n, workload.k, known.cores)
-    words = f"; tile {block.bm}x{block.bn} ({block.size})"
+    words = f"tile {block.bm}x{block.bn} ({block.size})"
     if path == "coopmat2":
         words += f" for {known.cores} shader cores" if known.cores else " for want of a shader core count"
     if splits is None:
