@@ -44,14 +44,7 @@ _ROWS: tuple[tuple[str, Cell], ...] = (
     ("coopmat2 missing", cells.coopmat2_missing),
     ("coopmat2 flexible sizes", cells.flexible),
     ("EXT coopmat maintenance1", cells.ext_coopmat),
-    (
-        "NV_cooperative_vector",
-        cells.of_features(
-            "VkPhysicalDeviceCooperativeVectorFeaturesNV",
-            {"cooperativeVector": "inference", "cooperativeVectorTraining": "training"},
-            "VK_NV_cooperative_vector",
-        ),
-    ),
+    ("NV_cooperative_vector", cells.cooperative_vector),
     (
         "bf16",
         cells.of_features(

@@ -98,6 +98,17 @@ def khr_coopmat(device: DeviceRecord) -> str:
     return "yes, tuples unknown" if tuples is None else f"yes, {len(tuples)} tuples" if tuples else "no tuples"
 
 
+def cooperative_vector(device: DeviceRecord) -> str:
+    """NV cooperative vector: which of its features are on, and how many combinations of types its query gave."""
+    head = of_features(
+        "VkPhysicalDeviceCooperativeVectorFeaturesNV",
+        {"cooperativeVector": "inference", "cooperativeVectorTraining": "training"},
+        "VK_NV_cooperative_vector",
+    )(device)
+    rows = device.coopmat.cooperative_vector
+    return f"{head}, {len(rows)} combinations" if rows else head
+
+
 def _shapes(shapes: Iterable[str], limit: int = 3) -> str:
     found = list(dict.fromkeys(shapes))
     more = f" +{len(found) - limit}" if len(found) > limit else ""

@@ -1,0 +1,67 @@
+"""A device record made of what a file of another tool tells; what it does not tell stays unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from vkprobe.errors import UsageError
+from vkprobe.identity import chip, conformance, device_type, driver_version, pci_address, version_string
+from vkprobe.records import Coopmat, DeviceRecord, DriverIdentity, Hardware, Heap, Queue
+from vkprobe.results.document import Node
+
+_CORE = "VkPhysicalDeviceProperties"
+_REQUIRED = {"deviceName": str, "vendorID": int, "deviceID": int, "deviceType": int, "apiVersion": int, "driverVersion": int}
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """What a file tells of one device, values as records carry them; `queues` and `heaps` None where it does not."""
+
+    extensions: dict[str, int]
+    features: dict[str, dict[str, Any]]
+    properties: dict[str, dict[str, Any]]
+    queues: list[Queue] | None
+    heaps: list[Heap] | None
+
+
+def record(told: Told, root: Node, *, run: str, device: str) -> DeviceRecord:
+    """The device's record in run `run`, under the id `device`; `root` is for messages.
+
+    Raises:
+        UsageError: the file does not say which device it is about.
+    """
+    core = told.properties.get(_CORE, {})
+    missing = [name for name, kind in _REQUIRED.items() if not isinstance(core.get(name), kind)]
+    if missing:
+        raise UsageError(
+            f"{root.file}: does not say which device it is about: it lacks {_CORE}.{missing[0]}. "
+            "A device's whole facts are needed; a profile of requirements or an extract does not do"
+        )
+    driver = told.properties.get("VkPhysicalDeviceDriverProperties") or told.properties.get("VkPhysicalDeviceVulkan12Properties") or {}
+    driver_id = driver.get("driverID")
+    return DeviceRecord(
+        run=run,
+        device=device,
+        name=core["deviceName"].strip(),
+        type=device_type(core["deviceType"]),
+        null=False,
+        driver=DriverIdentity(
+            name=driver.get("driverName"),
+            id=None if driver_id is None else str(driver_id),
+            info=driver.get("driverInfo"),
+            version=driver_version(core["driverVersion"], core["vendorID"], None if driver_id is None else str(driver_id)),
+            icd=None,
+            build_id=None,
+            api=version_string(core["apiVersion"]),
+            conformance=conformance(driver.get("conformanceVersion")),
+            kernel_module=None,
+        ),
+        hardware=Hardware(vendor_id=core["vendorID"], device_id=core["deviceID"], pci=pci_address(told.properties), chip=chip(core)),
+        extensions=told.extensions,
+        features=told.features,
+        properties=told.properties,
+        coopmat=Coopmat(khr=None, nv_flexible=None, ext=None),
+        queues=told.queues or None,
+        heaps=told.heaps,
+    )
