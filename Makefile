@@ -17,6 +17,7 @@ endif
 
 run: $(VENV)/installed
 	$(BIN)/vkprobe drivers fetch --if-needed
+	@mkdir -p reports
 	$(BIN)/vkprobe run $(ARGS) -o reports/$(RUN_NAME).jsonl --html reports/$(RUN_NAME).html
 	@echo "records: reports/$(RUN_NAME).jsonl   report: reports/$(RUN_NAME).html"
 
