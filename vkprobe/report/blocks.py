@@ -47,7 +47,8 @@ def _block(matrix: Matrix, section: Section, rows: Sequence[Row], *, first: bool
             left.setdefault(_words(section, [row.cells[i] for row in rows]), []).append(ids[i])
     title = section.title if first else f"{section.title} on {', '.join(ids[i] for i in kept)}"
     notes = tuple(f"{', '.join(names)}: {words}" for words, names in left.items())
-    return Block(title=title, note=section.note, positions=tuple(kept), rows=tuple(_named(row, kept) for row in rows), notes=notes)
+    told = [_named(section, row, kept) for row in rows if any(row.cells[i].status != "absent" for i in kept)]
+    return Block(title=title, note=section.note, positions=tuple(kept), rows=tuple(told), notes=notes)
 
 
 def _tells(section: Section, cell: Cell) -> bool:
@@ -57,23 +58,23 @@ def _tells(section: Section, cell: Cell) -> bool:
     return cell.status not in ("absent", "noop", "unsupported", "skipped")
 
 
-def _named(row: Row, kept: Sequence[int]) -> Row:
+def _named(section: Section, row: Row, kept: Sequence[int]) -> Row:
     """The row with the variant in its label where the shown cells share it."""
     variants = {row.cells[i].variant for i in kept if row.cells[i].status != "absent"}
     if len(variants) != 1 or None in variants:
         return row
+    variant = variants.pop()
     path, _, rest = row.labels[1].partition(" ")
-    label = " ".join(filter(None, [path, variants.pop(), rest]))
+    label = variant if section.kind == "pipelines" else " ".join(filter(None, [path, variant, rest]))
     cells = tuple(msgspec.structs.replace(cell, variant=None) for cell in row.cells)
-    return Row(labels=(row.labels[0], label, *row.labels[2:]), cells=cells)
+    return Row(labels=(row.labels[0], label or "", *row.labels[2:]), cells=cells)
 
 
 def _words(section: Section, cells: Sequence[Cell]) -> str:
     counts = {status: sum(cell.status == status for cell in cells) for status in ("ok", "noop", "unsupported", "skipped")}
-    if section.kind == "pipelines":
-        return f"compiled {counts['ok']} pipeline{'s' * (counts['ok'] != 1)}; the driver gives no statistics"
-    parts = [
-        f"{counts[s]} {word}" for s, word in (("noop", "compiled"), ("unsupported", "unsupported"), ("skipped", "skipped")) if counts[s]
-    ]
+    done = ("ok" if section.kind == "pipelines" else "noop", "compiled")
+    parts = [f"{counts[s]} {word}" for s, word in (done, ("unsupported", "unsupported"), ("skipped", "skipped")) if counts[s]]
+    if section.kind == "pipelines" and counts["ok"]:
+        parts[0] = f"compiled {counts['ok']} pipeline{'s' * (counts['ok'] != 1)}; the driver gives no statistics"
     reasons = dict.fromkeys(cell.reason for cell in cells if cell.status in ("unsupported", "skipped") and cell.reason)
     return ", ".join(parts) + (f" ({'; '.join(reasons)})" if reasons else "")
