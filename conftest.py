@@ -5,4 +5,4 @@ from __future__ import annotations
 try:
     import vulkan  # noqa: F401
 except OSError:
-    collect_ignore_glob = ["vkprobe/worker/vk/*", "vkprobe/worker/[dfst]*.py"]
+    collect_ignore_glob = ["vkprobe/worker/vk/*", "vkprobe/worker/[dflst]*.py"]

@@ -53,7 +53,7 @@ def found(*specs: DriverSpec) -> list[probe.Found]:
 
 def children() -> list[int]:
     """Worker processes whose parent is this one."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     return [int(pid) for pid, parent, argv in rows if int(parent) == os.getpid() and "vkprobe.worker" in argv]
 

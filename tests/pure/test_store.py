@@ -119,7 +119,7 @@ def _head(record: AnyRecord) -> _Head:
 def test_kinds_and_fields_of_newer_versions_are_passed_over(tmp_path: Path) -> None:
     """A record of an unknown kind with a run is skipped; an unknown field of a known one is ignored."""
     extra: dict[str, Any] = {**json.loads(encode(result())), "new_field": {"x": 1}}
-    newer = b'{"kind":"ladder","run":"r","at":"t","rung":"runs"}\n' + json.dumps(extra).encode() + b"\n"
+    newer = b'{"kind":"prophecy","run":"r","at":"t","rung":"runs"}\n' + json.dumps(extra).encode() + b"\n"
     path = write(tmp_path / "a.jsonl", nvidia(), tail=newer)
     assert len(list(read_records(path))) == 2
 

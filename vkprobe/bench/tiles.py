@@ -36,7 +36,8 @@ class Tile(Struct, frozen=True, kw_only=True):
     def constants(self, aligned: bool) -> list[tuple[int, int]]:
         """The kernels' specialisation constants."""
         values = (self.block, self.bm, self.bn, _BK, self.wm, self.wn, self.wmiter, self.tm, self.tn, self.tk, self.warp, int(aligned))
-        return [(i, v) for i, v in enumerate(values) if i != 3]  # BK is fixed in the source
+        # BK (3) is fixed in the source; layer 1.4.309 mistakes constants for one another where ids have gaps.
+        return list(enumerate(values))
 
     def shared_bytes(self, path: str, accumulator: str) -> int:
         """Shared memory of a workgroup (B): A and B staged with padding, and a matrix per subgroup for ragged edges."""
