@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from vkprobe.results.store import Store
 
 _SHORT = {"met": "yes", "unmet": "no", "unknown": "unknown"}
 _SOURCE = "llama.cpp@b10249 "
-_TYPES_WIDTH, _NOTES_WIDTH = 24, 10
+_HEADING_WIDTH, _TYPES_WIDTH, _NOTES_WIDTH = 16, 24, 10
 _OWNERS = 3  # devices that have a path, by name
 
 
@@ -170,7 +171,10 @@ def as_text(report: Gaps, form: str, *, width: int | None = None) -> str:
 
 def _heading(device: str, form: str) -> str:
     """A device's id, folded behind its family where columns are narrow."""
-    return device.replace(":", ":\n", 1) if form == "table" else device
+    if form != "table":
+        return device
+    family, colon, rest = device.partition(":")
+    return f"{family}{colon}\n" + "\n".join(textwrap.wrap(rest, _HEADING_WIDTH)) if colon else device
 
 
 def _cell(gap: Gap, need: Requirement) -> str:
@@ -199,7 +203,7 @@ def _condition(missing: Missing) -> str:
     name = missing.name if missing.kind == "extension" else " or ".join(n.rpartition(".")[2] for n in missing.name.split(" or "))
     if missing.kind == "tuple":
         bounds = re.findall(r"[mnk]_granularity <= (\d+)", str(missing.need))
-        return f"tuple {missing.name}" + (f", granularity <= {'x'.join(bounds)}" if bounds else "")
+        return f"tuple {missing.name}" + (f" (granularity <= {'x'.join(bounds)})" if bounds else "")
     if missing.kind in ("extension", "feature") or missing.need is True:
         return name
     need = " and ".join(missing.need) if isinstance(missing.need, tuple) else missing.need
@@ -225,8 +229,9 @@ def _missing(report: Gaps, index: int, told: dict[tuple[str, ...], str], form: s
     pairs.sort(key=lambda pair: (not _baseline_has(report, pair[0].path), pair[1].met is None, report.dearest[pair[0].path]))
     lacked = {gap.path: gap for _, gap in pairs}
     name = " ".join(filter(None, [side.device.driver.name, side.device.driver.version]))
+    verb = "lacks" if all(gap.met is False for _, gap in pairs) else "lacks or may lack"
     bullet = "- " if form == "md" else "  "
-    lines = [f"{'### ' if form == 'md' else ''}{side.device.device} ({side.device.name.strip()}; {name or 'driver unknown'}) lacks"]
+    lines = [f"{'### ' if form == 'md' else ''}{side.device.device} ({side.device.name.strip()}; {name or 'driver unknown'}) {verb}"]
     brief: list[str] = []
     for need, gap in pairs:
         if need.group != "path" and not report.chosen:

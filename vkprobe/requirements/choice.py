@@ -16,9 +16,9 @@ from vkprobe.bench.device import Limits, Vendor, limits
 from vkprobe.bench.tiles import gemm_tile
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.choice_tiles import Block, coopmat2_block, split_k
-from vkprobe.requirements.choice_vendor import Ruling, architecture, coopmat_allowed, left_out, shader_cores
+from vkprobe.requirements.choice_vendor import Ruling, architecture, coopmat_allowed, left_out, ruled, shader_cores
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.facts import lookup
+from vkprobe.requirements.facts import has_extension, lookup
 from vkprobe.requirements.load import requirement
 from vkprobe.requirements.model import Gap
 
@@ -162,8 +162,8 @@ def _gemm(known: _Known, workload: Workload) -> Choice:
             continue
         if ruling.holds is None:
             after = next((c for c in candidates[position + 1 :] if c.ruling.holds is not False), None)
-            otherwise = f", else {after.path}" + ("" if after.ruling.holds else " if its own are met") if after else ""
-            open_because = f"{path} if the facts told of {ruling.because}{otherwise}"
+            without = f", without it {after.path}" + ("" if after.ruling.holds else ", if that is met") if after else ""
+            open_because = f"the facts do not tell of {ruling.because}: with it {path}{without}"
             return Choice(workload=workload, path=None, because="; ".join([open_because, *refused]))
         tile, splits, words = _tiled(known, workload, path)
         return Choice(workload=workload, path=path, because="; ".join([*(refused or [ruling.because]), words]), tile=tile, split_k=splits)
@@ -221,8 +221,8 @@ def _gemv(known: _Known, workload: Workload) -> Choice:
     if offered.holds is False:
         return Choice(workload=workload, path="scalar-f32", because=f"no intdot: {offered.because}")
     if wanted.holds is None or offered.holds is None:
-        deciding = wanted.because if wanted.holds is None else f"the facts told of {offered.because}"
-        return Choice(workload=workload, path=None, because=f"intdot if {deciding}, else scalar-f32")
+        deciding = wanted.because if wanted.holds is None else offered.because
+        return Choice(workload=workload, path=None, because=f"the facts do not tell of {deciding}: with it intdot, without it scalar-f32")
     return Choice(workload=workload, path="intdot", because=wanted.because)
 
 
@@ -238,27 +238,28 @@ def _wants_q8_1(known: _Known, workload: Workload) -> Ruling:
     if workload.n > 1:
         return Ruling(True, "q8_1 activations for more than one column")
     if vendor == Vendor.NVIDIA:
-        return _nvidia(known.architecture, weight_type, k)
+        return _nvidia(known.device, weight_type, k)
     if vendor == Vendor.AMD:
         if k < _LEAST_K:
             return Ruling(False, f"on AMD q8_1 only from K = {_LEAST_K}")
         if weight_type == "q8_0":
-            gcn = None if known.architecture is None else known.architecture == "amd-gcn"
-            return Ruling(gcn, "on AMD q8_0 with q8_1 activations only on GCN")
+            rule = "on AMD q8_0 with q8_1 activations only on GCN"
+            return ruled(None if known.architecture is None else known.architecture == "amd-gcn", rule, "the architecture")
         return Ruling(True, f"on AMD q8_1 from K = {_LEAST_K}")
     if vendor == Vendor.INTEL:
         return _intel(known, weight_type, k)
-    return Ruling(True, "q8_1 activations always on this vendor's devices") if vendor else Ruling(None, "the vendor were known")
+    return Ruling(True, "q8_1 activations always on this vendor's devices") if vendor else Ruling(None, "the vendor")
 
 
-def _nvidia(architecture: str | None, weight_type: str, k: int) -> Ruling:
+def _nvidia(device: DeviceRecord, weight_type: str, k: int) -> Ruling:
     if weight_type in ("q2_k", "q3_k"):
         return Ruling(True, f"on NVIDIA {weight_type} always with q8_1 activations")
     if k <= _NVIDIA_LEAST_K:
         return Ruling(False, f"on NVIDIA q8_1 only for K above {_NVIDIA_LEAST_K}")
     if weight_type in ("mxfp4", "q8_0"):
-        before = None if architecture is None else architecture == "nvidia-pre-turing"
-        return Ruling(before, f"on NVIDIA {weight_type} with q8_1 activations only before Turing (no VK_KHR_cooperative_matrix)")
+        rule = f"on NVIDIA {weight_type} with q8_1 activations only before Turing (no VK_KHR_cooperative_matrix)"
+        listed = has_extension(device, "VK_KHR_cooperative_matrix")
+        return ruled(None if listed is None else not listed, rule, "the extensions")
     return Ruling(True, f"on NVIDIA q8_1 for K above {_NVIDIA_LEAST_K}")
 
 

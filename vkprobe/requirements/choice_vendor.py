@@ -28,10 +28,15 @@ _PRIORITY = {
 
 
 class Ruling(NamedTuple):
-    """A rule's answer (None: the facts do not tell) and the rule in words."""
+    """A rule's answer and the rule in words; where the facts do not tell (None), what would decide it."""
 
     holds: bool | None
     because: str
+
+
+def ruled(holds: bool | None, rule: str, open_for: str) -> Ruling:
+    """A ruling whose words are the rule, or what would decide it (`open_for`) with the rule."""
+    return Ruling(holds, rule if holds is not None else f"{open_for} ({rule})")
 
 
 def architecture(device: DeviceRecord) -> str | None:
@@ -110,14 +115,14 @@ def coopmat_allowed(device: DeviceRecord) -> Ruling:
         found = architecture(device)
         if found == "intel-xe1" and driver == "VK_DRIVER_ID_INTEL_PROPRIETARY_WINDOWS":
             return Ruling(device.type == "integrated-gpu", "of Xe on Windows llama.cpp uses cooperative matrices of integrated GPUs only")
-        return Ruling(None if found is None else found == "intel-xe2", rule)
+        return ruled(None if found is None else found == "intel-xe2", rule, "the architecture")
     if vendor == Vendor.AMD:
         rule = "with AMD's own drivers llama.cpp uses cooperative matrices only on RDNA3 and later"
         if driver is None:
-            return Ruling(None, rule)
+            return ruled(None, rule, "the driver")
         if driver in ("VK_DRIVER_ID_AMD_PROPRIETARY", "VK_DRIVER_ID_AMD_OPEN_SOURCE"):
             found = architecture(device)
-            return Ruling(None if found is None else found == "amd-rdna3", rule)
+            return ruled(None if found is None else found == "amd-rdna3", rule, "the architecture")
     return Ruling(True, "llama.cpp has no rule against this driver")
 
 
