@@ -16,11 +16,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers side by side."),
     "ladder": ("vkprobe.cli.ladder:ladder", "Each advertised coopmat tuple and sub-feature, rung by rung."),
     "gaps": ("vkprobe.cli.gaps:gaps", "What each llama.cpp path needs against what devices have, and the path it would take."),
+    "profile": ("vkprobe.cli.profile:profile", "Vulkan-Profiles JSON of a device, or of what llama.cpp's paths require."),
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
     "compile": ("vkprobe.cli.compile:compile_", "What each driver's compiler makes of the kernels: registers, spills, instructions, ISA."),
     "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
+    "compare": ("vkprobe.cli.compare:compare", "What changed from one record file to another, the worst first."),
     "matrix": ("vkprobe.cli.matrix:matrix", "The per-driver capability and performance matrix, from records."),
 }
 """Verb -> (`module:function`, the first line of its help, which --help shows without importing it)."""
