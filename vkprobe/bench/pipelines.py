@@ -80,6 +80,16 @@ HASHES = frozenset({"Hash", "Driver pipeline hash", "Source hash"})
 """Statistics that identify a shader and measure nothing."""
 
 
+def names_of(quantity: str) -> frozenset[str]:
+    """Every name under which a driver tells a quantity of the normal form.
+
+    >>> sorted(names_of("registers"))[:3]
+    ['GPRs', 'GRF registers', 'Max live registers']
+    """
+    names = {name for table in _NAMES.values() for name in table.get(quantity, ())}
+    return frozenset(names | {_DEMAND} if quantity == "registers" else names)
+
+
 def normal(driver_id: str | None, raw: Mapping[str, Any]) -> Normal:
     """The normal form of a driver's statistics; a quantity of several parts is their sum over those that the driver names."""
     told: dict[str, Any] = {}

@@ -1,0 +1,176 @@
+"""OLD against NEW, cell by cell. Compile statistics are deterministic: any difference is one. Times are not judged yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vkprobe.bench.pipelines import HASHES, names_of
+from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair, Verdict
+from vkprobe.compare.pairing import Held, held, pair
+from vkprobe.errors import UsageError
+from vkprobe.records import PipelineRecord, ResultRecord, Status
+from vkprobe.results.store import Store
+
+NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
+_LOST = frozenset({"crash", "timeout", "device-lost", "error"})
+_NOT_RUN = frozenset({"unsupported", "skipped"})
+
+
+def compare(old: Store, new: Store, *, names: tuple[str, str] = ("OLD", "NEW"), threshold: float = 0.05) -> Comparison:
+    """Everything of OLD against NEW.
+
+    Args:
+        old, new: records.
+        names: of the files, for messages.
+        threshold: how many more instructions, as a share, make a pipeline worse.
+
+    Raises:
+        UsageError: a file holds nothing to compare, or the two share no hardware.
+    """
+    left, right = held(old), held(new)
+    for name, devices in zip(names, (left, right), strict=True):
+        if not devices:
+            raise UsageError(f"{name}: holds no pipeline and no result records: `vkprobe compile`, gemm or run -o write such files")
+    pairing = pair(left, right)
+    if not pairing.pairs:
+        told = "; ".join(f"{name} holds {_list(devices)}" for name, devices in zip(names, (left, right), strict=True))
+        raise UsageError(
+            f"nothing to compare: {told}. Cells are paired by hardware (vendor, device id, chip); compare two drivers of one chip"
+        )
+    cells = [cell for a, b in pairing.pairs for cell in (*_pipelines(a, b, threshold), *_results(a, b))]
+    return Comparison(
+        devices=tuple(DevicePair(old=a.device, new=b.device, old_driver=a.driver, new_driver=b.driver) for a, b in pairing.pairs),
+        cells=tuple(sorted(cells, key=_badness)),
+        missing=tuple((h.device, h.count) for h in pairing.only_old),
+        appeared=tuple((h.device, h.count) for h in pairing.only_new),
+        notes=tuple(
+            f"{name} holds {len(h.drivers)} drivers of {h.device} ({h.driver}): the newest record of each cell counts"
+            for name, devices in zip(names, (left, right), strict=True)
+            for h in devices
+            if len(h.drivers) > 1
+        ),
+    )
+
+
+def _list(devices: list[Held]) -> str:
+    return ", ".join(f"{h.device} ({h.driver})" for h in devices[:4]) + (f" and {len(devices) - 4} more" if len(devices) > 4 else "")
+
+
+def _pipelines(old: Held, new: Held, threshold: float) -> list[Compared]:
+    left, right = dict(old.pipelines), dict(new.pipelines)
+    couples: list[tuple[PipelineRecord, PipelineRecord]] = [(left.pop(key), right.pop(key)) for key in list(left) if key in right]
+    # The subgroup size is the driver's own choice where none is required: another one is a difference, not another pipeline.
+    couples += _couple(left, right, lambda p: (p.kernel, p.path, p.type, p.tile))
+    cells = [_pipeline(new.device, a, b, threshold) for a, b in couples]
+    # Where a device has no tuple at all, a kernel has no tile: its one record stands for every tile of the other file.
+    stands = {_kernel(b): b for b in right.values() if b.tile is None}
+    old_kernels, new_kernels = ({_kernel(p) for p in side.pipelines.values()} for side in (old, new))
+    cells += [
+        _left_over(new.device, a, stands.get(_kernel(a))) for a in left.values() if a.tile is not None or _kernel(a) not in new_kernels
+    ]
+    return cells + [
+        Compared(device=new.device, verdict=_appeared(b.status), old=None, new=b)
+        for b in right.values()
+        if b.tile is not None or _kernel(b) not in old_kernels
+    ]
+
+
+def _kernel(p: PipelineRecord) -> tuple[str, str, str]:
+    return p.kernel, p.path, p.type
+
+
+def _couple(left: dict[Any, PipelineRecord], right: dict[Any, PipelineRecord], key: Any) -> list[tuple[PipelineRecord, PipelineRecord]]:
+    """Take out of both what is the only one of its `key` on both sides."""
+    couples = []
+    for a in list(left.values()):
+        mine = [k for k, p in left.items() if key(p) == key(a)]
+        theirs = [k for k, p in right.items() if key(p) == key(a)]
+        if len(mine) == len(theirs) == 1:
+            couples.append((left.pop(mine[0]), right.pop(theirs[0])))
+    return couples
+
+
+def _left_over(device: str, old: PipelineRecord, unsupported: PipelineRecord | None) -> Compared:
+    if unsupported is not None and unsupported.status == old.status:
+        return Compared(device=device, verdict="same", old=old, new=unsupported)
+    return Compared(device=device, verdict="missing", old=old, new=unsupported)
+
+
+def _appeared(status: Status) -> Verdict:
+    """A cell that OLD has not: what is bad is told as that."""
+    return "wrong" if status == "wrong" else "crash" if status in _LOST else "appeared"
+
+
+def _by_status(old: Status, new: Status) -> Verdict | None:
+    """The verdict that the statuses alone give; None where both are ok."""
+    if new == "wrong":
+        return "wrong"
+    if new in _LOST:
+        return "crash"
+    if old == new:
+        return None if new == "ok" else "same"
+    return "missing" if old in ("ok", "noop") and new in _NOT_RUN else "status"
+
+
+def _pipeline(device: str, old: PipelineRecord, new: PipelineRecord, threshold: float) -> Compared:
+    verdict = _by_status(old.status, new.status)
+    if verdict is not None:
+        return Compared(device=device, verdict=verdict, old=old, new=new)
+    changes = tuple(_changes(old, new))
+    return Compared(device=device, verdict=_statistics(changes, threshold), old=old, new=new, changes=changes)
+
+
+def _changes(old: PipelineRecord, new: PipelineRecord) -> list[Change]:
+    """What differs: the normal form, the subgroup size, then raw statistics that the normal form does not tell; hashes aside."""
+    fields = [*NORMAL, "subgroup_size"]
+    changes = [Change(name, getattr(old, name), getattr(new, name)) for name in fields if getattr(old, name) != getattr(new, name)]
+    told = HASHES.union(*(names_of(change.name) for change in changes))
+    names = [name for name in dict.fromkeys((*new.raw, *old.raw)) if name not in told]
+    return changes + [Change(name, old.raw.get(name), new.raw.get(name)) for name in names if old.raw.get(name) != new.raw.get(name)]
+
+
+def _statistics(changes: tuple[Change, ...], threshold: float) -> Verdict:
+    if not changes:
+        return "same"
+    by_name = {c.name: c for c in changes if c.old is not None and c.new is not None}
+    spills, instructions, matrix = (by_name.get(n) for n in ("spills", "instructions", "matrix_instructions"))
+    more = growth(instructions) if instructions else 0.0
+    if (spills and spills.new > spills.old) or more > threshold or (matrix and matrix.new == 0):
+        return "worse"
+    if (spills and spills.new < spills.old) or more < -threshold:
+        return "better"
+    return "changed"
+
+
+def growth(change: Change) -> float:
+    """How much more NEW has, as a share of OLD; infinite where OLD has none."""
+    if not change.old:
+        return float("inf") if change.new else 0.0
+    return float(change.new / change.old - 1)
+
+
+def _results(old: Held, new: Held) -> list[Compared]:
+    cells = []
+    for key in dict.fromkeys((*old.results, *new.results)):
+        a: ResultRecord | None = old.results.get(key)
+        b: ResultRecord | None = new.results.get(key)
+        if a is None or b is None:
+            verdict: Verdict = "missing" if b is None else _appeared(b.status)
+        else:
+            verdict = _by_status(a.status, b.status) or "unjudged"
+        cells.append(Compared(device=new.device, verdict=verdict, old=a, new=b))
+    return cells
+
+
+def _badness(cell: Compared) -> tuple[Any, ...]:
+    """Sorts the worst first: by verdict, then by spills, instructions and registers gained."""
+    spills, registers = (_gained(cell, name) for name in ("spills", "registers"))
+    instructions = cell.change("instructions")
+    told = instructions is not None and instructions.old is not None and instructions.new is not None
+    more = growth(instructions) if told and instructions is not None else 0.0
+    return list(VERDICTS).index(cell.verdict), -spills, -more, -registers, cell.device, cell.record.kernel
+
+
+def _gained(cell: Compared, name: str) -> float:
+    change = cell.change(name)
+    return 0.0 if change is None or change.old is None or change.new is None else change.new - change.old

@@ -1,0 +1,89 @@
+"""The frozen types of a comparison."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from vkprobe.records import PipelineRecord, ResultRecord
+
+Verdict = Literal["wrong", "crash", "missing", "status", "worse", "changed", "better", "unjudged", "appeared", "same"]
+VERDICTS: dict[str, str] = {
+    "wrong": "NEW's result is wrong",
+    "crash": "NEW ended in crash, timeout, device-lost or error",
+    "missing": "NEW has no such cell, or can't run what OLD could",
+    "status": "another status",
+    "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
+    "changed": "other statistics differ",
+    "better": "fewer spills, or fewer instructions beyond the threshold",
+    "unjudged": "both ok; their times are not judged",
+    "appeared": "OLD has no such cell",
+    "same": "no difference",
+}
+"""Every verdict and what it says, the worst first."""
+
+
+class Change(Struct, frozen=True):
+    """One statistic that differs; None where one side does not tell it."""
+
+    name: str
+    old: Any
+    new: Any
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """A cell or pipeline of a device, in both files or in one.
+
+    Attributes:
+        device: its id in NEW; in OLD where NEW has none.
+        changes: statistics that differ, those of the normal form first.
+        reason: of NEW's status, where that is not ok.
+    """
+
+    device: str
+    verdict: Verdict
+    old: PipelineRecord | ResultRecord | None
+    new: PipelineRecord | ResultRecord | None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def record(self) -> PipelineRecord | ResultRecord:
+        """What there is of it, NEW's first."""
+        found = self.new if self.new is not None else self.old
+        assert found is not None
+        return found
+
+    @property
+    def reason(self) -> str | None:
+        """Why NEW's is not ok."""
+        return self.new.reason if self.new is not None and self.new.status != "ok" else None
+
+    def change(self, name: str) -> Change | None:
+        """The change of one statistic."""
+        return next((c for c in self.changes if c.name == name), None)
+
+
+class DevicePair(Struct, frozen=True, kw_only=True):
+    """The same hardware in both files, under whatever drivers."""
+
+    old: str
+    new: str
+    old_driver: str
+    new_driver: str
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """Everything that came of it.
+
+    Attributes:
+        cells: of paired devices, the worst first.
+        missing, appeared: devices that only OLD or only NEW has, with how many cells.
+        notes: what a reader has to know of the pairing.
+    """
+
+    devices: tuple[DevicePair, ...]
+    cells: tuple[Compared, ...]
+    missing: tuple[tuple[str, int], ...] = ()
+    appeared: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,99 @@
+"""Which device of one file is which of the other: by hardware, never by the driver's name or version."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from vkprobe.records import PipelineRecord, ResultRecord, cell_key
+from vkprobe.results.store import DeviceKey, Store, pipeline_key
+
+R = TypeVar("R", PipelineRecord, ResultRecord)
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """What a file holds of one device id of one hardware: the newest record of each pipeline and cell, whatever driver it ran on."""
+
+    device: str
+    hardware: tuple[Any, ...]
+    drivers: tuple[str, ...]
+    pipelines: dict[tuple[Any, ...], PipelineRecord]
+    results: dict[tuple[Any, ...], ResultRecord]
+
+    @property
+    def count(self) -> int:
+        """How many pipelines and cells."""
+        return len(self.pipelines) + len(self.results)
+
+    @property
+    def driver(self) -> str:
+        """The drivers' names and versions, the newest last."""
+        return ", ".join(self.drivers) or "driver unknown"
+
+
+def _hardware(key: DeviceKey) -> tuple[Any, ...]:
+    """What stays the same under another driver; of a device without a record only its id is known."""
+    if key.vendor_id is None and key.chip is None:
+        return (key.device,)
+    return key.vendor_id, key.device_id, key.chip
+
+
+def held(store: Store) -> list[Held]:
+    """A file's devices that have pipelines or cells, in order of appearance."""
+    keys = dict.fromkeys([*store.devices, *(key for key, _ in store.pipelines), *(key for key, _ in store.results)])
+    grouped: dict[tuple[Any, ...], list[DeviceKey]] = {}
+    for key in keys:
+        grouped.setdefault((key.device, *_hardware(key)), []).append(key)
+    found = []
+    for group in grouped.values():
+        drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
+        one = Held(
+            device=group[0].device,
+            hardware=_hardware(group[0]),
+            drivers=tuple(filter(None, drivers)),
+            pipelines=_newest([p for (key, _), p in store.pipelines.items() if key in group], pipeline_key),
+            results=_newest([r for (key, _), r in store.results.items() if key in group], cell_key),
+        )
+        if one.count:
+            found.append(one)
+    return found
+
+
+def _newest(records: list[R], key: Any) -> dict[tuple[Any, ...], R]:
+    return {key(record): record for record in sorted(records, key=lambda r: r.at)}
+
+
+class Pairing(Struct, frozen=True, kw_only=True):
+    """Devices that are the same hardware, and those that only one file has."""
+
+    pairs: list[tuple[Held, Held]]
+    only_old: list[Held]
+    only_new: list[Held]
+
+
+def pair(old: list[Held], new: list[Held]) -> Pairing:
+    """Each device of OLD with the one of NEW that is the same hardware.
+
+    Where a file has several of one hardware (two drivers of one card, two cards), those of the same id are paired, then
+    one that is left on each side.
+    """
+    pairs: list[tuple[Held, Held]] = []
+    for hardware in dict.fromkeys(h.hardware for h in old):
+        left = [h for h in old if h.hardware == hardware]
+        right = [h for h in new if h.hardware == hardware]
+        for one in list(left):
+            same = next((h for h in right if h.device == one.device), None)
+            if same is not None:
+                pairs.append((one, same))
+                left.remove(one)
+                right.remove(same)
+        if len(left) == len(right) == 1:
+            pairs.append((left[0], right[0]))
+    paired_old, paired_new = {id(a) for a, _ in pairs}, {id(b) for _, b in pairs}
+    order = {id(h): i for i, h in enumerate(old)}
+    return Pairing(
+        pairs=sorted(pairs, key=lambda p: order[id(p[0])]),
+        only_old=[h for h in old if id(h) not in paired_old],
+        only_new=[h for h in new if id(h) not in paired_new],
+    )
