@@ -66,7 +66,7 @@ def test_intels_shim_is_missing_with_what_builds_it(cache: Path) -> None:
 def test_intels_shim_comes_from_option_or_variable(cache: Path, tmp_path: Path) -> None:
     """--shim beats VKPROBE_INTEL_SHIM; a path that isn't there is a fault that names it."""
     shim = tmp_path / "shim.so"
-    shim.touch()
+    shim.write_bytes(b"\x7fELF...INTEL_STUB_GPU_PLATFORM...")
     by_variable = null.resolve(only("anv:bmg"), environment={"VKPROBE_INTEL_SHIM": str(shim)})
     by_option = null.resolve(only("anv:bmg"), shim=str(shim), environment={"VKPROBE_INTEL_SHIM": "/nowhere/else.so"})
     absent = null.resolve(only("anv:bmg"), environment={"VKPROBE_INTEL_SHIM": "/nowhere/else.so"})
@@ -101,3 +101,20 @@ def test_an_unknown_chip_is_told_with_what_the_shim_supports(cache: Path) -> Non
     assert "turnip:1" in reason
     assert remedy == "this shim supports 630, 740"
     assert "navi31" in null.unknown_chip(null.resolve(only("radv:navi99")))[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x7fELF...NOUVEAU_CHIPSET...", "is the shim of nvk"),
+        (b"\x7fELF...zlib...", "is no drm-shim"),
+        (b"a text\n", "is no shared library"),
+    ],
+)
+def test_a_library_that_is_not_the_familys_shim_is_a_fault(cache: Path, tmp_path: Path, content: bytes, said: str) -> None:
+    """Another family's shim, another library, a text: told with the file, before any driver starts."""
+    shim = tmp_path / "shim.so"
+    shim.write_bytes(content)
+    spec = null.resolve(only("radv:navi31"), shim=str(shim), environment={})
+    assert f"{shim} {said}" in (spec.fault or "")
+    assert "libamdgpu_noop_drm_shim.so" in (spec.remedy or "")

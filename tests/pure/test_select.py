@@ -175,3 +175,11 @@ def test_the_systems_loader_is_found_without_loading_it(tmp_path: Path) -> None:
     """LD_LIBRARY_PATH counts first."""
     (tmp_path / "libvulkan.so.1").write_text(json.dumps("not a library"))
     assert loader.system_loader({"LD_LIBRARY_PATH": f"/nowhere:{tmp_path}"}) == tmp_path / "libvulkan.so.1"
+
+
+def test_a_shim_named_like_another_familys_is_refused_and_not_passed_over(machine: Path) -> None:
+    """`--null radv:... --shim libnouveau_noop_drm_shim.so` must not run on the set's own shim without a word."""
+    shim = machine / "libnouveau_noop_drm_shim.so"
+    shim.write_bytes(b"\x7fELF...NOUVEAU_CHIPSET...")
+    (radv,) = select.resolve([], ["radv:navi31"], shim=str(shim))
+    assert "nvk" in (radv.fault or "") or "no radeon driver" in (radv.fault or "")

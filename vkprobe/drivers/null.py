@@ -132,6 +132,8 @@ def resolve(name: NullName, *, shim: str | None = None, environment: Mapping[str
         fault, remedy = f"null device {name}: {base.fault}", base.remedy
     elif found is None or not found.is_file():
         fault, remedy = f"null device {name}: its shim {found or row.shim} is not there", row.shim_remedy
+    elif _named_shim(row, shim, env) and (mistaken := _mistaken(found, row)):
+        fault, remedy = f"null device {name}: {found} {mistaken}", f"give {row.shim}: {row.shim_remedy}"
     return DriverSpec(
         name=str(name),
         icd=base.icd if base else None,
@@ -160,11 +162,34 @@ def _driver(row: Family, suite: str | None) -> DriverSpec | None:
 
 def _shim(row: Family, base: DriverSpec | None, given: str | None, env: Mapping[str, str]) -> Path | None:
     """The shim that was named, else the driver set's, else the system's; None where there is none."""
-    named = given or (env.get(row.shim_variable) if row.shim_variable else None)
+    named = _named_shim(row, given, env)
     if named:
         return Path(named).expanduser().absolute()
     folders = [Path(base.root) / clibrary.LIBRARIES] if base and base.root else [Path(f) for f in clibrary.HOST_FOLDERS]
     return next((folder / row.shim for folder in folders if (folder / row.shim).is_file()), None)
+
+
+def _named_shim(row: Family, given: str | None, env: Mapping[str, str]) -> str | None:
+    """The shim that the user named, by option or variable."""
+    return given or (env.get(row.shim_variable) if row.shim_variable else None)
+
+
+def _mistaken(shim: Path, row: Family) -> str | None:
+    """What is wrong with a library that was named as a family's shim; None where it is one.
+
+    Each shim asks for its chip in a variable of its own, whose name is in its text. Without this check the dynamic linker
+    passes over what is no library, and another family's shim is a GPU that the driver does not see: "no device", without a reason.
+    """
+    try:
+        content = shim.read_bytes()
+    except OSError as error:
+        return f"can't be read: {error.strerror}"
+    if row.variable.encode() in content:
+        return None
+    other = next((name for name, family in FAMILIES.items() if family.variable.encode() in content), None)
+    if other:
+        return f"is the shim of {other}"
+    return "is no drm-shim" if content.startswith(b"\x7fELF") else "is no shared library"
 
 
 def unknown_chip(spec: DriverSpec, told: str = "") -> tuple[str, str]:

@@ -139,13 +139,13 @@ def configured(config: Path | None) -> list[DriverSpec]:
 
 
 def _shim_for(name: null.NullName, names: Sequence[null.NullName], shim: str | None) -> str | None:
-    """The --shim that is meant for this family: its own by file name, or any where only one family is asked for."""
+    """The --shim that is meant for this family: its own by file name, or any where only one family is asked for (which may refuse it)."""
     if shim is None:
         return None
     file = Path(shim).name
     owners = [family for family, row in null.FAMILIES.items() if row.shim == file]
     asked = sorted({n.family for n in names})
-    if owners:
+    if set(owners) & set(asked):
         return shim if name.family in owners else None
     if len(asked) > 1:
         raise UsageError(f"--shim {shim} could be meant for {' or '.join(asked)}: give one family with it, or keep the library's own name")

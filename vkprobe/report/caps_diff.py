@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from vkprobe.records import DeviceRecord, VectorCombination
 from vkprobe.requirements import all_requirements
-from vkprobe.requirements.facts import lookup, version_of
+from vkprobe.requirements.facts import has_extension, lookup, version_of
 from vkprobe.requirements.model import AnyOf, Condition, Extension, Feature, Property
 from vkprobe.requirements.promotions import carriers
 from vkprobe.results.values import extensions_of
@@ -236,17 +236,23 @@ def _in_words(row: Any) -> str:
 
 
 _QUERIES = {
-    "khr": "KHR tuple",
-    "nv_flexible": "NV flexible tuple",
-    "ext": "EXT tuple",
-    "cooperative_vector": "cooperative-vector combination",
+    "khr": ("KHR tuple", "VK_KHR_cooperative_matrix"),
+    "nv_flexible": ("NV flexible tuple", "VK_NV_cooperative_matrix2"),
+    "ext": ("EXT tuple", "VK_EXT_cooperative_matrix_maintenance1"),
+    "cooperative_vector": ("cooperative-vector combination", "VK_NV_cooperative_vector"),
 }
+"""A list of the record's `coopmat` -> what its rows are, and the extension without which there are none."""
+
+
+def _rows(device: DeviceRecord, query: str) -> list[Any] | None:
+    told: list[Any] | None = getattr(device.coopmat, query)
+    return [] if told is None and has_extension(device, _QUERIES[query][1]) is False else told
 
 
 def _tuples(before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> Iterator[Change]:
     """Tuples that one of them lacks, as sets; then what llama.cpp takes, and their order, which decides it."""
-    for query, label in _QUERIES.items():
-        old, new = getattr(before.coopmat, query), getattr(after.coopmat, query)
+    for query, (label, _) in _QUERIES.items():
+        old, new = _rows(before, query), _rows(after, query)
         if old is None or new is None:
             if old != new:
                 untold.append(f"coopmat.{query}")

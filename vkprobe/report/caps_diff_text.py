@@ -35,9 +35,9 @@ def as_text(found: Difference, form: str, *, everything: bool = False, width: in
     changes = [c for section in _ORDER for c in found.changes if c.section == section]
     identity = [c for c in found.changes if c.section == "identity"]
     if form == "csv":
-        head = ("section", "what", "name", "before", "after", "relevant")
+        titles = ("section", "what", "name", "before", "after", "relevant")
         flat = [(c.section, c.what, c.name, *(_plain(v) for v in (c.before, c.after)), text(c.relevant)) for c in [*changes, *identity]]
-        return render(head, flat, "csv")
+        return render(titles, flat, "csv")
     first = [c for c in changes if c.relevant or c.section == "heap"]
     rest = [c for c in changes if c not in first]
     head = [f"from {found.before.device}: {_about(found.before)}", f"to   {found.after.device}: {_about(found.after)}"]
