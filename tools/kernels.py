@@ -14,24 +14,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from tools.ladder_kernels import ladder
+from tools.variant import Variant
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels"
 SPIRV = ROOT / "vkprobe" / "spirv"
 OLDEST_GLSLANG = (15, 1)  # NV_cooperative_matrix2
-
-
-class Variant(NamedTuple):
-    """One module: which source, with which defines, and what it is to vkprobe."""
-
-    name: str
-    source: str
-    defines: dict[str, str]
-    facts: dict[str, Any]
-    target: str = "vulkan1.2"
 
 
 GEMM_TYPES = ("f32", "f16", "q4_0", "q8_0")
@@ -63,72 +57,7 @@ def variants() -> list[Variant]:
     for kind in DEQUANT_TYPES:
         facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
         made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
-    return made + _ladder()
-
-
-_GLSL_TYPES = {
-    "f16": "float16_t",
-    "f32": "float",
-    "bf16": "bfloat16_t",
-    "e4m3": "floate4m3_t",
-    "e5m2": "floate5m2_t",
-    "s8": "int8_t",
-    "u8": "uint8_t",
-    "s32": "int",
-    "u32": "uint",
-}
-# glslang declares no capability for bf16 and float8 in storage buffers; devices want the features of their widths.
-_STORAGE = {
-    "bf16": ["VkPhysicalDeviceVulkan11Features", "storageBuffer16BitAccess"],
-    "e4m3": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
-    "e5m2": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
-}
-_WORKGROUP_SCOPE = [
-    ["VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixWorkgroupScope"],
-    ["VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixFlexibleDimensions"],
-]
-_FLOAT8 = ("e4m3", "e5m2")
-_INT8 = ("s8", "u8")
-_TUPLE_TYPES = (
-    *(("f16", "f16", c, False) for c in ("f16", "f32")),
-    *(("bf16", "bf16", c, False) for c in ("bf16", "f32")),
-    *((a, b, c, False) for a in _FLOAT8 for b in _FLOAT8 for c in ("f16", "f32")),
-    *((a, b, c, False) for a in _INT8 for b in _INT8 for c in ("s32", "u32")),
-    *((a, b, "s32", True) for a in _INT8 for b in _INT8),
-    ("u8", "u8", "u32", True),
-)
-"""(a, b, accumulator and result, saturating) of every tuple that a driver at hand lists, and their like."""
-
-
-def _ladder() -> list[Variant]:
-    """The ladder's kernels: each tuple's types by cooperative matrices of either scope, and by plain arithmetic."""
-    made = []
-    for a, b, c, saturating in _TUPLE_TYPES:
-        types: dict[str, Any] = {"a": a, "b": b, "c": c, "saturating": saturating}
-        name = f"{a}_{b}_{c}" + ("_sat" if saturating else "")
-        defines = {f"{x.upper()}_T": _GLSL_TYPES[types[x]] for x in ("a", "b", "c")}
-        if "bf16" in (a, b, c):
-            defines["WITH_BF16"] = "1"
-        storage = [_STORAGE[t] for t in dict.fromkeys((a, b, c)) if t in _STORAGE]
-        if {a, b} & set(_FLOAT8):
-            defines["WITH_FLOAT8"] = "1"
-        for scope in ("subgroup", "workgroup"):
-            facts = {
-                "op": "ladder-tuple",
-                **types,
-                "scope": scope,
-                "features": storage + (_WORKGROUP_SCOPE if scope == "workgroup" else []),
-            }
-            more = {"SCOPE": f"gl_Scope{scope.capitalize()}", **({"SATURATE": "1"} if saturating else {})}
-            if scope == "workgroup":
-                more["WITH_COOPMAT2"] = "1"
-            target = "vulkan1.3" if scope == "workgroup" else "vulkan1.2"
-            made.append(Variant(f"ladder_{name}_{scope}", "ladder/tuple.comp", {**defines, **more}, facts, target))
-        if not saturating:
-            accumulate = "float" if c == "bf16" else _GLSL_TYPES[c]
-            facts = {"op": "ladder-scalar", **types, "scope": "", "features": storage}
-            made.append(Variant(f"ladder_{name}_scalar", "ladder/tuple.comp", {**defines, "SCALAR": "1", "ACC_T": accumulate}, facts))
-    return made
+    return made + ladder()
 
 
 def _type_folder(variant: Variant) -> Path:
@@ -151,7 +80,8 @@ def source_hash(variant: Variant) -> str:
             add((beside if beside.exists() else _type_folder(variant) / included).resolve())
 
     add(KERNELS / variant.source)
-    digest.update(json.dumps([variant.defines, variant.target], sort_keys=True).encode())
+    made_by = [variant.defines, variant.target, *(["maintenance1"] if variant.maintenance1 else [])]
+    digest.update(json.dumps(made_by, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -187,13 +117,38 @@ def _capabilities(module: Path) -> list[str]:
     return re.findall(r"^\s*OpCapability (\w+)", text, re.M)
 
 
-def _compile(binary: str, variant: Variant) -> bytes:
-    out = SPIRV / f"{variant.name}.spv"
-    command = [binary, "-O", f"--target-env={variant.target}", f"-I{_type_folder(variant)}"]
+_TRANSPOSED = re.compile(r"^( *(%\w+) = )OpCooperativeMatrixTransposeNV (%\w+ %\w+)$", re.M)
+
+
+def _as_maintenance1(module: Path) -> None:
+    """Declare the module's cooperative-matrix instructions as EXT_cooperative_matrix_maintenance1's.
+
+    They are the same instructions under other names, but for the transpose: that is a decorated conversion of the use.
+    Source: SPV_EXT_cooperative_matrix_maintenance1, revision 1.
+    """
+    dis = subprocess.run([_tool("VKPROBE_SPIRV_DIS", "spirv-dis"), "--no-color", "--raw-id", str(module)], capture_output=True, check=True)
+    text = dis.stdout.decode()
+    text = text.replace('"SPV_NV_cooperative_matrix2"', '"SPV_EXT_cooperative_matrix_maintenance1"')
+    text = text.replace("CooperativeMatrixConversionsNV", "CooperativeMatrixConversionsEXT")
+    decorations = "".join(f"OpDecorate {m[2]} CooperativeMatrixTransposeEXT\n" for m in _TRANSPOSED.finditer(text))
+    text = _TRANSPOSED.sub(r"\1OpCooperativeMatrixConvertUseEXT \3", text)
+    text = re.sub(r"^ *OpDecorate ", lambda m: decorations + m[0], text, count=1, flags=re.M)
+    version = re.search(r"^; Version: (\d)\.(\d)$", text, re.M)
+    assert version is not None
+    target = f"spv{version[1]}.{version[2]}"
+    command = [_tool("VKPROBE_SPIRV_AS", "spirv-as"), "--preserve-numeric-ids", "--target-env", target, "-", "-o", str(module)]
+    subprocess.run(command, input=text.encode(), check=True)
+
+
+def _compile(binary: str, variant: Variant, folder: Path) -> bytes:
+    out = folder / f"{variant.name}.spv"
+    command = [binary, "-O" if variant.optimize else "-O0", f"--target-env={variant.target}", f"-I{_type_folder(variant)}"]
     command += [f"-D{k}={v}" for k, v in variant.defines.items()]
     done = subprocess.run([*command, "-o", str(out), str(KERNELS / variant.source)], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{variant.name}: {' '.join(command)}\n{done.stderr}")
+    if variant.maintenance1:
+        _as_maintenance1(out)
     checked = subprocess.run(
         [_tool("VKPROBE_SPIRV_VAL", "spirv-val"), "--target-env", variant.target, str(out)], capture_output=True, text=True
     )
@@ -203,26 +158,30 @@ def _compile(binary: str, variant: Variant) -> bytes:
 
 
 def build() -> None:
-    """Compile every variant and write the manifest."""
+    """Compile every variant and write the manifest; what is there is replaced only when all of it has compiled."""
     binary, version = compiler()
     SPIRV.mkdir(exist_ok=True)
-    for old in SPIRV.glob("*.spv"):
-        old.unlink()
     todo = variants()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        modules = list(pool.map(lambda v: _compile(binary, v), todo))
-    entries = {
-        v.name: {
-            **v.facts,
-            "source": v.source,
-            "defines": v.defines,
-            "target": v.target,
-            "capabilities": _capabilities(SPIRV / f"{v.name}.spv"),
-            "source_sha256": source_hash(v),
-            "spirv_sha256": hashlib.sha256(code).hexdigest(),
+    with tempfile.TemporaryDirectory(dir=SPIRV) as made, ThreadPoolExecutor(os.cpu_count()) as pool:
+        folder = Path(made)
+        modules = list(pool.map(lambda v: _compile(binary, v, folder), todo))
+        entries = {
+            v.name: {
+                **v.facts,
+                "source": v.source,
+                "defines": v.defines,
+                "target": v.target,
+                "capabilities": _capabilities(folder / f"{v.name}.spv"),
+                "source_sha256": source_hash(v),
+                "spirv_sha256": hashlib.sha256(code).hexdigest(),
+            }
+            for v, code in zip(todo, modules, strict=True)
         }
-        for v, code in zip(todo, modules, strict=True)
-    }
+        for new in folder.glob("*.spv"):
+            new.replace(SPIRV / new.name)
+    for old in SPIRV.glob("*.spv"):
+        if old.stem not in entries:
+            old.unlink()
     manifest = {"compiler": version, "kernels": entries}
     (SPIRV / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     print(f"{len(entries)} modules, {sum(map(len, modules)) // 1024} KiB, {version}")
