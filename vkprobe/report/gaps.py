@@ -231,7 +231,8 @@ def _missing(report: Gaps, index: int, told: dict[tuple[str, ...], str], form: s
     name = " ".join(filter(None, [side.device.driver.name, side.device.driver.version]))
     verb = "lacks" if all(gap.met is False for _, gap in pairs) else "lacks or may lack"
     bullet = "- " if form == "md" else "  "
-    lines = [f"{'### ' if form == 'md' else ''}{side.device.device} ({side.device.name.strip()}; {name or 'driver unknown'}) {verb}"]
+    title = f"{side.device.device} ({side.device.name.strip()}; {name or 'driver unknown'}) {verb}"
+    lines = [f"### {title}" if form == "md" else folded(title, width)]
     brief: list[str] = []
     for need, gap in pairs:
         if need.group != "path" and not report.chosen:
