@@ -22,10 +22,9 @@ def _core(members: dict[str, Any]) -> dict[str, Any]:
     told = {
         name: int(v) if isinstance(v, bool) else _bytes(v) if "UUID" in name and isinstance(v, str) else v for name, v in members.items()
     }
-    if "driverID" in told:
-        told["driverID"] = values("VkDriverId")[told["driverID"]]
-    if "conformanceVersion" in told:
-        told["conformanceVersion"] = ".".join(str(told["conformanceVersion"][part]) for part in ("major", "minor", "subminor", "patch"))
+    if "driverID" in members:
+        told["driverID"] = values("VkDriverId")[members["driverID"]]
+        told["conformanceVersion"] = ".".join(str(members["conformanceVersion"][part]) for part in ("major", "minor", "subminor", "patch"))
     if "deviceLUID" in told:
         told["deviceLUID"] = _bytes(members["deviceLUID"])
     for name in ("maxMemoryAllocationSize", "maxBufferSize"):

@@ -16,8 +16,10 @@ from tests.pure.recorded_devices import RECORDED, recorded
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord, encode
 from vkprobe.report import caps
+from vkprobe.report.caps_diff import difference
 from vkprobe.requirements import all_requirements, evaluate
 from vkprobe.results.devices import devices_from, devices_from_all
+from vkprobe.results.profile import device_profile, device_sidecar
 from vkprobe.results.store import read_records
 
 H200 = RECORDED / "vulkaninfo-nvidia-h200-580.159.04.json"
@@ -157,6 +159,33 @@ def test_files_of_one_name_get_numbers(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     paths = [written(tmp_path / folder / "x.json", profile()) for folder in "ab"]
     assert [d.device for d in devices_from_all(paths)] == ["file:x/0", "file:x-2/0"]
+
+
+def test_a_profile_that_vkprobe_wrote_comes_back_with_its_tuples(tmp_path: Path) -> None:
+    """The sidecar beside it is read too: the same requirements are met, nothing differs."""
+    (device,) = devices_from(LIVE)
+    path = written(tmp_path / "h200.json", device_profile(device))
+    bare = devices_from(path)[0]
+    written(tmp_path / "h200.tuples.json", device_sidecar(device))
+    (back,) = devices_from(path)
+    assert bare.coopmat.khr is None
+    assert (back.coopmat, back.heaps, back.extensions) == (device.coopmat, device.heaps, device.extensions)
+    assert [evaluate(back, r).met for r in all_requirements()] == [evaluate(device, r).met for r in all_requirements()]
+    assert [c for c in difference(device, back).changes if c.section != "identity"] == []
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "words"),
+    [
+        ({"name": "Y", "coopmat": {"khr": None, "nv_flexible": None, "ext": None}, "heaps": None}, "is of 'Y'"),
+        ({"name": 1}, r"Expected `str`"),
+    ],
+)
+def test_a_sidecar_of_something_else_is_refused(tmp_path: Path, sidecar: Any, words: str) -> None:
+    """Another device's tuples are nobody's; the sidecar's name is in the sentence."""
+    written(tmp_path / "x.tuples.json", sidecar)
+    with pytest.raises(UsageError, match=r"x\.tuples\.json.*" + words):
+        devices_from(written(tmp_path / "x.json", profile()))
 
 
 def test_a_byte_order_mark_and_utf16_are_read(tmp_path: Path) -> None:

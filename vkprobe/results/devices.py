@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from vkprobe.errors import UsageError
-from vkprobe.records import DeviceRecord
+from vkprobe.records import Coopmat, DeviceRecord, Heap
 from vkprobe.results import gpuinfo, vulkaninfo
 from vkprobe.results.document import Node, parse, read
 from vkprobe.results.store import Store
@@ -26,7 +28,8 @@ _HEAD_BYTES = 4096
 def devices_from(path: str | Path, run: str = "", *, name: str | None = None) -> list[DeviceRecord]:
     """The devices that a file tells of, each with the id `file:NAME/0`, `file:NAME/1`, ...
 
-    What the file does not tell is unknown: tuples are None, structs that it lacks are absent. Of vkprobe records, each device's newest.
+    What the file does not tell is unknown: tuples are None, structs that it lacks are absent. Of vkprobe records, each device's newest;
+    of a profile that vkprobe wrote, with the tuples of the sidecar beside it.
 
     Args:
         path: the file.
@@ -45,12 +48,11 @@ def devices_from(path: str | Path, run: str = "", *, name: str | None = None) ->
         return [replace(device, run=run, device=f"{prefix}/{index}") for index, device in enumerate(known)]
     root = parse(read(path, _MOST_BYTES), str(path), EXPECTED)
     if vulkaninfo.is_profile(root):
-        told = vulkaninfo.devices(root)
-    elif gpuinfo.is_report(root):
-        told = [gpuinfo.device(root)]
-    else:
-        raise UsageError(f"{path}: {_what(root)}. {EXPECTED}")
-    return [record(one, root, run=run, device=f"{prefix}/{index}") for index, one in enumerate(told)]
+        devices = [record(one, root, run=run, device=f"{prefix}/{index}") for index, one in enumerate(vulkaninfo.devices(root))]
+        return [_with_sidecar(devices[0], path)] if len(devices) == 1 else devices
+    if gpuinfo.is_report(root):
+        return [record(gpuinfo.device(root), root, run=run, device=f"{prefix}/0")]
+    raise UsageError(f"{path}: {_what(root)}. {EXPECTED}")
 
 
 def devices_from_all(paths: Sequence[str | Path], run: str = "") -> list[DeviceRecord]:
@@ -62,6 +64,29 @@ def devices_from_all(paths: Sequence[str | Path], run: str = "") -> list[DeviceR
         seen[stem] = seen.get(stem, 0) + 1
         found += devices_from(path, run, name=stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
     return found
+
+
+class _Sidecar(Struct, frozen=True, kw_only=True):
+    """What `vkprobe profile -o FILE.json` writes beside it, for which the profiles' schema has no word."""
+
+    name: str
+    coopmat: Coopmat
+    heaps: list[Heap] | None
+    extensions: dict[str, int] = {}
+
+
+def _with_sidecar(device: DeviceRecord, path: Path) -> DeviceRecord:
+    """The device with the tuples that stand in FILE.tuples.json beside FILE.json, where there is one of the same device."""
+    beside = path.with_suffix(".tuples.json")
+    if not beside.is_file():
+        return device
+    try:
+        told = msgspec.convert(parse(read(beside, _MOST_BYTES), str(beside), "vkprobe profile writes it").value, _Sidecar)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{beside}: {error}; `vkprobe profile -o {path.name}` writes it: remove it where it is something else") from None
+    if told.name != device.name:
+        raise UsageError(f"{beside}: is of {told.name!r}, {path.name} of {device.name!r}: remove it, or write both again")
+    return replace(device, coopmat=told.coopmat, heaps=told.heaps, extensions={**device.extensions, **told.extensions})
 
 
 def _checked(device: DeviceRecord, file: str) -> DeviceRecord:
@@ -94,5 +119,7 @@ def _what(root: Node) -> str:
         return "holds " + ("an array" if isinstance(root.value, list) else "a single value") + ", no object"
     if "VkPhysicalDeviceProperties" in root.value or "ArrayOfVkQueueFamilyProperties" in root.value:
         return "is of the older devsim schema: write it again with a newer vulkaninfo"
+    if {"coopmat", "heaps", "device"} <= set(root.value):
+        return "is what `vkprobe profile` writes beside a profile: name the profile, and this is read with it"
     keys = ", ".join(repr(str(key)[:30]) for key in list(root.value)[:5])
     return f"is an object of another tool (it begins with {keys})" if keys else "is an empty object"
