@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -58,9 +59,12 @@ def _words(p: PipelineRecord) -> tuple[str, ...]:
     """What tells a kernel's pipelines apart, ever more of it; the last is everything."""
     words = (p.tile or "").split()
     size = words[0] if words else ""
-    tuple_ = words[3] if len(words) > 3 and words[3].count("x") == 2 else ""
+    more = words[3] if len(words) > 3 and words[3].count("x") == 2 else ""
+    if re.fullmatch(r"n\d+", size):
+        block, _, subgroup = next((word for word in words if "/" in word), "1/1").partition("/")
+        more = f"{int(block) // int(subgroup)} subgroups" if block.isdecimal() and subgroup.isdecimal() and int(subgroup) else ""
     subgroup = f"sg{p.subgroup_size}" if p.subgroup_size and p.tile else ""
-    return "", size, f"{size} {tuple_}".strip(), p.tile or "", " ".join(filter(None, (p.tile, subgroup)))
+    return "", size, f"{size} {more}".strip(), p.tile or "", " ".join(filter(None, (p.tile, subgroup)))
 
 
 def _detail(devices: Any) -> int:

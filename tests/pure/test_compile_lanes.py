@@ -1,0 +1,188 @@
+"""Several devices compiling at once, in fake workers behind real pipes: losses, limits and interrupts cost what they must."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.pure.recorded_devices import recorded
+from vkprobe.bench import lives
+from vkprobe.bench.compiling import Compiler, Lane, by_pipeline, compile_all, compile_cells
+from vkprobe.bench.device import open_request
+from vkprobe.bench.isa import IsaFolder
+from vkprobe.bench.resolve import resolve
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import WorkerFailed, WorkerLost
+from vkprobe.records import AnyRecord, EventRecord, PipelineRecord
+
+Handler = Callable[[dict[str, Any]], Any]
+"""A job -> the reply; an exception to raise; None for a worker that never answers."""
+REPLY = {"compile_s": 0.1, "statistics": {"VGPRs": 96, "Instructions": 10}, "subgroup_size": 64, "texts": {"Assembly": "s_endpgm"}}
+
+
+class Fake:
+    """A worker that has its reply ready at once, or never."""
+
+    alive = 0
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._read, self._write = os.pipe()
+        self.reply: Any = None
+        Fake.alive += 1
+
+    def request(self, verb: str, **arguments: Any) -> Any:
+        """The opening."""
+        assert verb == "open"
+        return {"executes": False}
+
+    def send(self, verb: str, *, job: dict[str, Any]) -> None:
+        """A pipeline to create."""
+        assert verb == "compile"
+        self.reply = self._handler(job)
+        if self.reply is not None:
+            os.write(self._write, b".")
+
+    def fileno(self) -> int:
+        """Readable when the reply is there."""
+        return self._read
+
+    def advance(self) -> bool:
+        """The reply, whole."""
+        os.read(self._read, 1)
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return True
+
+    def time_out(self, timeout: float) -> WorkerLost:
+        """As Worker's."""
+        return WorkerLost("timeout", f"no answer within {timeout:g} s")
+
+    def stderr_tail(self) -> str:
+        """Nothing."""
+        return ""
+
+    def kill(self) -> None:
+        """End it."""
+        os.close(self._read)
+        os.close(self._write)
+        Fake.alive -= 1
+
+    close = kill
+
+
+class Compiled:
+    """Devices compiled with a handler each."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, handlers: dict[str, Handler], *, isa: IsaFolder | None = None, parallel: int = 2
+    ) -> None:
+        self.records: list[AnyRecord] = []
+        self.steps: list[tuple[str, str, int, int]] = []
+        monkeypatch.setattr(lives, "Worker", lambda spec, environment: Fake(handlers[spec.name]))
+        lanes = []
+        for name in handlers:
+            device = recorded(name)
+            waiting = [g[0] for g in by_pipeline(resolve(compile_cells(device, full=False, types=["f16"]), device, dispatched=False))]
+            request = open_request(device, [r.requirement for r in waiting])
+            spec = DriverSpec(name=name, icd=None)
+            compiler = Compiler(spec, device, request, run="run", limit_s=0.05, sink=self.records.append, isa=isa)
+            lanes.append(Lane(device=device.device, compiler=compiler, waiting=waiting))
+        Fake.alive = 0
+        try:
+            compile_all(lanes, progress=self, parallel=parallel)
+        finally:
+            assert Fake.alive == 0
+
+    def step(self, device: str, what: str, done: int, total: int) -> None:
+        """Progress is remembered."""
+        self.steps.append((device, what, done, total))
+
+    def statuses(self, device: str) -> list[str]:
+        """Of a device's pipelines, in order."""
+        return [r.status for r in self.records if isinstance(r, PipelineRecord) and r.device == device]
+
+    @property
+    def pipelines(self) -> list[PipelineRecord]:
+        """All records of pipelines."""
+        return [r for r in self.records if isinstance(r, PipelineRecord)]
+
+
+def good(job: dict[str, Any]) -> Any:
+    """A healthy compiler."""
+    return REPLY
+
+
+def failing(kernel: str, n: int, error: Any) -> Handler:
+    """Healthy but for one pipeline."""
+    return lambda job: error if (job["kernel"], job["n"]) == (kernel, n) else REPLY
+
+
+def test_every_pipeline_of_every_device_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices at a time, the third after one of them; progress counts all of them together."""
+    told = Compiled(monkeypatch, {"nvk-172": good, "radv-gfx1201": good, "turnip-750": good})
+    assert told.statuses("nvk:172/0") == told.statuses("radv:gfx1201/0") == ["ok"] * 9
+    assert sorted(told.statuses("turnip:750/0")) == ["ok"] * 7 + ["unsupported"] * 2
+    assert [done for _, _, done, _ in told.steps] == list(range(25))
+    assert {(who, total) for who, _, _, total in told.steps} == {("3 devices", 25)}
+
+
+def test_an_emulated_matrix_path_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ok, with a reason: the ISA that was given has no matrix instruction."""
+    told = Compiled(monkeypatch, {"radv-gfx1201": good})
+    reasons = {r.path: r.reason for r in told.pipelines}
+    assert reasons["coopmat"] == "compiled to no matrix instruction: coopmat 16x16x16 is emulated with ordinary ones"
+    assert reasons["scalar-f16"] is None
+    assert {r.matrix_instructions for r in told.pipelines} == {0}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "events"),
+    [
+        (None, "timeout", ["timeout", "restart"]),
+        (WorkerLost("crash", "killed by SIGABRT", signal="SIGABRT", stderr_tail="ACO ERROR"), "crash", ["crash", "restart"]),
+        (WorkerFailed("vk", "vkCreateComputePipelines gave VK_ERROR_UNKNOWN"), "error", []),
+    ],
+)
+def test_a_loss_costs_one_pipeline(monkeypatch: pytest.MonkeyPatch, error: Any, status: str, events: list[str]) -> None:
+    """Over the limit, aborted, or refused: the others of this device and of the other one go on."""
+    told = Compiled(monkeypatch, {"radv-gfx1201": failing("gemv_f16_subgroup", 2, error), "nvk-172": good})
+    assert sorted(told.statuses("radv:gfx1201/0")) == sorted(["ok"] * 8 + [status])
+    assert told.statuses("nvk:172/0") == ["ok"] * 9
+    assert [r.what for r in told.records if isinstance(r, EventRecord)] == events
+    (lost,) = (r for r in told.pipelines if r.status == status)
+    assert (lost.tile or "").startswith("n2 ")
+    assert lost.reason
+    assert (lost.compile_s, lost.registers, lost.raw) == (None, None, {})
+
+
+def test_three_losses_in_a_row_skip_the_rest_of_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other device is compiled to its end."""
+    told = Compiled(monkeypatch, {"turnip-750": lambda job: None, "nvk-172": good})
+    assert told.statuses("turnip:750/0") == ["timeout"] * 3 + ["unsupported"] * 2 + ["skipped"] * 4
+    assert told.statuses("nvk:172/0") == ["ok"] * 9
+    assert {r.reason for r in told.pipelines if r.status == "skipped"} == {"the worker was lost 3 times in a row"}
+
+
+def test_an_interrupt_ends_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is left behind, and what was compiled until then has its record."""
+
+    def interrupt(job: dict[str, Any]) -> Any:
+        if job["op"] == "gemv":
+            raise KeyboardInterrupt
+        return REPLY
+
+    with pytest.raises(KeyboardInterrupt):
+        Compiled(monkeypatch, {"radv-gfx1201": interrupt, "nvk-172": good})
+    assert Fake.alive == 0
+
+
+def test_texts_go_to_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """One file for each pipeline and representation."""
+    told = Compiled(monkeypatch, {"radv-gfx1201": good}, isa=IsaFolder(tmp_path))
+    files = sorted(p.name for p in (tmp_path / "radv_gfx1201_0").iterdir())
+    assert len(files) == len(told.pipelines) == 9
+    assert "gemv_f16_subgroup-n8_2_rows_64_64_subgroup.Assembly.txt" in files

@@ -1,0 +1,66 @@
+"""Which pipelines `compile` makes, and that their records tell them apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pure.recorded_devices import NAMES, recorded, with_properties
+from vkprobe.bench.compiling import by_pipeline, compile_cells
+from vkprobe.bench.plans import run_cells
+from vkprobe.bench.resolve import Resolved, resolve
+
+
+def planned(name: str, *, full: bool = False) -> list[Resolved]:
+    """One of each group of cells that share a pipeline."""
+    device = recorded(name)
+    return [group[0] for group in by_pipeline(resolve(compile_cells(device, full=full), device, dispatched=False))]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
+    """Kernel, path, type, tile and subgroup size differ between any two pipelines: N, the tuple's K and all else are in the tile."""
+    keys = [(r.kernel.name, r.cell.path, r.cell.type, r.tile, r.subgroup_size) for r in planned(name, full=full) if r.reason is None]
+    assert len(keys) == len(set(keys)) > 20
+
+
+@pytest.mark.parametrize("name", ["nvk-172", "radv-gfx1201", "anv-bmg", "turnip-750"])
+def test_the_default_set_is_the_main_job_s(name: str) -> None:
+    """`run` and `compile` tell of the same pipelines."""
+    device = recorded(name)
+    job = {(r.kernel.name, r.tile) for r in resolve(run_cells(device, full=False), device) if r.reason is None}
+    assert job == {(r.kernel.name, r.tile) for r in planned(name) if r.reason is None}
+
+
+def test_full_has_all_tile_sizes_columns_and_tuples() -> None:
+    """NVK on Ampere: s, m and l, N = 1 to 8 with one and four subgroups, three f16 tuples."""
+    tiles = {r.kernel.name: set() for r in planned("nvk-172", full=True)}
+    for r in planned("nvk-172", full=True):
+        tiles[r.kernel.name].add(r.tile)
+    assert {tile.split()[0] for tile in tiles["gemm_q4_0_scalar_f32"]} == {"s", "m", "l"}
+    assert {tile.split()[3] for tile in tiles["gemm_f16_coopmat_acc_f32"]} == {"16x16x16", "16x8x16", "16x8x8"}
+    assert {tile.split()[0] for tile in tiles["gemv_q8_0_subgroup"]} == {f"n{n}" for n in range(1, 9)}
+    assert {tile.split()[3] for tile in tiles["gemv_q8_0_subgroup"]} == {"128/32", "32/32"}
+    assert "gemm_f32_scalar_f32" in tiles
+
+
+def test_types_and_paths_narrow_it_down() -> None:
+    """Only what was asked for, types beyond the default set included."""
+    device = recorded("nvk-172")
+    assert {(c.op, c.type) for c in compile_cells(device, full=False, types=["f32"])} == {("gemm", "f32"), ("gemv", "f32")}
+    assert {(c.op, c.path) for c in compile_cells(device, full=False, paths=["coopmat"])} == {("gemm", "coopmat")}
+
+
+def test_a_device_s_buffers_do_not_limit_what_it_compiles() -> None:
+    """A shape beyond maxStorageBufferRange is no reason not to create its pipeline."""
+    device = with_properties(recorded("nvk-172"), maxStorageBufferRange=1 << 20, maxComputeWorkGroupCount=[16, 16, 16])
+    cells = compile_cells(device, full=False)
+    assert not [r for r in resolve(cells, device, dispatched=False) if r.reason]
+    assert [r for r in resolve(cells, device) if r.reason]
+
+
+def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
+    """Turnip: six coopmat kernels, unsupported, whatever tiles they would have."""
+    missing = [r for r in planned("turnip-750", full=True) if r.reason]
+    assert len(missing) == len({r.kernel.name for r in missing}) == 6
+    assert all("cooperative_matrix" in str(r.reason) for r in missing)
