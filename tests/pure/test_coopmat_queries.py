@@ -146,3 +146,34 @@ def test_every_component_type_of_the_registry_has_a_short_name() -> None:
     assert {"f16", "f32", "f64", "bf16", "e4m3", "e5m2", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"} <= set(names)
     assert coopmat.scope(2) == "workgroup"
     assert coopmat.scope(9) == "scope-9"
+
+
+def test_cooperative_vector_rows_read_as_records_write_them() -> None:
+    """The types by their short names, packed ones included; transposition as a truth value."""
+
+    def answer(function: str, row: str, info: Any) -> list[Any]:
+        assert (function, info) == (coopmat.VECTOR_QUERY, None)
+        made = _row(
+            row, inputType=9, inputInterpretation=1000491000, matrixInterpretation=3, biasInterpretation=5, resultType=5, transpose=1
+        )
+        assert made.sType == 1000491002
+        return [made]
+
+    assert coopmat.vector_combinations(Device(["VK_NV_cooperative_vector"], answer)) == [
+        {
+            "input": "u32",
+            "input_interpretation": "s8-packed",
+            "matrix_interpretation": "s8",
+            "bias_interpretation": "s32",
+            "result": "s32",
+            "transpose": True,
+        }
+    ]
+
+
+def test_cooperative_vectors_are_asked_only_of_devices_that_list_them() -> None:
+    """No extension: none, and nothing is asked; the extension without its function: unknown."""
+    without = Device([], lambda *_: None)
+    assert coopmat.vector_combinations(without) == []
+    assert without.asked == []
+    assert coopmat.vector_combinations(Device(["VK_NV_cooperative_vector"], lambda *_: None)) is None

@@ -82,6 +82,8 @@ def of_features(struct: str, members: dict[str, str], extension: str | None = No
 def coopmat2_missing(device: DeviceRecord) -> str:
     """Which of NV_cooperative_matrix2's seven features a device that has some lacks."""
     values = {words: feature(device, _COOPMAT2, member, "VK_NV_cooperative_matrix2") for member, words in COOPMAT2_FEATURES.items()}
+    if all(v is None for v in values.values()):
+        return UNKNOWN
     if not any(values.values()) or all(values.values()):
         return "-"
     return ", ".join(words for words, v in values.items() if not v)
