@@ -155,7 +155,9 @@ def test_a_profile_read_back_tells_the_same(name: str, tmp_path: Path) -> None:
     for struct, members in device.properties.items():
         for member, value in members.items():
             if value is not None and "pLayeredApis" not in member:
-                assert back.properties[struct].get(member) == value, f"{struct}.{member}"
+                same = back.properties[struct].get(member)
+                every_bit = isinstance(value, int) and value in (2**31 - 1, 2**32 - 1) and same == (same or 0) & value != 0
+                assert same == value or every_bit, f"{struct}.{member}"  # of "all bits" a profile can name those of the registry
     assert back.coopmat.khr is None
 
 

@@ -42,7 +42,7 @@ def gaps(
     as_records: bool,
     output: Path | None,
 ) -> None:
-    """What each llama.cpp path needs against what devices have.
+    """What each llama.cpp path needs against what devices have, and the path it would take.
 
     Met, partial, unknown (the facts do not tell) or no; below it what is missing, the dearest first, and which path llama.cpp
     would take for prompt processing (pp) and token generation (tg), and why not a better one. Measurements among the files

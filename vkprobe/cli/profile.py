@@ -28,7 +28,7 @@ from vkprobe.results.provenance import run_record
 )
 @click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.json", help="Write there, not to stdout.")
 def profile(device: str | None, choice: DriverChoice, files: tuple[Path, ...], paths: tuple[str, ...], output: Path | None) -> None:
-    """Vulkan-Profiles JSON: of a device, or of what llama.cpp's paths require.
+    """Vulkan-Profiles JSON of a device, or of what llama.cpp's paths require.
 
     DEVICE is a driver or a null device as --driver and --null take it. The profiles' schema has no place for cooperative-matrix
     tuples: with -o FILE.json they are written to FILE.tuples.json beside it.
