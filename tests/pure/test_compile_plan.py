@@ -34,7 +34,7 @@ def test_the_default_set_is_the_main_job_s(name: str) -> None:
 
 def test_full_has_all_tile_sizes_columns_and_tuples() -> None:
     """NVK on Ampere: s, m and l, N = 1 to 8 with one and four subgroups, three f16 tuples."""
-    tiles = {r.kernel.name: set() for r in planned("nvk-172", full=True)}
+    tiles: dict[str, set[str]] = {r.kernel.name: set() for r in planned("nvk-172", full=True)}
     for r in planned("nvk-172", full=True):
         tiles[r.kernel.name].add(r.tile)
     assert {tile.split()[0] for tile in tiles["gemm_q4_0_scalar_f32"]} == {"s", "m", "l"}

@@ -26,6 +26,14 @@ ANV = {
     "Instructions": 2696, "Code size": 42816, "SENDs": 239, "Loops": 1, "Cycles": 139080, "Spills": 51, "Fills": 141,
     "Scratch Memory Size": 0, "GRF registers": 0, "Max dispatch width": 32, "Max live registers": 350, "Source hash": 2295010902,
 }  # fmt: skip
+ANV_25 = {
+    "Instruction Count": 2697, "SEND Count": 239, "Loop Count": 1, "Cycle Count": 139081, "Spill Count": 52, "Fill Count": 141,
+    "Scratch Memory Size": 0, "Max dispatch width": 32, "Max live registers": 351, "Source hash": 2556635321,
+}  # fmt: skip
+HONEYKRISP = {
+    "Instructions": 507, "ALU": 579, "FSCIB": 579, "IC": 212, "Code size": 3678, "GPRs": 127, "Uniforms": 112, "Scratch": 0,
+    "Threads": 832, "Loops": 1, "Spills": 2, "Fills": 0, "Preamble instructions": 53,
+}  # fmt: skip
 NVIDIA = {"Register Count": 222, "Binary Size": 76544, "Stack Size": 0, "Local Memory Size": 68719476736, "Shared Memory Size": 24576}
 
 
@@ -36,6 +44,8 @@ NVIDIA = {"Register Count": 222, "Binary Size": 76544, "Stack Size": 0, "Local M
         ("MESA_NVK", NVK, Normal(registers=200, spills=0, instructions=8248, code_bytes=131968, occupancy=8)),
         ("MESA_TURNIP", TURNIP, Normal(registers=32, spills=0, instructions=2927, code_bytes=4640, occupancy=6)),
         ("INTEL_OPEN_SOURCE_MESA", ANV, Normal(registers=350, spills=51, instructions=2696, code_bytes=42816)),
+        ("INTEL_OPEN_SOURCE_MESA", ANV_25, Normal(registers=351, spills=52, instructions=2697)),
+        ("MESA_HONEYKRISP", HONEYKRISP, Normal(registers=127, spills=2, instructions=507, code_bytes=3678, occupancy=832)),
         ("NVIDIA_PROPRIETARY", NVIDIA, Normal(registers=222, code_bytes=76544)),
     ],
 )
@@ -50,8 +60,9 @@ def test_spills_of_both_register_files_add_up() -> None:
 
 
 def test_a_told_register_file_is_not_replaced() -> None:
-    """ANV's GRF registers where it fills them in."""
-    assert normal("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", {**ANV, "GRF registers": 128}).registers == 128
+    """ANV's GRF registers where it fills them in: from Xe3 on, where threads share the file."""
+    assert normal("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", {**ANV, "GRF registers": 53}).registers == 53
+    assert normal("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", {"GRF registers": 0}).registers == 0
 
 
 @pytest.mark.parametrize("driver", [None, "VK_DRIVER_ID_SAMSUNG_PROPRIETARY", "VK_DRIVER_ID_MESA_LLVMPIPE"])

@@ -114,7 +114,7 @@ def compile_matrix(matrix: Matrix, *, times: bool) -> Matrix:
     notes = [note for section in kept for note in _notes(section, matrix.columns)]
     counts = Counter(cell.status for section in kept for row in section.rows for cell in row.cells if cell.status != "absent")
     devices = len(kept[0].columns) if kept else 0
-    words = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+    words = ", ".join(f"{n} {status}" for status, n in sorted(counts.items(), key=lambda item: (item[0] != "ok", -item[1])))
     headline = f"{devices} device{'s' * (devices != 1)}, {counts.total()} pipeline{'s' * (counts.total() != 1)}: {words}"
     shown = [*kept, *(_times(section) for section in kept if times)]
     return msgspec.structs.replace(matrix, headline=headline, sections=tuple(shown), losses=(), notes=tuple(notes))

@@ -1,0 +1,49 @@
+"""`vkprobe compare` of what real compilers give: the same twice, other things from another Mesa."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vkprobe.drivers import embedded as embedded_set
+from vkprobe.drivers.spec import DriverSpec
+
+
+def vkprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command, as a user runs it."""
+    return subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=120, check=False)
+
+
+def compiled(path: Path, null: str) -> str:
+    """A file of compile records."""
+    done = vkprobe("compile", "--null", null, "-o", str(path))
+    assert done.returncode == 0, done.stderr
+    return str(path)
+
+
+def test_compilers_are_deterministic(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
+    """Two runs of one driver: nothing differs, under every condition."""
+    files = [compiled(tmp_path / name, "radv:navi31") for name in ("a.jsonl", "b.jsonl")]
+    done = vkprobe("compare", *files, "--fail-on", "slower:5%,worse:0%,changed,missing,crash,wrong")
+    assert done.returncode == 0, done.stdout
+    assert re.fullmatch(r"radv:navi31/0 \(radv [\d.]+\): \d\d same\n", done.stdout)
+
+
+def test_two_mesa_versions_of_one_chip(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
+    """Paired by the chip: statistics moved, nothing is missing; the machine form names old and new."""
+    if "trixie" not in embedded_set.fetched_suites():
+        pytest.skip("needs Mesa 25.0: vkprobe drivers fetch --suite trixie")
+    files = [compiled(tmp_path / "old.jsonl", "radv:navi31@trixie"), compiled(tmp_path / "new.jsonl", "radv:navi31")]
+    done = vkprobe("compare", *files, "--fail-on", "missing", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    registers = [row for row in rows if row["statistic"] == "registers"]
+    assert registers
+    assert all(row["old"] != row["new"] for row in registers)
+    assert {row["verdict"] for row in rows} <= {"worse", "changed", "better"}
+    assert vkprobe("compare", *files, "--fail-on", "changed").returncode == 1

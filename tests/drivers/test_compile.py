@@ -1,0 +1,115 @@
+"""`vkprobe compile` on real drivers: statistics, ISA, matrix instructions and limits of null devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vkprobe.drivers import embedded as embedded_set
+from vkprobe.drivers.spec import DriverSpec
+
+Records = list[dict[str, Any]]
+
+
+def compiled(*arguments: str, status: int = 0) -> Records:
+    """The records of `vkprobe compile --json`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vkprobe", "compile", *arguments, "--json"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == status, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def pipelines(records: Records) -> Records:
+    """Those of pipelines."""
+    return [r for r in records if r["kind"] == "pipeline"]
+
+
+def needs(null: str) -> None:
+    """Skip where the null device can't be had."""
+    if null.startswith("anv") and not os.environ.get("VKPROBE_INTEL_SHIM"):
+        pytest.skip("needs Intel's shim: make intel-shim, then VKPROBE_INTEL_SHIM=PATH make test")
+    if "@trixie" in null and "trixie" not in embedded_set.fetched_suites():
+        pytest.skip("needs Mesa 25.0: vkprobe drivers fetch --suite trixie")
+
+
+@pytest.mark.parametrize(("null", "instruction"), [("radv:navi31", "v_wmma_"), ("nvk:172", "hmma."), ("anv:bmg", "dpas.")])
+def test_statistics_and_matrix_instructions(embedded: dict[str, DriverSpec], tmp_path: Path, null: str, instruction: str) -> None:
+    """Registers, spills and matrix instructions of every pipeline, as many as the written ISA has lines of them."""
+    needs(null)
+    told = pipelines(compiled("--null", null, "--type", "f16", "--isa", str(tmp_path)))
+    assert len(told) == 9
+    assert {p["status"] for p in told} == {"ok"}
+    for p in told:
+        assert p["registers"] > 0
+        assert p["instructions"] > 0
+        assert p["spills"] is not None
+        assert p["raw"]
+        assert (p["matrix_instructions"] > 0) == (p["path"] == "coopmat"), p["kernel"]
+        listings = [f for f in tmp_path.rglob("*ssembly.txt") if f.name.startswith(f"{p['kernel']}-{p['tile'].split()[0]}_")]
+        assert len(listings) == 1
+        assert listings[0].read_text().count(instruction) == p["matrix_instructions"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_driver_without_matrices_says_so_for_each_kernel(embedded: dict[str, DriverSpec]) -> None:
+    """Turnip: unsupported with the reason, exit status 0."""
+    told = pipelines(compiled("--null", "turnip:750", "--type", "q4_0"))
+    assert {p["status"] for p in told if p["path"] == "coopmat"} == {"unsupported"}
+    assert all("VK_KHR_cooperative_matrix" in p["reason"] for p in told if p["status"] == "unsupported")
+    assert {p["status"] for p in told if p["path"] != "coopmat"} == {"ok"}
+
+
+def test_lavapipe_compiles_without_statistics(embedded: dict[str, DriverSpec]) -> None:
+    """Unknown is null."""
+    told = pipelines(compiled("--driver", "embedded:lvp", "--type", "q4_0"))
+    assert {p["status"] for p in told} == {"ok"}
+    assert {p["registers"] for p in told} == {p["matrix_instructions"] for p in told} == {None}
+
+
+def test_emulated_matrices_are_found(embedded: dict[str, DriverSpec]) -> None:
+    """ANV of Mesa 25.0 offers Tiger Lake, which has no matrix unit, cooperative matrices: ok, no dpas, and the reason says so."""
+    needs("anv:tgl@trixie")
+    told = pipelines(compiled("--null", "anv:tgl@trixie", "--type", "f16", "--path", "coopmat"))
+    (made,) = (p for p in told if p["status"] == "ok")
+    assert made["matrix_instructions"] == 0
+    assert made["reason"].startswith("compiled to no matrix instruction")
+
+
+def test_a_pipeline_over_the_limit_costs_itself(embedded: dict[str, DriverSpec]) -> None:
+    """NVK's GEMM takes over 0.3 s, its GEMV and dequant less: timeout, a new worker, the others go on; exit status 4."""
+    records = compiled(
+        "--null", "nvk:172", "--type", "f16", "--path", "coopmat", "--path", "scalar-f32", "--compile-limit", "0.3", status=4
+    )
+    statuses = {p["kernel"]: p["status"] for p in pipelines(records) if p["kernel"].startswith("gemm")}
+    assert "timeout" in statuses.values()
+    told = [r["what"] for r in records if r["kind"] == "event"]
+    assert told.count("timeout") == sum(p["status"] == "timeout" for p in pipelines(records))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--type", "q9_9"], "--type q9_9: not known"),
+        (["--path", "tensor"], "--path tensor: not known"),
+        (["--type", "f32", "--path", "coopmat"], "there is no kernel for these together"),
+        (["--isa", "/proc/nowhere"], "--isa /proc/nowhere: can't be made"),
+        (["--compile-limit", "0"], "--compile-limit"),
+    ],
+)
+def test_bad_arguments_are_sentences(arguments: list[str], words: str, tmp_path: Path) -> None:
+    """Exit status 2, before any driver is asked; no file is left."""
+    output = tmp_path / "out.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "vkprobe", "compile", *arguments, "-o", str(output)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not output.exists()

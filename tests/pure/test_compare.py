@@ -1,0 +1,232 @@
+"""Two files of records: what pairs, what differs, what the verdict is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.pure.sample_records import RUN, device, null_nvk, null_radv, pipeline, result
+from vkprobe.compare.compare import compare
+from vkprobe.compare.conditions import Condition, met, parse
+from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison
+from vkprobe.errors import UsageError
+from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord
+from vkprobe.results.store import Store
+
+RADV = "radv:gfx1201/0"
+RAW = {"VGPRs": 96, "Spilled VGPRs": 0, "Spilled SGPRs": 0, "Instructions": 1204, "Latency": 500, "Hash": 1, "Driver pipeline hash": 2}
+
+
+def made(kernel: str = "gemm_f16_scalar_f32", raw: dict[str, Any] | None = None, **changed: Any) -> PipelineRecord:
+    """A pipeline of the null RADV device."""
+    record = pipeline(RADV, kernel, "coopmat" if "coopmat" in kernel else "scalar-f32", "f16", registers=96, spills=0, matrix=0)
+    record = msgspec.structs.replace(record, raw={**RAW, **(raw or {})})
+    return msgspec.structs.replace(record, **changed)
+
+
+def against(old: Sequence[AnyRecord], new: Sequence[AnyRecord], **options: Any) -> Comparison:
+    """Files of the null RADV device."""
+    return compare(Store([null_radv(), *old]), Store([null_radv(), *new]), **options)
+
+
+def verdict(old: AnyRecord | None, new: AnyRecord | None) -> str:
+    """Of one record, beside others that are the same."""
+    other = made("dequant_q4_0")
+    (cell,) = (
+        c for c in against([other, *([old] if old else [])], [other, *([new] if new else [])]).cells if c.record.kernel != "dequant_q4_0"
+    )
+    return cell.verdict
+
+
+def test_hashes_and_times_are_no_difference() -> None:
+    """They identify a shader or depend on the machine."""
+    assert verdict(made(), made(raw={"Hash": 7, "Driver pipeline hash": 8, "Source hash": 9}, compile_s=9.0)) == "same"
+
+
+def test_any_other_difference_is_one() -> None:
+    """Latency by one; it is named with both values, what the normal form tells is not told twice."""
+    (cell,) = against([made()], [made(raw={"Latency": 501})]).cells
+    assert (cell.verdict, cell.changes) == ("changed", (Change("Latency", 500, 501),))
+    (cell,) = against([made()], [made(raw={"VGPRs": 97}, registers=97)]).cells
+    assert cell.changes == (Change("registers", 96, 97),)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"spills": 40}, "worse"),
+        ({"instructions": 1300}, "worse"),  # 8 %
+        ({"instructions": 1250}, "changed"),  # 4 %
+        ({"instructions": 1100}, "better"),
+        ({"registers": 200}, "changed"),
+        ({"spills": 1, "instructions": 900}, "worse"),
+        ({"spills": None}, "changed"),
+        ({"subgroup_size": 64}, "changed"),
+        ({"status": "crash", "reason": "killed by SIGABRT"}, "crash"),
+        ({"status": "timeout"}, "crash"),
+        ({"status": "unsupported"}, "missing"),
+        ({"tile": "another"}, None),
+    ],
+)
+def test_verdicts_of_a_pipeline(changed: dict[str, Any], expected: str | None) -> None:
+    """More spills, or over 5 % more instructions, is worse, whatever else got better."""
+    if expected is None:  # another tile is another pipeline
+        cells = against([made()], [made(**changed)]).cells
+        assert [c.verdict for c in cells] == ["missing", "appeared"]
+    else:
+        assert verdict(made(), made(**changed)) == expected
+
+
+def test_fewer_spills_are_better_and_lost_matrix_instructions_worse() -> None:
+    """Where the ISA had them."""
+    assert verdict(made(spills=9), made(spills=3)) == "better"
+    kernel = "gemm_f16_coopmat_acc_f16"
+    assert verdict(made(kernel, matrix_instructions=32), made(kernel, matrix_instructions=0)) == "worse"
+
+
+def test_the_worst_comes_first() -> None:
+    """Most spills gained, then most instructions; what is better after it."""
+    olds = [made(k) for k in ("a_1", "b_2", "c_3", "d_4")]
+    news = [made("a_1", instructions=1100), made("b_2", spills=4), made("c_3", spills=40), made("d_4", instructions=2000)]
+    assert [c.record.kernel for c in against(olds, news).cells] == ["c_3", "b_2", "d_4", "a_1"]
+
+
+def test_a_path_that_is_gone_is_missing_once_for_each_tile() -> None:
+    """Unsupported without a tile stands for all tiles that there were; the reason goes with it."""
+    kernel = "gemm_f16_coopmat_acc_f16"
+    gone = made(kernel, tile=None, status="unsupported", reason="the device lists none", subgroup_size=64)
+    cells = against([made(kernel, tile="l 1"), made(kernel, tile="m 1")], [gone]).cells
+    assert [(c.verdict, c.reason) for c in cells] == [("missing", "the device lists none")] * 2
+    assert [c.verdict for c in against([gone], [made(kernel, tile="l 1"), made(kernel, tile="m 1")]).cells] == ["appeared"] * 2
+    assert [c.verdict for c in against([gone], [gone]).cells] == ["same"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("ok", "ok", "unjudged"),
+        ("ok", "wrong", "wrong"),
+        ("wrong", "wrong", "wrong"),
+        ("ok", "device-lost", "crash"),
+        ("ok", "unsupported", "missing"),
+        ("noop", "noop", "same"),
+        ("unsupported", "ok", "status"),
+        ("crash", "ok", "status"),
+        ("ok", None, "missing"),
+        (None, "ok", "appeared"),
+        (None, "wrong", "wrong"),
+    ],
+)
+def test_verdicts_of_a_measured_cell(old: Any, new: Any, expected: str) -> None:
+    """By their statuses alone: times are not judged, and not called the same either."""
+    assert verdict(old and result(RADV, status=old), new and result(RADV, status=new)) == expected
+
+
+def driver(base: DeviceRecord, name: str, version: str) -> DeviceRecord:
+    """The same hardware under another driver."""
+    return msgspec.structs.replace(base, device=name, driver=msgspec.structs.replace(base.driver, name=version, version=version))
+
+
+def test_pairing_is_by_hardware() -> None:
+    """Another driver's name, id and version: the same chip."""
+    other = driver(null_radv(), "radv:gfx1201@trixie/0", "25.0.7")
+    comparison = compare(
+        Store([other, msgspec.structs.replace(made(), device=other.device)]), Store([null_radv(), made(registers=80), null_nvk()])
+    )
+    assert [(p.old, p.new) for p in comparison.devices] == [("radv:gfx1201@trixie/0", RADV)]
+    assert [c.verdict for c in comparison.cells] == ["changed"]
+
+
+def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
+    """In files that hold both, those of one id are paired, whatever their versions."""
+    card = device("nvidia/0", chip="GH100")
+    nvk = driver(card, "nouveau/0", "26.1")
+    both: list[AnyRecord] = [card, nvk, result("nvidia/0", status="ok"), result("nouveau/0", status="wrong")]
+    comparison = compare(Store(both), Store([driver(card, "nvidia/0", "590"), *both[1:]]))
+    assert [(p.old, p.new) for p in comparison.devices] == [("nvidia/0", "nvidia/0"), ("nouveau/0", "nouveau/0")]
+    assert sorted((c.device, c.verdict) for c in comparison.cells) == [("nouveau/0", "wrong"), ("nvidia/0", "unjudged")]
+
+
+def test_a_device_of_one_file_only_is_told() -> None:
+    """With how many records; it is missing, and the others are compared."""
+    other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(made(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
+    comparison = against([made(), *other], [made()])
+    assert comparison.missing == (("nvk:172/0", 2),)
+    assert met(comparison, parse("missing")) == ["missing (2)"]
+    assert against([made()], [made(), *other]).appeared == (("nvk:172/0", 2),)
+
+
+def test_the_newest_record_of_a_cell_counts() -> None:
+    """Of two runs in one file; two driver versions of one device are told in a note."""
+    later = msgspec.structs.replace(made(registers=80), run="later", at="2027-01-01T00:00:00.000Z")
+    newer = msgspec.structs.replace(driver(null_radv(), RADV, "27.0"), run="later")
+    comparison = against([made()], [made(), newer, later])
+    assert comparison.cells[0].changes[0] == Change("registers", 96, 80)
+    assert comparison.notes == ("NEW holds 2 drivers of radv:gfx1201/0 (radv 26.1.6, 27.0 27.0): the newest record of each cell counts",)
+
+
+def test_other_hardware_is_not_compared() -> None:
+    """A sentence that names what each file holds."""
+    other = msgspec.structs.replace(made(), device="nvk:172/0")
+    with pytest.raises(UsageError, match=r"nothing to compare: a holds radv:gfx1201/0 .*; b holds nvk:172/0 .*paired by hardware"):
+        compare(Store([null_radv(), made()]), Store([null_nvk(), other]), names=("a", "b"))
+
+
+def test_a_file_without_cells_is_refused() -> None:
+    """Facts alone can't be compared here."""
+    with pytest.raises(UsageError, match="b: holds no pipeline and no result records"):
+        compare(Store([null_radv(), made()]), Store([null_radv()]), names=("a", "b"))
+
+
+def test_conditions_are_parsed() -> None:
+    """Words, some with a share."""
+    assert parse("slower:2.5%, wrong,worse:10") == [Condition("slower", 0.025), Condition("wrong"), Condition("worse", 0.1)]
+
+
+@pytest.mark.parametrize("text", ["faster", "slower:", "slower:x", "slower:-5%", "wrong:5%", "", ",", "slower:5%,nonsense", "slower:nan%"])
+def test_bad_conditions_are_refused(text: str) -> None:
+    """A sentence that says what there is."""
+    with pytest.raises(UsageError, match="--fail-on"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("found", "condition", "expected"),
+    [
+        ("worse", "worse", True),
+        ("worse", "changed", True),
+        ("worse", "slower:5%", False),
+        ("changed", "worse", False),
+        ("changed", "changed", True),
+        ("better", "changed", True),
+        ("unjudged", "slower:0%", False),
+        ("wrong", "wrong", True),
+        ("crash", "crash", True),
+        ("missing", "missing", True),
+        ("appeared", "slower,worse,changed,wrong,crash,missing", False),
+        ("same", "slower,worse,changed,wrong,crash,missing", False),
+    ],
+)
+def test_conditions_are_met_by_their_verdicts_only(found: Any, condition: str, expected: bool) -> None:
+    """Statistics are no times: `slower` does not fail on them."""
+    assert found in VERDICTS
+    cell = Compared(device=RADV, verdict=found, old=made(), new=made())
+    assert bool(met(Comparison(devices=(), cells=(cell,)), parse(condition))) is expected
+
+
+def test_the_share_of_worse_is_the_user_s() -> None:
+    """3.8 % more instructions against 5 % and 2 %."""
+    more = made(instructions=1250)
+    assert against([made()], [more]).cells[0].verdict == "changed"
+    assert against([made()], [more], threshold=0.02).cells[0].verdict == "worse"
+
+
+def test_runs_are_no_difference() -> None:
+    """The sample's own run against itself under another run's id."""
+    other = msgspec.structs.replace(null_radv(), run="other")
+    again = msgspec.structs.replace(made(), run="other")
+    assert RUN != "other"
+    assert compare(Store([null_radv(), made()]), Store([other, again])).cells[0].verdict == "same"
