@@ -39,7 +39,8 @@ def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
 
 def conformance(said: Mapping[str, Any] | None) -> str | None:
     """VkConformanceVersion as one string (`1.4.1.3`); None where it was not told."""
-    return ".".join(str(said[part]) for part in ("major", "minor", "subminor", "patch")) if said else None
+    parts = [(said or {}).get(part) for part in ("major", "minor", "subminor", "patch")]
+    return None if None in parts else ".".join(map(str, parts))
 
 
 def device_type(number: int) -> str:

@@ -209,6 +209,13 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert devices_from(written(tmp_path / "x.json", document))[0].name == "evil?[2J"
 
 
+def test_a_conformance_version_without_its_parts_is_unknown(tmp_path: Path) -> None:
+    """Not an error: nothing is computed from it."""
+    document = profile(properties={"VkPhysicalDeviceVulkan12Properties": {"conformanceVersion": {"major": 1}, "driverName": "d"}})
+    (device,) = devices_from(written(tmp_path / "x.json", document))
+    assert (device.driver.name, device.driver.conformance) == ("d", None)
+
+
 WHOLE = H200.read_bytes()
 LIMITS = {"VkPhysicalDeviceProperties": {"limits": {"timestampPeriod": "x"}}}
 HOSTILE: dict[str, tuple[Any, str]] = {

@@ -36,7 +36,7 @@ from vkprobe.results.store import Appender
     "--all",
     "everything",
     is_flag=True,
-    help="Every extension, feature and property: all of one device, of several those that differ; with --diff, the graphics ones too.",
+    help="Every extension, feature and property: all of one device, of several those that differ; with --diff, every change.",
 )
 @click.option("--json", "as_records", is_flag=True, help="Records on stdout: run, driver, device, one a line.")
 @click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
