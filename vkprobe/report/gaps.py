@@ -195,7 +195,7 @@ def _conditions(report: Gaps, need: Requirement, form: str, width: int | None) -
     met = len(need.conditions) - len(rows)
     headers = [f"{need.path} needs", *(_heading(side.device.device, form) for side in report.sides)]
     rest = f"\n\nand {met} condition{'s' * (met != 1)} that every device meets" if met else ""
-    return f"{need.path}: {need.description}\n\n" + render(headers, rows, form, width=width) + rest
+    return folded(f"{need.path}: {need.description}", width) + "\n\n" + render(headers, rows, form, width=width) + rest
 
 
 def _condition(missing: Missing) -> str:
