@@ -204,7 +204,7 @@ def test_output_is_appended_as_records(tmp_path: Path) -> None:
 def test_nothing_is_wider_than_the_terminal(width: int) -> None:
     """Tables split and lists fold."""
     devices = [recorded(name) for name in ("lvp", "nvk-172", "radv-gfx1201", "turnip-750", "anv-bmg", "nvidia-h200")]
-    said = text(*devices, width=width) + text(*devices, width=width, paths=["coopmat2", "coopmat-maintenance1"])
+    said = text(*devices, width=width) + "\n" + text(*devices, width=width, paths=["coopmat2", "coopmat-maintenance1"])
     long = [line for line in said.splitlines() if len(line) > width]
     assert not long
 
