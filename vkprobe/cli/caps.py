@@ -49,7 +49,7 @@ def caps(
     as_records: bool,
     output: Path | None,
 ) -> None:
-    """Device facts, several drivers and files side by side.
+    """Device facts, several drivers and files side by side; the difference of two.
 
     The table leads with what decides LLM inference; every cell is yes, no, partial, unknown, or the value.
 

@@ -13,7 +13,7 @@ from vkprobe.errors import VkprobeError
 
 VERBS: dict[str, tuple[str, str]] = {
     "drivers": ("vkprobe.cli.drivers:drivers", "Every Vulkan driver found, whether it works, and what to do where it doesn't."),
-    "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers side by side."),
+    "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers and files side by side; the difference of two."),
     "ladder": ("vkprobe.cli.ladder:ladder", "Each advertised coopmat tuple and sub-feature, rung by rung."),
     "gaps": ("vkprobe.cli.gaps:gaps", "What each llama.cpp path needs against what devices have, and the path it would take."),
     "profile": ("vkprobe.cli.profile:profile", "Vulkan-Profiles JSON of a device, or of what llama.cpp's paths require."),
