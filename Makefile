@@ -35,6 +35,7 @@ kernels: $(VENV)/installed-dev
 
 registry: $(VENV)/installed-dev
 	$(BIN)/python -m tools.registry
+	$(BIN)/python -m tools.profile_names
 
 intel-shim: $(VENV)/installed-dev
 	$(BIN)/python -m tools.intel_shim $(INTEL_SHIM_BUILT)
