@@ -123,14 +123,15 @@ class Commands:
         self._submit = arena.new("VkSubmitInfo", sType=lib.VK_STRUCTURE_TYPE_SUBMIT_INFO, commandBufferCount=1)
 
     def _allocate(self) -> Any:
-        info = self._arena.new(
+        arena = Arena()
+        info = arena.new(
             "VkCommandBufferAllocateInfo",
             sType=lib.VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
             commandPool=self._pool,
             level=lib.VK_COMMAND_BUFFER_LEVEL_PRIMARY,
             commandBufferCount=1,
         )
-        handle = self._arena.new("VkCommandBuffer")
+        handle = arena.new("VkCommandBuffer")
         check(lib.vkAllocateCommandBuffers(self._device.handle, info, handle), "vkAllocateCommandBuffers")
         return handle
 
@@ -149,7 +150,8 @@ class Commands:
         if self._queries is not None:
             lib.vkCmdWriteTimestamp(commands, lib.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, self._queries, 0)
         lib.vkCmdBindPipeline(commands, lib.VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle)
-        words = self._arena.array("uint32_t", list(push))
+        arena = Arena()
+        words = arena.array("uint32_t", list(push))
         lib.vkCmdPushConstants(commands, self._layout.handle, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_BYTES, words)
         layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, sets.pointers
         bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
