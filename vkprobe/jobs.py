@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 
@@ -80,3 +82,31 @@ class TupleJob(Struct, frozen=True, kw_only=True):
     saturating: bool
     local: int
     full_subgroups: bool
+
+
+class FeatureStep(Struct, frozen=True, kw_only=True):
+    """One kernel that shows a feature at work, and how its results are checked.
+
+    Attributes:
+        kernel: the module; `plain_kernel` does the same without the feature and is timed against it, None where nothing is.
+        check: which of the worker's checks; `parameters` are its own.
+        what: which of a feature's kernels it is, for reasons (`workgroup scope, f16`).
+        constants: (id, value) of specialisation constants; id 0 is the workgroup's size.
+        subgroup_size: required of the driver; None leaves it the choice.
+        full_subgroups: required.
+    """
+
+    kernel: str
+    check: str
+    what: str = ""
+    parameters: dict[str, Any] = {}
+    constants: list[tuple[int, int]]
+    subgroup_size: int | None = None
+    full_subgroups: bool = False
+    plain_kernel: str | None = None
+
+
+class FeatureJob(Struct, frozen=True, kw_only=True):
+    """One feature to climb the ladder with: all of its kernels compile before the first runs."""
+
+    steps: list[FeatureStep]

@@ -268,8 +268,10 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
     """How high one cooperative-matrix tuple, or one feature, gets: `rung` is the highest reached.
 
     Attributes:
+        rung: None where not even the first is: the device does not list the feature's extension.
         tuple: as in `coopmat` of the device record; empty where a feature is climbed.
-        feature: in the specification's terms (`cooperativeMatrixReductions`, `subgroupClusteredAdd at 32`); None for a tuple.
+        feature: in the specification's spelling (`VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixReductions`,
+            `subgroupClusteredAdd at 32`); None for a tuple.
         status: `ok` where the ladder ends by itself; else what ended it, on the rung above.
         ratio: time over the plain kernel's; None where nothing was timed.
         facts: what devices may differ in (`accumulator_bits`, `subnormal_operands`), as found.
@@ -278,7 +280,7 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
     device: str
     tuple: dict[str, Any] = {}
     feature: str | None = None
-    rung: Rung
+    rung: Rung | None
     status: Status
     reason: str | None = None
     ratio: float | None = None

@@ -23,6 +23,7 @@ from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.model import Requirement
 
 _RUN_S = 60.0  # for all that is run and timed of one tuple
+_FASTER = 0.97  # of a feature: many do the same as the plain kernel, and times differ by more than nothing
 
 
 class Climb(Struct, frozen=True, kw_only=True):
@@ -32,8 +33,10 @@ class Climb(Struct, frozen=True, kw_only=True):
         tuple, feature: what the record says.
         verb, arguments: the request to the worker; empty where there is a `reason` not to make one.
         requirements: what its kernels ask of the device.
-        rung: where it starts.
+        pipelines: how many are compiled before the first runs.
+        rung: where it starts; None where the device does not even list it.
         reason: why it can't be climbed with.
+        facts: what is known of it without climbing.
     """
 
     label: str
@@ -42,9 +45,11 @@ class Climb(Struct, frozen=True, kw_only=True):
     verb: str = ""
     arguments: dict[str, Any] = {}
     requirements: Sequence[Requirement] = ()
-    rung: Rung = "queried"
+    pipelines: int = 1
+    rung: Rung | None = "queried"
     reason: str | None = None
     status: Status = "skipped"
+    facts: dict[str, Any] = {}
 
 
 def _kernel(types: tuple[str, str, str], saturating: bool, op: str, scope: str) -> Kernel | None:
@@ -125,7 +130,7 @@ class LadderRun:
             self._lives.close()
 
     def _one(self, climb: Climb) -> None:
-        rung: Rung = climb.rung
+        rung = climb.rung
 
         def reached(told: dict[str, Any]) -> None:
             nonlocal rung
@@ -138,7 +143,7 @@ class LadderRun:
             reply = self._lives.ask(
                 climb.verb,
                 where=where,
-                timeout=self._policy.compile_limit_s + _RUN_S,
+                timeout=self._policy.compile_limit_s * climb.pipelines + _RUN_S,
                 progress=reached,
                 execute=executes,
                 **climb.arguments,
@@ -153,11 +158,22 @@ class LadderRun:
         if reply["wrong"] is not None:
             return self._end(climb, "runs", "wrong", reply["wrong"], facts=reply["facts"])
         ratio = reply["ratio"]
-        best: Rung = "faster" if ratio is not None and ratio < 1 else "correct"
-        why = "no plain kernel to compare with" if ratio is None else f"takes {ratio:.2f} times the plain kernel's time"
-        return self._end(climb, best, "ok", None if best == "faster" else why, ratio=ratio, facts=reply["facts"])
+        best: Rung = "faster" if ratio is not None and ratio < (_FASTER if climb.feature else 1) else "correct"
+        why = None if climb.feature else "no plain kernel to compare with"
+        if ratio is not None:
+            why = None if best == "faster" else f"takes {ratio:.2f} times the plain kernel's time"
+        return self._end(climb, best, "ok", why, ratio=ratio, facts=reply["facts"])
 
-    def _end(self, climb: Climb, rung: Rung, status: Status, reason: str | None, **more: Any) -> None:
+    def _end(
+        self,
+        climb: Climb,
+        rung: Rung | None,
+        status: Status,
+        reason: str | None,
+        *,
+        ratio: float | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
         self._sink(
             LadderRecord(
                 run=self._run,
@@ -167,6 +183,7 @@ class LadderRun:
                 rung=rung,
                 status=status,
                 reason=reason,
-                **more,
+                ratio=ratio,
+                facts={**climb.facts, **(facts or {})},
             )
         )

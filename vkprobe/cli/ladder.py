@@ -9,6 +9,7 @@ import msgspec
 
 from vkprobe.bench.campaign import exit_status
 from vkprobe.bench.ladder import LadderRun, tuple_climbs
+from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import leave, status_of
 from vkprobe.cli.measuring import recording
@@ -29,11 +30,12 @@ _COMPILE_LIMIT_S = 30.0
     metavar="S",
     help="Of one pipeline, in seconds.",
 )
+@click.option("--all", "everything", is_flag=True, help="Also features whose extension the device does not list.")
 @click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
 @click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")
 @driver_options
 @format_option
-def ladder(choice: DriverChoice, form: str, compile_limit: float, output: Path | None, as_records: bool) -> None:
+def ladder(choice: DriverChoice, form: str, compile_limit: float, everything: bool, output: Path | None, as_records: bool) -> None:
     """Each advertised coopmat tuple and sub-feature, rung by rung.
 
     advertised, queried, compiles, runs, correct, faster than plain arithmetic: the highest rung reached, and why no higher.
@@ -44,7 +46,7 @@ def ladder(choice: DriverChoice, form: str, compile_limit: float, output: Path |
         specs = made.specs()
         for device in made.found.devices:
             spec = specs[device.device.rpartition("/")[0]]
-            climbs = tuple_climbs(device)
+            climbs = tuple_climbs(device) + feature_climbs(device, everything=everything)
             LadderRun(spec, device, climbs, run=made.run, policy=policy, sink=made.sink, progress=made.progress).climb()
     climbed = [r for r in made.records if isinstance(r, LadderRecord)]
     if not as_records and climbed:

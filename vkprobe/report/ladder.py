@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,20 +32,37 @@ def name_of(record: LadderRecord) -> str:
     """What was climbed with, in words."""
     t = record.tuple
     if not t:
-        return record.feature or ""
+        return _without_struct(record.feature or "")
     flexible = "m" not in t
     shape = "x".join(str(t[axis + "_granularity" * flexible]) for axis in "mnk")
     scope = t["scope"] + (f" of {t['workgroup_invocations']}" if t.get("workgroup_invocations") else "")
     return f"{'n x ' * flexible}{shape} {t['a']},{t['b']}->{t['result']}{' sat' if t['saturating'] else ''} {scope}"
 
 
+def _without_struct(feature: str) -> str:
+    """A feature's name as tables have room for: without its struct, but for the vendor that tells two structs apart.
+
+    >>> _without_struct("VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixReductions")
+    'cooperativeMatrixReductions (NV)'
+    """
+    struct, dot, member = feature.partition(".")
+    vendor = re.search(r"(KHR|EXT|[A-Z]{2,})$", struct)
+    return f"{member} ({vendor[0]})" if dot and vendor else member or feature
+
+
 def _row(record: LadderRecord) -> list[str]:
     status = record.status if record.status in ("ok", "noop", "skipped", "unsupported") else record.status.upper()
     ratio = "" if record.ratio is None else f"{record.ratio:.2f}"
-    return [record.device, name_of(record), record.rung, status, ratio, _facts(record.facts), record.reason or ""]
+    return [record.device, name_of(record), record.rung or "", status, ratio, _facts(record.facts), record.reason or ""]
 
 
 def _facts(facts: dict[str, Any]) -> str:
-    return ", ".join(
-        f"{value} bits" if name == "accumulator_bits" else f"{name.replace('_', ' ')} {value}" for name, value in facts.items()
-    )
+    return ", ".join(_fact(name, value) for name, value in facts.items() if value is not None)
+
+
+def _fact(name: str, value: Any) -> str:
+    if name == "accumulator_bits":
+        return f"{value} bits"
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return f"{name.replace('_', ' ')} {value}"

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "prepare": "vkprobe.worker.session:prepare",
     "sample": "vkprobe.worker.session:sample",
     "climb": "vkprobe.worker.ladder:climb",
+    "climb_feature": "vkprobe.worker.ladder_features:climb_feature",
     "fault": "vkprobe.worker.session:fault",
     "release": "vkprobe.worker.session:release",
 }

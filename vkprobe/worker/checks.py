@@ -1,0 +1,43 @@
+"""What the checks of the ladder's features share: how they run a kernel, and how they tell a difference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Input = NDArray[Any]
+Outcome = tuple["str | None", dict[str, Any]]
+"""What is wrong, as a sentence (None: nothing), and facts that devices may differ in."""
+
+
+class Run(Protocol):
+    """Dispatch a kernel once; the output's bytes, all ones where nothing was written."""
+
+    def __call__(self, inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int = 1) -> Input:
+        """`inputs` by binding, `push` the three push constants, `groups` workgroups along x."""
+        ...
+
+
+Check = Callable[[Run, Mapping[str, Any]], Outcome]
+
+
+def differing(found: Input, wanted: Input, axes: str) -> str | None:
+    """How `found` differs from `wanted` (NaN equals NaN), the first place named along `axes`, a letter each; None where it doesn't.
+
+    >>> differing(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 5.0]]), "mn")
+    '1 of 4 elements differ, the first at m=1 n=1: 4 instead of 5'
+    """
+    different = ~((found == wanted) | (np.isnan(found) & np.isnan(wanted)))
+    if not different.any():
+        return None
+    at = tuple(int(i[0]) for i in np.nonzero(different))
+    place = " ".join(f"{axis}={i}" for axis, i in zip(axes, at, strict=True))
+    count = int(np.count_nonzero(different))
+    return f"{count} of {found.size} elements differ, the first at {place}: {_told(found[at])} instead of {_told(wanted[at])}"
+
+
+def _told(value: Any) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else f"{value:.9g}"

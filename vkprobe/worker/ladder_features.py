@@ -1,0 +1,157 @@
+"""The rungs of one feature: its kernels compile, run, give checked results, and where there is a plain equivalent, run faster.
+
+What a kernel is given and must give is in number_checks and matrix_checks; here is what they have in common with each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from vkprobe.jobs import FeatureJob, FeatureStep, Job
+from vkprobe.worker.checks import Check, Input
+from vkprobe.worker.matrix_checks import MATRIX_CHECKS
+from vkprobe.worker.number_checks import NUMBER_CHECKS
+from vkprobe.worker.session import Session, current
+from vkprobe.worker.subgroup_checks import SUBGROUP_CHECKS
+from vkprobe.worker.vk.commands import DescriptorSets
+from vkprobe.worker.vk.device import Buffer
+from vkprobe.worker.vk.pipeline import BINDINGS, Pipeline
+
+Progress = Callable[[dict[str, Any]], None]
+
+CHECKS: Mapping[str, Check] = {**MATRIX_CHECKS, **NUMBER_CHECKS, **SUBGROUP_CHECKS}
+"""By the name that jobs give them."""
+
+_OUTPUT = 2
+_POISON = 0xFFFFFFFF
+_TIMEOUT_S = 60.0
+_RATE_GROUPS = 512
+_RATE_WORDS = 64
+_RATE_LEAST_S = 0.002
+_RATE_S = 0.25
+_MOST_STEPS = 1 << 15
+
+
+class _Bench:
+    """One step's pipeline on the opened device."""
+
+    def __init__(self, session: Session, step: FeatureStep, ran: Callable[[], None]) -> None:
+        self.session, self.step, self._ran = session, step, ran
+        self.pipeline: Pipeline = self._pipeline(step.kernel)
+
+    def _pipeline(self, kernel: str) -> Pipeline:
+        step = self.step
+        job = Job(
+            op="ladder", kernel=kernel, path="", type="", accumulator="", m=0, n=0, k=0, hot=True,
+            constants=step.constants, groups=(1, 1, 1), subgroup_size=step.subgroup_size, full_subgroups=step.full_subgroups,
+        )  # fmt: skip
+        return self.session.pipeline(job, statistics=False)
+
+    def run(self, inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int = 1) -> Input:
+        """The output's bytes after one dispatch: `inputs` by binding, what is not written is all ones."""
+        sizes = {_OUTPUT: output_bytes, **{binding: data.nbytes for binding, data in inputs.items()}}
+        buffers = [Buffer(self.session.device, max(16, -(-sizes.get(i, 0) // 16) * 16), "device") for i in range(BINDINGS)]
+        for binding, data in inputs.items():
+            self.session.upload(buffers[binding], data)
+        self.session.commands.fill(buffers[_OUTPUT], _POISON)
+        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+        commands = self.session.commands.record(self.pipeline, sets, push, (groups, 1, 1), 1)
+        self.session.commands.submit(commands, _TIMEOUT_S)
+        output = self.session.download(buffers[_OUTPUT], output_bytes)
+        self.session.commands.free(commands)
+        sets.destroy()
+        for buffer in buffers:
+            buffer.destroy()
+        self._ran()
+        return output
+
+    def ratio(self) -> float | None:
+        """Time over the plain kernel's, the two timed in turn; None where there is no plain kernel."""
+        if self.step.plain_kernel is None:
+            return None
+        plain = self._pipeline(self.step.plain_kernel)
+        mode = int(self.step.parameters.get("mode", 0))
+        local = dict(self.step.constants)[0]
+        words = np.full(_RATE_WORDS, 0x3C003C00, np.uint32)  # ones as f16, small numbers as anything else
+        buffers = [Buffer(self.session.device, 4 * max(_RATE_WORDS, local * _RATE_GROUPS), "device") for _ in range(BINDINGS)]
+        for buffer in buffers:
+            self.session.upload(buffer, words)
+        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+
+        def recorded(pipeline: Pipeline, steps: int) -> Any:
+            return self.session.commands.record(pipeline, sets, (mode, steps, 0), (_RATE_GROUPS, 1, 1), 1)
+
+        def seconds(commands: Any) -> float:
+            sample = self.session.commands.time(commands, _TIMEOUT_S)
+            return sample.wall_s if sample.gpu_s is None else sample.gpu_s
+
+        steps = 8
+        while True:
+            pair = [recorded(pipeline, steps) for pipeline in (self.pipeline, plain)]
+            first = [min(seconds(commands) for _ in range(2)) for commands in pair]
+            if min(first) >= _RATE_LEAST_S or steps >= _MOST_STEPS:
+                break
+            for commands in pair:
+                self.session.commands.free(commands)
+            steps *= 4 if min(first) < _RATE_LEAST_S / 4 else 2
+        times: tuple[list[float], list[float]] = ([], [])
+        began = time.perf_counter()
+        while len(times[0]) < 3 or (time.perf_counter() - began < _RATE_S and len(times[0]) < 100):
+            for taken, commands in zip(times, pair, strict=True):
+                taken.append(seconds(commands))
+        for commands in pair:
+            self.session.commands.free(commands)
+        sets.destroy()
+        for buffer in buffers:
+            buffer.destroy()
+        plain.destroy()
+        plain_s = float(np.median(times[1]))
+        return float(np.median(times[0])) / plain_s if plain_s > 0 else None
+
+
+def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
+    """Climb with one feature; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`; only compiled unless `execute`."""
+    session = current()
+    steps = msgspec.convert(job, FeatureJob).steps
+    told: set[str] = set()
+
+    def ran() -> None:
+        if "runs" not in told:
+            told.add("runs")
+            progress({"rung": "runs"})
+
+    benches = [_Bench(session, step, ran) for step in steps]
+    progress({"rung": "compiles"})
+    facts: dict[str, Any] = {}
+    wrong: str | None = None
+    ratios: list[float] = []
+    if execute:
+        for bench in benches:
+            found, seen = CHECKS[bench.step.check](bench.run, bench.step.parameters)
+            merge(facts, seen)
+            if found is not None and wrong is None:
+                wrong = f"{bench.step.what}: {found}" if bench.step.what else found
+        if wrong is None:
+            progress({"rung": "correct"})
+            ratios = [ratio for ratio in (bench.ratio() for bench in benches) if ratio is not None]
+    for bench in benches:
+        bench.pipeline.destroy()
+    return {"wrong": wrong, "facts": facts, "ratio": max(ratios, default=None)}
+
+
+def merge(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add what one kernel showed; what two kernels show differently is told of both.
+
+    >>> facts = {"rounding": "to nearest even"}
+    >>> merge(facts, {"rounding": "toward zero", "overflow": "infinity"})
+    >>> facts
+    {'rounding': 'to nearest even or toward zero', 'overflow': 'infinity'}
+    """
+    for name, value in more.items():
+        before = facts.get(name, value)
+        facts[name] = value if before == value else f"{before} or {value}"
