@@ -27,6 +27,7 @@ _STORAGE = {
 _NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 _EXT = "VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT"
 _WORKGROUP_SCOPE = [[_NV, "cooperativeMatrixWorkgroupScope"], [_NV, "cooperativeMatrixFlexibleDimensions"]]
+_LOCAL_SIZE_ID = ["VkPhysicalDeviceVulkan13Features", "maintenance4"]  # SPIR-V 1.6, which NV_cooperative_matrix2 needs, has the size so
 _FLOAT8 = ("e4m3", "e5m2")
 _INT8 = ("s8", "u8")
 _TUPLE_TYPES = (
@@ -62,7 +63,7 @@ def _tuples() -> Iterator[Variant]:
                 "op": "ladder-tuple",
                 **types,
                 "scope": scope,
-                "features": storage + (_WORKGROUP_SCOPE if scope == "workgroup" else []),
+                "features": storage + ([*_WORKGROUP_SCOPE, _LOCAL_SIZE_ID] if scope == "workgroup" else []),
             }
             more = {"SCOPE": f"gl_Scope{scope.capitalize()}", **({"SATURATE": "1"} if saturating else {})}
             if scope == "workgroup":
@@ -101,14 +102,14 @@ def _matrices() -> Iterator[Variant]:
             yield _matrix(scope, f"block_{use}", "block", "cooperativeMatrixBlockLoads", used)
             yield _matrix(scope, f"block_vector_{use}", "block", "cooperativeMatrixBlockLoads", {**used, "DECODE_VECTOR": "1"})
     for c in ("f16", "f32"):
-        facts = {"op": "ladder-feature", "scope": "subgroup", "features": [[_EXT, "cooperativeMatrixGetCoordinate"]]}
+        facts = {"op": "ladder-feature", "scope": "subgroup", "features": [[_EXT, "cooperativeMatrixGetCoordinate"], _LOCAL_SIZE_ID]}
         defines = {"SCOPE": "gl_ScopeSubgroup", "T": _GLSL_TYPES[c]}
         name, source = f"ladder_ext_coordinate_{c}_subgroup", "ladder/coordinate.comp"
         yield Variant(name, source, defines, facts, "vulkan1.3", optimize=False)
 
 
 def _matrix(scope: str, name: str, source: str, feature: str, defines: dict[str, str]) -> Variant:
-    features = [[_NV, feature], *(_WORKGROUP_SCOPE if scope == "workgroup" else [])]
+    features = [[_NV, feature], _LOCAL_SIZE_ID, *(_WORKGROUP_SCOPE if scope == "workgroup" else [])]
     facts = {"op": "ladder-feature", "scope": scope, "features": features}
     scoped = {"SCOPE": f"gl_Scope{scope.capitalize()}", **defines}
     return Variant(f"ladder_{name}_{scope}", f"ladder/{source}.comp", scoped, facts, "vulkan1.3")

@@ -20,7 +20,7 @@ from vkprobe.jobs import TupleJob
 from vkprobe.kernels import Kernel
 from vkprobe.records import DeviceRecord, FlexibleTuple, KhrTuple, LadderRecord, Rung, Status
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.model import Requirement
+from vkprobe.requirements.model import Feature, Requirement
 
 _RUN_S = 60.0  # for all that is run and timed of one tuple
 _FASTER = 0.97  # of a feature: many do the same as the plain kernel, and times differ by more than nothing
@@ -77,6 +77,8 @@ def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, 
     if found is None:
         return Climb(label=label, tuple=told, reason="vkprobe has no kernel of these types and this scope")
     requirement = kernels.requirement(found)
+    if isinstance(t, FlexibleTuple):
+        requirement = flexible(requirement)
     gap = evaluate(device, requirement)
     if gap.met is not True:
         return Climb(label=label, tuple=told, status="unsupported", reason=in_words(gap.missing))
@@ -98,6 +100,13 @@ def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, 
     )
     requirements = [requirement, *([kernels.requirement(plain)] if plain else [])]
     return Climb(label=label, tuple=told, verb="climb", arguments={"job": msgspec.to_builtins(job)}, requirements=requirements)
+
+
+def flexible(requirement: Requirement) -> Requirement:
+    """The requirement of a kernel, with what a shape asks that only flexible dimensions have."""
+    feature = ("VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixFlexibleDimensions")
+    condition = Feature(alternatives=(feature,), source="its matrices' shape")
+    return msgspec.structs.replace(requirement, conditions=(*requirement.conditions, condition))
 
 
 class LadderRun:

@@ -10,7 +10,7 @@ import msgspec
 
 from vkprobe import kernels
 from vkprobe.bench.device import limits
-from vkprobe.bench.ladder import Climb
+from vkprobe.bench.ladder import Climb, flexible
 from vkprobe.bench.resolve import in_words
 from vkprobe.jobs import FeatureStep, TupleJob
 from vkprobe.records import DeviceRecord, FlexibleTuple
@@ -64,6 +64,7 @@ class _Matrix(NamedTuple):
     accumulators: tuple[str, ...]
     local: int
     full_subgroups: bool
+    flexible: bool
     side: int | None
     halved: tuple[int, int] | None
     reserved: int
@@ -118,6 +119,7 @@ def _flexible(device: DeviceRecord, scope: str, times: tuple[int, int, int]) -> 
         accumulators=tuple(dict.fromkeys(r.c for r in rows)),
         local=local,
         full_subgroups=known.full_subgroups and local % known.subgroup == 0,
+        flexible=True,
         side=m,
         halved=(2 * m, 2 * n) if 2 * max(m, n) <= most else None,
         reserved=_reserved(device) if scope == "workgroup" else 0,
@@ -147,6 +149,7 @@ def _listed(device: DeviceRecord) -> _Matrix | None:
         accumulators=accumulators,
         local=known.subgroup,
         full_subgroups=known.full_subgroups,
+        flexible=False,
         side=first.m if first.m == first.n == first.k else None,
         halved=(first.m, first.n) if halves else None,
         reserved=0,
@@ -174,7 +177,7 @@ def over_matrices(
 
 
 def _of(matrix: _Matrix, name: str, check: str, shape: tuple[int, int], kind: str, constants: Sequence[int] = (), **more: Any) -> Part:
-    return kernel_part(
+    made = kernel_part(
         f"ladder_{name}_{matrix.scope}",
         check,
         local=matrix.local,
@@ -187,6 +190,7 @@ def _of(matrix: _Matrix, name: str, check: str, shape: tuple[int, int], kind: st
         type=kind,
         **more,
     )
+    return made._replace(requirement=flexible(made.requirement)) if matrix.flexible else made
 
 
 def reductions(prefix: str) -> Made:
@@ -259,7 +263,7 @@ def product(scope: str | None, times: tuple[int, int, int]) -> Callable[[DeviceR
         plain = f"ladder_f16_f16_{row.c}_scalar"
         padded = 2 * ((m + 8) * (k + 8) + (k + 8) * (n + 8))  # its operands in shared memory
         reserved = _reserved(device) if row.scope == "workgroup" else 0
-        requirement = kernels.requirement(kernel, shared_memory_bytes=padded + reserved, workgroup_invocations=local)
+        requirement = flexible(kernels.requirement(kernel, shared_memory_bytes=padded + reserved, workgroup_invocations=local))
         gap = evaluate(device, requirement)
         if gap.met is not True:
             return in_words(gap.missing)
