@@ -119,7 +119,7 @@ def _with_parts(device: DeviceRecord, empty: Climb, parts: Sequence[Part]) -> Cl
 
 def _properties2(device: DeviceRecord) -> Climb:
     rows = device.coopmat.ext or []
-    reason = f"a query, no kernel: it lists {len(rows)} combinations" if rows else "the query lists no combination"
+    reason = f"a query, no kernel; combinations that it lists: {len(rows)}" if rows else "the query lists no combination"
     return Climb(label="", status="ok" if rows else "wrong", reason=reason)
 
 

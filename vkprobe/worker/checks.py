@@ -41,3 +41,16 @@ def differing(found: Input, wanted: Input, axes: str) -> str | None:
 
 def _told(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else f"{value:.9g}"
+
+
+def merge(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add what one kernel showed; what two kernels show differently is told of both.
+
+    >>> facts = {"rounding": "to nearest even"}
+    >>> merge(facts, {"rounding": "toward zero", "overflow": "infinity"})
+    >>> facts
+    {'rounding': 'to nearest even or toward zero', 'overflow': 'infinity'}
+    """
+    for name, value in more.items():
+        before = facts.get(name, value)
+        facts[name] = value if before == value else f"{before} or {value}"

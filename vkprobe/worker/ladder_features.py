@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from vkprobe.jobs import FeatureJob, FeatureStep, Job
-from vkprobe.worker.checks import Check, Input
+from vkprobe.worker.checks import Check, Input, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS
 from vkprobe.worker.number_checks import NUMBER_CHECKS
 from vkprobe.worker.session import Session, current
@@ -142,16 +142,3 @@ def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> 
     for bench in benches:
         bench.pipeline.destroy()
     return {"wrong": wrong, "facts": facts, "ratio": max(ratios, default=None)}
-
-
-def merge(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add what one kernel showed; what two kernels show differently is told of both.
-
-    >>> facts = {"rounding": "to nearest even"}
-    >>> merge(facts, {"rounding": "toward zero", "overflow": "infinity"})
-    >>> facts
-    {'rounding': 'to nearest even or toward zero', 'overflow': 'infinity'}
-    """
-    for name, value in more.items():
-        before = facts.get(name, value)
-        facts[name] = value if before == value else f"{before} or {value}"

@@ -27,6 +27,7 @@ _SUB_BYTE = {"e2m1": 4, "e3m2": 6, "e2m3": 6}
 _DECODE, _ENCODE, _SATURATED, _TO_HALF = range(4)
 
 
+@np.errstate(invalid="ignore")  # numpy warns of signalling NaN
 def code_values(name: str) -> F64:
     """The value of each code of a type.
 
@@ -48,6 +49,7 @@ def code_values(name: str) -> F64:
     return sign * np.where(exponent == 0, fraction * 2.0 ** (1 - bias), (1 + fraction) * np.exp2(exponent - float(bias)))
 
 
+@np.errstate(invalid="ignore")
 def numbers(run: Run, parameters: Mapping[str, Any]) -> Outcome:
     """Every code of a type to f32; and where the type can be converted to: back, in between, beyond its range, and with saturation."""
     name, local = str(parameters["type"]), int(parameters["local"])
