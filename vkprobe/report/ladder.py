@@ -79,7 +79,8 @@ def _short_rows(records: Sequence[LadderRecord]) -> Iterator[list[str]]:
         name = _named(feature, ambiguous) if alike[0].feature else name_of(alike[0])
         forms = ", ".join(_parts(r)[2] for r in alike)
         if len(alike) > 1:
-            name = f"{name}, {len(alike)} forms" if feature.startswith("Vk") else name
+            forms_of = f"{_MORE}{len(alike)} forms" if name == before else f"{name}, {len(alike)} forms"
+            name = forms_of if feature.startswith("Vk") else name
         elif form:
             forms = ""
             name = f"{_MORE}{form}" if name == before else f"{name} {form}" if feature.startswith("Vk") else name_of(alike[0])
