@@ -12,7 +12,7 @@ from vkprobe.bench.cells import ACCUMULATORS, PATHS, TYPES, Cell, Selection, Sha
 from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.options import DriverChoice
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
 from vkprobe.records import DeviceRecord, PipelineRecord
@@ -21,6 +21,11 @@ from vkprobe.report.tables import terminal_width
 from vkprobe.weights import WEIGHT_TYPES
 
 F = TypeVar("F", bound=Callable[..., Any])
+_SHAPES = {
+    "gemm": "4096,512,14336; on CPU devices 256,64,256",
+    "gemv": "4096,N,14336 with N = 1 to 8; on CPU devices 512,N,512",
+    "dequant": "4096,1,14336; on CPU devices 512,1,512",
+}
 _LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
 
 
@@ -100,28 +105,33 @@ def bench_options(op: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         options = [
             click.option(
-                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_of_op(op, 'type', TYPES))}. [default: all]"
+                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_of_op(op, 'type', TYPES))}.  [default: all]"
             ),
             click.option(
-                "--path", "paths", multiple=True, metavar="P", help=f"Path: {', '.join(_of_op(op, 'path', PATHS))}. [default: all]"
+                "--path", "paths", multiple=True, metavar="P", help=f"Path: {', '.join(_of_op(op, 'path', PATHS))}.  [default: all]"
             ),
-            click.option("--shape", "shapes", multiple=True, metavar="M,N,K", help="M weight rows, N tokens, K reduction."),
-            click.option("--hot", is_flag=True, help="One weight buffer, which may sit in a cache; cold buffers rotate."),
             click.option(
-                "--tier", type=click.Choice(("mimic",)), default="mimic", show_default=True, help="llama.cpp's algorithm and tiles."
+                "--shape", "shapes", multiple=True, metavar="M,N,K", help=f"M weight rows, N tokens, K reduction.  [default: {_SHAPES[op]}]"
             ),
         ]
         if op == "gemm":
-            accumulator_help = "f16 (llama.cpp's default) or f32. [default: both]"
-            tuple_help = "A coopmat shape, or `all` advertised ones. [default: llama.cpp's]"
+            accumulator_help = "f16 (llama.cpp's default) or f32.  [default: both]"
+            tuple_help = "A coopmat shape, or `all` that are advertised.  [default: llama.cpp's]"
             options += [
                 click.option("--coopmat", is_flag=True, help="Short for --path coopmat."),
                 click.option("--accumulator", "accumulators", multiple=True, metavar="A", help=accumulator_help),
                 click.option("--tuple", "tuples", multiple=True, metavar="MxNxK", help=tuple_help),
             ]
+        options += [
+            click.option("--hot", is_flag=True, help="One weight buffer, which may sit in a cache; cold buffers rotate."),
+            click.option(
+                "--tier", type=click.Choice(("mimic",)), default="mimic", show_default=True, help="llama.cpp's algorithm and tiles."
+            ),
+        ]
+        decorated = measuring_options(command)
         for option in reversed(options):
-            command = option(command)
-        return measuring_options(driver_options(format_option(command)))
+            decorated = option(decorated)
+        return decorated
 
     return decorate
 

@@ -9,16 +9,14 @@ from msgspec.structs import replace
 
 from vkprobe.cli.devices import complain, leave, records_of, status_of
 from vkprobe.cli.files import from_option, gathered_beside, gathered_pair
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.options import DriverChoice, driver_options, output_options
+from vkprobe.cli.outputs import distinct, keep
 from vkprobe.errors import EXIT_OK, UsageError
-from vkprobe.facts import Gathered
-from vkprobe.records import AnyRecord, RunRecord, encode
 from vkprobe.report.caps import as_text
 from vkprobe.report.caps_diff import difference
 from vkprobe.report.caps_diff_text import as_text as difference_as_text
 from vkprobe.report.tables import terminal_width
 from vkprobe.results.provenance import run_record
-from vkprobe.results.store import Appender
 
 
 @click.command()
@@ -31,15 +29,13 @@ from vkprobe.results.store import Appender
     metavar="A B",
     help="What appeared, vanished and changed from A to B: each a driver, a null device or a file, with /N for one of several devices.",
 )
-@format_option
 @click.option(
     "--all",
     "everything",
     is_flag=True,
     help="Every extension, feature and property: all of one device, of several those that differ; with --diff, every change.",
 )
-@click.option("--json", "as_records", is_flag=True, help="Records on stdout: run, driver, device, one a line.")
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
+@output_options
 def caps(
     choice: DriverChoice,
     files: tuple[Path, ...],
@@ -57,32 +53,21 @@ def caps(
     vkprobe caps --null nvk:172 --from vulkaninfo.json
     vkprobe caps --diff radv:navi31@trixie radv:navi31
     """
+    distinct([("-o", output)], [*choice.files(), *(("--from", path) for path in files), *(("--diff", side) for side in pair or ())])
     run = run_record()
     if pair:
         if files or choice.asked:
             raise UsageError("--diff takes its two devices by itself: name drivers, null devices and files there, not with other options")
         found, before, after = gathered_pair(*pair, choice, run.run)
-        _keep(run, replace(found, devices=[before, after]), as_records, output)
+        keep([run, *records_of(replace(found, devices=[before, after]), run.run)], as_records, output)
         if not as_records:
             click.echo(difference_as_text(difference(before, after), form, everything=everything, width=terminal_width()))
         complain(found)
         leave(status_of(found, asked=True) if found.drivers else EXIT_OK)
         return
     found = gathered_beside(choice, files, run.run)
-    _keep(run, found, as_records, output)
+    keep([run, *records_of(found, run.run)], as_records, output)
     if found.devices and not as_records:
         click.echo(as_text(found.devices, form, everything=everything, width=terminal_width()))
     complain(found)
     leave(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK)
-
-
-def _keep(run: RunRecord, found: Gathered, as_records: bool, output: Path | None) -> None:
-    """Append the records to the file, or print them, where that was asked for."""
-    records: list[AnyRecord] = [run, *records_of(found, run.run)]
-    if output is not None:
-        with Appender(output) as file:
-            for one in records:
-                file.append(one)
-    if as_records:
-        for one in records:
-            click.echo(encode(one))

@@ -17,8 +17,9 @@ from vkprobe.bench.isa import IsaFolder
 from vkprobe.bench.resolve import resolve
 from vkprobe.cli.bench import words
 from vkprobe.cli.devices import leave, status_of
-from vkprobe.cli.measuring import Recording, recording
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.measuring import Recording, compiling_options, recording
+from vkprobe.cli.options import DriverChoice
+from vkprobe.cli.outputs import distinct
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
 from vkprobe.records import DeviceRecord, PipelineRecord
@@ -32,25 +33,14 @@ _LIMIT_S = 60.0
 
 
 @click.command("compile")
-@click.option("--full", is_flag=True, help="Every kernel, tile size and f16 tuple, N = 1 to 8. [default: what pp512 and tg take]")
+@click.option("--full", is_flag=True, help="Every kernel, tile size and f16 tuple, N = 1 to 8.  [default: what pp512 and tg take]")
 @click.option("--type", "types", multiple=True, metavar="T", help="Only these weight types.")
 @click.option("--path", "paths", multiple=True, metavar="P", help="Only these paths.")
 @click.option(
     "--isa", type=click.Path(path_type=Path), metavar="DIR", help="Write what the compiler says in text: DEVICE/KERNEL-TILE.NAME.txt."
 )
 @click.option("--times", is_flag=True, help="A second table, of creation times.")
-@click.option(
-    "--compile-limit",
-    type=click.FloatRange(min=0.1),
-    default=_LIMIT_S,
-    show_default=True,
-    metavar="S",
-    help="Of one pipeline, in seconds.",
-)
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
-@click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")
-@driver_options
-@format_option
+@compiling_options(_LIMIT_S)
 def compile_(
     choice: DriverChoice,
     form: str,
@@ -59,7 +49,7 @@ def compile_(
     paths: Sequence[str],
     isa: Path | None,
     times: bool,
-    compile_limit: float,
+    compile_limit: float | None,
     output: Path | None,
     as_records: bool,
 ) -> None:
@@ -70,9 +60,10 @@ def compile_(
     """
     wanted_types, wanted_paths = words("--type", types, TYPES), words("--path", paths, PATHS)
     _some_kernel(wanted_types, wanted_paths)
+    distinct([("-o", output), ("--isa", isa)], choice.files())
     folder = IsaFolder(isa) if isa is not None else None
     with recording(choice, output, as_records) as made:
-        lanes = [_lane(device, made, full, wanted_types, wanted_paths, compile_limit, folder) for device in made.found.devices]
+        lanes = [_lane(device, made, full, wanted_types, wanted_paths, compile_limit or _LIMIT_S, folder) for device in made.found.devices]
         compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))
     pipelines = [r for r in made.records if isinstance(r, PipelineRecord)]
     if not as_records and pipelines:

@@ -10,15 +10,16 @@ from msgspec.structs import replace
 
 from vkprobe.cli.devices import complain, leave, records_of, status_of
 from vkprobe.cli.files import from_option, gathered_beside
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.options import DriverChoice, driver_options, output_options
+from vkprobe.cli.outputs import distinct, keep
 from vkprobe.errors import EXIT_CONDITION, EXIT_OK, UsageError
-from vkprobe.records import AnyRecord, DeviceRecord, ResultRecord, encode
+from vkprobe.records import AnyRecord, DeviceRecord, ResultRecord
 from vkprobe.report.gaps import as_text, build, choice_records, gap_records
 from vkprobe.report.losses import missing_in_words
 from vkprobe.report.tables import terminal_width
 from vkprobe.requirements import evaluate, requirement
 from vkprobe.results.provenance import run_record
-from vkprobe.results.store import Appender, Store
+from vkprobe.results.store import Store
 
 
 @click.command()
@@ -29,9 +30,7 @@ from vkprobe.results.store import Appender, Store
 @click.option(
     "--require", "required", multiple=True, metavar="PATH", help="Status 1 where a device does not surely meet it. May be repeated."
 )
-@format_option
-@click.option("--json", "as_records", is_flag=True, help="Records on stdout: run, driver, device, gap, choice, one a line.")
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
+@output_options
 def gaps(
     choice: DriverChoice,
     files: tuple[Path, ...],
@@ -50,19 +49,14 @@ def gaps(
     """
     for path in (*required, *paths):
         requirement(path)  # an unknown one is told before any driver is loaded
+    distinct([("-o", output)], [*choice.files(), *(("--from", path) for path in files)])
     run = run_record()
     found = gathered_beside(choice, files, run.run)
     results = [r for path in files for r in _results(path, found.devices)]
     report = build(found.devices, results, paths=paths, baseline=baseline)
     records: list[AnyRecord] = [run, *records_of(found, run.run), *gap_records(report, run.run), *choice_records(report, run.run)]
-    if output is not None:
-        with Appender(output) as file:
-            for one in records:
-                file.append(one)
-    if as_records:
-        for one in records:
-            click.echo(encode(one))
-    elif found.devices:
+    keep(records, as_records, output)
+    if found.devices and not as_records:
         click.echo(as_text(report, form, width=terminal_width()))
     complain(found)
     unmet = list(_unmet(found.devices, required))

@@ -12,8 +12,8 @@ from vkprobe.bench.ladder import LadderRun, tuple_climbs
 from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import leave, status_of
-from vkprobe.cli.measuring import recording
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.measuring import compiling_options, recording
+from vkprobe.cli.options import DriverChoice
 from vkprobe.records import LadderRecord
 from vkprobe.report.ladder import as_text
 from vkprobe.report.tables import terminal_width
@@ -22,26 +22,15 @@ _COMPILE_LIMIT_S = 30.0
 
 
 @click.command()
-@click.option(
-    "--compile-limit",
-    type=click.FloatRange(min=0.1),
-    default=_COMPILE_LIMIT_S,
-    show_default=True,
-    metavar="S",
-    help="Of one pipeline, in seconds.",
-)
 @click.option("--all", "everything", is_flag=True, help="Also features whose extension the device does not list.")
-@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file.")
-@click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")
-@driver_options
-@format_option
-def ladder(choice: DriverChoice, form: str, compile_limit: float, everything: bool, output: Path | None, as_records: bool) -> None:
+@compiling_options(_COMPILE_LIMIT_S)
+def ladder(choice: DriverChoice, form: str, compile_limit: float | None, everything: bool, output: Path | None, as_records: bool) -> None:
     """Each advertised coopmat tuple and sub-feature, rung by rung.
 
     advertised, queried, compiles, runs, correct, faster than plain arithmetic: the highest rung reached, and why no higher.
     What is not advertised is never compiled: drivers abort on it.
     """
-    policy = msgspec.structs.replace(Policy(), compile_limit_s=compile_limit)
+    policy = msgspec.structs.replace(Policy(), compile_limit_s=compile_limit or _COMPILE_LIMIT_S)
     with recording(choice, output, as_records) as made:
         specs = made.specs()
         for device in made.found.devices:

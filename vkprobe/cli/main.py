@@ -9,6 +9,7 @@ import sys
 import click
 
 from vkprobe import __version__
+from vkprobe.cli.outputs import guard_stdout, silence
 from vkprobe.errors import VkprobeError
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -53,6 +54,7 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: every way out is a sentence and an exit status, never a traceback."""
+    guard_stdout()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as end:
@@ -67,7 +69,7 @@ def main() -> None:
         click.echo(f"vkprobe: {error}", err=True)
         sys.exit(error.status)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # `vkprobe ... | head` is no error
+        silence()  # `vkprobe ... | head` is no error
         sys.exit(0)
     except Exception as error:  # the tool's own edge: a defect of vkprobe, told without a traceback unless asked for
         if os.environ.get("VKPROBE_DEBUG"):

@@ -16,7 +16,7 @@ from vkprobe.bench.campaign import exit_status, measure
 from vkprobe.bench.cells import Cell
 from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import complain, gathered, records_of, status_of
-from vkprobe.cli.options import DriverChoice
+from vkprobe.cli.options import DriverChoice, driver_options, limit_option, output_options
 from vkprobe.cli.progress import Reporter
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
@@ -28,21 +28,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def measuring_options(command: F) -> F:
-    """Add --time-limit, --compile-limit, -o and --json."""
-    for option in reversed(
-        (
-            click.option("--time-limit", type=click.FloatRange(min=0.1), metavar="S", help="Of one cell, in seconds.  [default: 20]"),
-            click.option(
-                "--compile-limit", type=click.FloatRange(min=0.1), metavar="S", help="Of one pipeline, in seconds.  [default: 60]"
-            ),
-            click.option(
-                "-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file."
-            ),
-            click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come."),
-        )
-    ):
-        command = option(command)
-    return command
+    """Add the drivers' options, the two limits, -o, --json and --format."""
+    known = Policy()
+    command = limit_option("--compile-limit", "pipeline", known.compile_limit_s)(output_options(command))
+    return driver_options(limit_option("--time-limit", "cell", known.time_limit_s)(command))
+
+
+def compiling_options(default_s: float) -> Callable[[F], F]:
+    """What verbs share that compile and measure no cells: as `measuring_options`, without --time-limit."""
+
+    def decorate(command: F) -> F:
+        return driver_options(limit_option("--compile-limit", "pipeline", default_s)(output_options(command)))
+
+    return decorate
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):

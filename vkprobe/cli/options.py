@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,11 +32,47 @@ class DriverChoice(Struct, frozen=True, kw_only=True):
         """Whether drivers were asked for by name: then one that fails decides the exit status."""
         return bool(self.drivers or self.nulls)
 
+    def files(self) -> list[tuple[str, str | Path | None]]:
+        """The files that they name, each beside its option's name."""
+        return [("--drivers", self.config), ("--shim", self.shim), *(("--driver", name) for name in self.drivers)]
+
     def specs(self) -> list[DriverSpec]:
         """The drivers to work on; raises as `vkprobe.drivers.select.resolve` does."""
         from vkprobe.drivers.select import resolve
 
         return resolve(self.drivers, self.nulls, config=self.config, shim=self.shim)
+
+
+_MOST_S = 86400.0  # a day; far beyond it, clocks and waits overflow
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """The callback of a limit: a duration (s) from 0.1 to a day."""
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0.1 <= number <= _MOST_S:
+        option = param.opts[0]
+        raise UsageError(f"{option} {value}: expected a number of seconds from 0.1 to {_MOST_S:.0f}, as in {option} 20")
+    return number
+
+
+def limit_option(name: str, of: str, default_s: float) -> Callable[[F], F]:
+    """A limit in seconds; the command receives None where it is not given."""
+    return click.option(name, callback=_seconds, metavar="S", help=f"Of one {of}, in seconds.  [default: {default_s:g}]")
+
+
+def output_options(command: F) -> F:
+    """Add -o (`output`), --json (`as_records`) and --format (`form`), of which only one may shape standard output."""
+    decorated = click.option("--json", "as_records", is_flag=True, help="Records on stdout, one a line, as they come.")(
+        format_option(command)
+    )
+    return click.option(
+        "-o", "output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.jsonl", help="Append the records to a file."
+    )(decorated)
 
 
 _OPTIONS = (
@@ -89,11 +126,19 @@ def driver_options(command: F) -> F:
 
 
 def format_option(command: F) -> F:
-    """Add --format, which the command receives as `form`."""
+    """Add --format, which the command receives as `form`; with --json it is refused."""
+
+    @functools.wraps(command)
+    def checked(*args: Any, form: str, **rest: Any) -> Any:
+        if rest.get("as_records") and form != "table":
+            raise UsageError(f"--json prints records, --format {form} the table: give one of them")
+        return command(*args, form=form, **rest)
+
+    decorated: Any = checked
     option = click.option(
         "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How the table is printed."
     )
-    return option(command)
+    return option(decorated)  # type: ignore[no-any-return]
 
 
 def select_device(devices: Sequence[tuple[int, str]], wanted: Sequence[str]) -> list[int]:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from vkprobe.cli.devices import complain, leave, status_of
 from vkprobe.cli.files import from_option, gathered_beside
-from vkprobe.cli.matrix import write_report
 from vkprobe.cli.options import DriverChoice, driver_options
+from vkprobe.cli.outputs import distinct, writable, write_report
 from vkprobe.drivers.null import FAMILIES
 from vkprobe.errors import EXIT_OK, UsageError
 from vkprobe.results.profile import device_profile, device_sidecar, path_profile, path_sidecar
@@ -37,6 +37,10 @@ def profile(device: str | None, choice: DriverChoice, files: tuple[Path, ...], p
     vkprobe profile nvk:172 -o nvk.json
     vkprobe profile --path coopmat2 -o coopmat2.json
     """
+    sidecar = _sidecar(output) if output is not None else None
+    read = [*choice.files(), ("DEVICE", device), *(("--from", path) for path in files), *(("--from", _sidecar(path)) for path in files)]
+    distinct([("-o", output), ("-o's tuples", sidecar)], read)
+    writable(output, sidecar)
     asked = choice.asked or bool(files) or device is not None
     if paths:
         if asked:
@@ -56,11 +60,15 @@ def profile(device: str | None, choice: DriverChoice, files: tuple[Path, ...], p
     leave(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK)
 
 
+def _sidecar(path: Path) -> Path:
+    return path.with_suffix(".tuples.json")
+
+
 def _write(made: dict[str, Any], sidecar: dict[str, Any], output: Path | None) -> None:
     text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return
     if sidecar:
-        write_report(output.with_suffix(".tuples.json"), json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
+        write_report(_sidecar(output), json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
     write_report(output, text)

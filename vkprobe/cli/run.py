@@ -11,9 +11,9 @@ import click
 
 from vkprobe.bench.plans import policy, run_cells, software
 from vkprobe.cli.devices import leave
-from vkprobe.cli.matrix import write_report
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
-from vkprobe.cli.options import DriverChoice, driver_options, format_option
+from vkprobe.cli.options import DriverChoice
+from vkprobe.cli.outputs import distinct, writable, write_report
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord
 from vkprobe.report.matrix import build
@@ -26,11 +26,9 @@ _INTEL_NULL = "anv:bmg"
 
 
 @click.command()
-@click.option("--quick/--full", default=None, help="Fewer shapes and rounds, or all. [default: quick on software drivers, else full]")
+@click.option("--quick/--full", default=None, help="Fewer shapes and rounds, or all.  [default: quick on software drivers, else full]")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="OUT.html", help="Also write the matrix as one HTML file.")
 @measuring_options
-@driver_options
-@format_option
 def run(
     choice: DriverChoice,
     form: str,
@@ -47,6 +45,9 @@ def run(
     driver is chosen and the machine has none, it runs on the embedded lavapipe and on null devices of the open drivers.
     """
 
+    distinct([("-o", output), ("--html", html)], choice.files())
+    writable(html)
+
     def full(device: DeviceRecord) -> bool:
         return not quick if quick is not None else not (software(device) or device.null)
 
@@ -61,12 +62,14 @@ def run(
     )
     store = Store.load([output]) if output is not None else Store(measured.records)
     matrix = build(store)
-    if html is not None:
-        from vkprobe.report.html import as_html
+    try:
+        if not as_records:
+            click.echo(as_text(matrix, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
+    finally:  # also where nobody reads the table to its end
+        if html is not None:
+            from vkprobe.report.html import as_html
 
-        write_report(html, as_html(matrix))
-    if not as_records:
-        click.echo(as_text(matrix, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
+            write_report(html, as_html(matrix))
     leave(measured.status)
 
 
