@@ -14,11 +14,13 @@ from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
 from vkprobe.jobs import Job
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Missing, Requirement
 from vkprobe.weights import WEIGHT_TYPES
 
 _DEQUANT_BLOCK = 256
+_INDICES = 1 << 32
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -47,7 +49,13 @@ def resolve(cells: Sequence[Cell], device: DeviceRecord, *, dispatched: bool = T
 
 def in_words(missing: Sequence[Missing]) -> str:
     """What is missing, for a cell's reason."""
-    told = [f"{m.name}" if m.have in (None, False) else f"{m.name} (needs {m.need}, has {m.have})" for m in missing]
+    told = []
+    for m in missing:
+        if m.kind == "tuple":  # its name says all that is needed
+            have = str(m.have)
+            told.append(f"{m.name}; the device {'has' if have.startswith('no ') else 'lists'} {have}" if m.have else m.name)
+        else:
+            told.append(m.name if m.have in (None, False) else f"{m.name} (needs {m.need}, has {m.have})")
     return "needs " + "; ".join(told)
 
 
@@ -80,6 +88,11 @@ def _unfit(cell: Cell, device: DeviceRecord) -> str | None:
     biggest = max(cell.shape.m * row, 4 * cell.shape.n * cell.shape.k, output)
     if most is not None and biggest > most:
         return f"needs a storage buffer range of {biggest} B; maxStorageBufferRange is {most} B"
+    allocation = lookup(device.properties, "VkPhysicalDeviceMaintenance3Properties", "maxMemoryAllocationSize")
+    if allocation is not None and biggest > allocation:
+        return f"needs a buffer of {biggest} B; maxMemoryAllocationSize is {allocation} B"
+    if cell.shape.m * cell.shape.k >= _INDICES:
+        return f"has {cell.shape.m * cell.shape.k} weights, beyond the kernels' 32-bit indices"
     return None
 
 

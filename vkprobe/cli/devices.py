@@ -11,7 +11,7 @@ import msgspec
 from vkprobe.cli.options import DriverChoice, select_device
 from vkprobe.drivers.probe import Found, exit_status, record
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import EXIT_DRIVER, UsageError
+from vkprobe.errors import EXIT_DRIVER, EXIT_NO_DEVICE, EXIT_OK, UsageError
 from vkprobe.facts import Gathered, gather
 from vkprobe.records import AnyRecord, DeviceRecord
 
@@ -38,8 +38,10 @@ def complain(found: Gathered) -> None:
 
 
 def status_of(found: Gathered, *, asked: bool) -> int:
-    """The exit status that the drivers' states ask for."""
+    """The exit status that the drivers' states ask for: 5 where there is no device at all, a file's included, else 4 or 0."""
     status = exit_status(found.drivers, asked=asked)
+    if status == EXIT_NO_DEVICE and found.devices:
+        status = EXIT_DRIVER if asked and any(driver.state == "error" for driver in found.drivers) else EXIT_OK
     return max(status, EXIT_DRIVER) if found.events and asked else status
 
 

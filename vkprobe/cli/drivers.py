@@ -15,7 +15,7 @@ from vkprobe.cli.options import DriverChoice, driver_options, format_option, sel
 from vkprobe.drivers import embedded, loader, select
 from vkprobe.drivers.probe import Found, exit_status, probe, record
 from vkprobe.errors import EXIT_OK, NoDeviceError
-from vkprobe.report.tables import render, terminal_width
+from vkprobe.report.tables import folded, render, terminal_width
 
 _NOTHING = "no Vulkan {what} on this machine: run `vkprobe drivers fetch` (no root needed), or install your distribution's Vulkan drivers"
 
@@ -78,11 +78,16 @@ def doctor(choice: DriverChoice) -> None:
     found = _find(choice)
     system = loader.system_loader()
     click.echo(f"Vulkan loader: {system or 'none of the system'}; embedded sets: {', '.join(embedded.fetched_suites()) or 'none'}")
+    absent = [one for one in found if one.state == "no-device" and not one.remedy and not choice.asked]
     for one in found:
-        if one.state != "ok":
+        if one.state != "ok" and one not in absent:
             click.echo(f"\n{one.spec.name}: {one.state}\n  why:  {one.reason}\n  file: {one.spec.icd}")
             click.echo(f"  do:   {one.remedy or 'nothing, unless this machine has its hardware'}")
-    click.echo(f"\n{sum(f.state == 'ok' for f in found)} of {len(found)} drivers work.")
+    if absent:
+        click.echo("\n" + folded(f"no hardware here, so nothing to do: {', '.join(one.spec.name for one in absent)}", terminal_width()))
+    count = {state: sum(one.state == state for one in found) for state in ("ok", "no-device", "error")}
+    working, without = ("1 works" if count["ok"] == 1 else f"{count['ok']} work"), count["no-device"]
+    click.echo(f"\n{working}, {without} {'has' if without == 1 else 'have'} no device here, {count['error']} in error.")
     _finish(found, choice)
 
 

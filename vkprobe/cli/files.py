@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from msgspec.structs import replace
 
-from vkprobe.cli.devices import gathered
+from vkprobe.cli.devices import gathered, status_of
 from vkprobe.cli.options import DriverChoice, select_device
 from vkprobe.drivers.null import FAMILIES
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import DriverError, UsageError
+from vkprobe.errors import EXIT_DRIVER, DriverError, UsageError
 from vkprobe.facts import Gathered
 from vkprobe.records import DeviceRecord
 from vkprobe.results.devices import devices_from, devices_from_all
@@ -117,7 +118,7 @@ def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tu
 
     Raises:
         UsageError: a name or file that is none, or that leaves open which device is meant.
-        DriverError: a driver gave no device; its reason is the message.
+        DriverError: a driver gave no device; its reason is the message, its status as that of any verb.
     """
     sides = [Side(first, choice), Side(second, choice)]
     files = list(dict.fromkeys(side.file for side in sides if side.file is not None))
@@ -136,6 +137,8 @@ def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tu
         devices = [device for device in found.devices if device.device.rpartition("/")[0] in names]
         if not devices:
             reasons = "; ".join(f"{d.reason}" + (f" -> {d.remedy}" if d.remedy else "") for d in found.drivers if d.spec.name in names)
-            raise DriverError(f"--diff {side.text}: {reasons or 'no device'}")
+            error = DriverError(f"--diff {side.text}: {reasons or 'no device'}")
+            error.status = status_of(replace(found, devices=[*found.devices, *chain(*told.values())]), asked=True) or EXIT_DRIVER
+            raise error
         picked.append(side.pick(devices))
     return found, picked[0], picked[1]
