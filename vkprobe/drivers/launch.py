@@ -25,6 +25,8 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
 
 _PR_SET_PDEATHSIG = 1
+# By path: `-m` and `-c` search the current folder for modules, from Python 3.13 on before any line of ours has run.
+_WORKER = str(Path(__file__).resolve().parent.parent / "worker" / "__main__.py")
 _STDERR_TAIL_BYTES = 4000
 
 
@@ -77,10 +79,9 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
             env["LD_LIBRARY_PATH"] = clibrary.fallback_path(spec.root, env)
         if spec.preload:
             env["LD_PRELOAD"] = ":".join([*spec.preload, *filter(None, [env.get("LD_PRELOAD")])])
-    package_parent = Path(__file__).resolve().parent.parent.parent
-    # An installed vkprobe is found without help, and its folder in front would let packages there hide Python's own modules.
-    if package_parent.name not in ("site-packages", "dist-packages"):
-        env["PYTHONPATH"] = os.pathsep.join([str(package_parent), *filter(None, [env.get("PYTHONPATH")])])
+    # An empty entry, as `PYTHONPATH=$PYTHONPATH:/x` leaves one, stands for the current folder.
+    if "PYTHONPATH" in env:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, env["PYTHONPATH"].split(os.pathsep)))
     env.pop("PYTHONFAULTHANDLER", None)  # the parent reports crashes; a Python stack of the worker helps nobody
     env.update(spec.environment)
     return env
@@ -109,7 +110,7 @@ class Worker:
         requests_r, requests_w = os.pipe()
         replies_r, replies_w = os.pipe()
         self._stderr: IO[bytes] = tempfile.TemporaryFile()
-        argv = [*spec.launcher, *_python(spec), "-m", "vkprobe.worker", str(requests_r), str(replies_w), str(os.getpid())]
+        argv = [*spec.launcher, *_python(spec), _WORKER, "vkprobe.worker", str(requests_r), str(replies_w), str(os.getpid())]
         env = worker_environment(spec)
         env.update(extra_environment or {})
         try:

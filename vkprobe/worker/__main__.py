@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]  # this file's folder, or with -m the current one: a file there would hide Python's own modules
+    sys.path.insert(0, __file__.rsplit("/", 3)[0])
+    import vkprobe  # noqa: F401  # the parent's own, whichever else is installed
+
+    sys.path.append(sys.path.pop(0))  # in front, what lies beside the package would hide others' modules
+
 import ctypes
 import importlib
 import os
 import signal
-import sys
 import traceback
 from typing import Any
 
@@ -55,8 +64,8 @@ def serve(requests: int, replies: int) -> None:
 
 
 def main() -> None:
-    """`python -m vkprobe.worker REQUEST_FD REPLY_FD PARENT_PID`."""
-    requests, replies, parent = (int(a) for a in sys.argv[1:4])
+    """`python FILE vkprobe.worker REQUEST_FD REPLY_FD PARENT_PID`; the name is for whoever lists processes."""
+    requests, replies, parent = (int(a) for a in sys.argv[-3:])
     os.set_inheritable(requests, False)
     os.set_inheritable(replies, False)
     # Again, for a launcher that forks instead of replacing itself: then the parent is the launcher.
