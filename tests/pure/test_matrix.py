@@ -143,9 +143,26 @@ def test_what_is_missing_names_who_has_it() -> None:
     assert [matrix.columns[i].id for i in loss.owners] == ["nvidia/0"]
 
 
-def test_cpu_devices_carry_the_note_that_their_timings_mean_nothing_absolute() -> None:
-    """In every rendering that has notes."""
-    assert any("timings mean nothing absolute" in line for line in as_text(made(*sample())).splitlines())
+def test_times_of_cpu_devices_are_not_judged() -> None:
+    """One note on the device in place of a mark in each cell; JSON has it all."""
+    cell = result("embedded:lvp/0", steady=False)
+    matrix = made(lavapipe(), cell)
+    text = as_text(matrix)
+    assert text.count("runs on the CPU: times are not judged; they mean nothing absolute") == 1
+    assert "~" not in text
+    assert "unsteady" not in text
+    (shown,) = json.loads(as_text(matrix, "json"))["sections"][1]["rows"][0]["cells"].values()
+    assert shown["steady"] is False
+
+
+def test_what_has_one_path_does_not_repeat_it_in_every_row() -> None:
+    """A dequantisation has neither path nor accumulator, a matrix-vector product has one path: it is told on top."""
+    shapes = [(4096, n, 4096) for n in (1, 2)]
+    vectors = [result(op="gemv", path="scalar-f32", shape=shape, accumulator="f32") for shape in shapes]
+    text = as_text(made(nvidia(), *vectors, result(op="dequant", path="scalar-f32", weights="q4_0", accumulator="f32")))
+    assert text.count("scalar-f32 f32acc") == 1
+    assert "time per op; scalar-f32 f32acc" in text
+    assert "scalar-f32" not in text[text.index("dequant:") :]
 
 
 def test_a_driver_in_error_is_a_row_with_reason_and_remedy() -> None:
@@ -331,11 +348,11 @@ def test_tuples_are_told_in_the_label_where_they_agree_and_in_the_cells_where_no
 
 
 def test_unsteady_cells_share_one_note() -> None:
-    """Not a footnote for each; the difference itself is in JSON."""
+    """Not a footnote for each: the cause, and how far they are off."""
     matrix = made(nvidia(), result(steady=False), result(path="scalar-f32", steady=False))
     text = as_text(matrix)
-    assert "rounds differ" not in text
-    assert text.count("do not agree") == 1
+    assert text.count("~ not steady: the last two rounds differ by 4.1 %;") == 1
+    assert text.count("rounds differ") == 1
     assert "rounds differ" in as_text(matrix, "json")
 
 

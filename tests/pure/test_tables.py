@@ -6,8 +6,11 @@ import csv
 import io
 import json
 
+import pytest
+
 from tests.pure.sample_records import NULL_REASON, pipeline, result
 from vkprobe.report.results import as_text
+from vkprobe.report.steadiness import causes
 from vkprobe.report.tables import render
 
 LONG = "the device does not list the tuple 16x16x16 f16,f16->f32 of subgroup scope that this kernel is made of"
@@ -45,7 +48,29 @@ def test_an_unsteady_time_is_marked_and_counted() -> None:
     text = as_text([result(steady=False), result(path="scalar-f32", steady=False), result(path="intdot")], "table")
     assert text.count("  ~") == 2
     assert "3 ok (2 unsteady)" in text
-    assert text.count("do not agree") == 1
+    assert text.count("~ not steady: the last two rounds differ by 4.1 %") == 1
+
+
+def test_unsteady_times_are_told_by_their_causes() -> None:
+    """What was found, and not always the same sentence; numbers as a range, the most frequent first."""
+    told = ["the rounds differ by 1.2%", "the samples scatter: +-3%", "the rounds differ by 11.5%"]
+    assert causes(told) == "the rounds differ by 1.2 to 11.5% (2 cells); the samples scatter: +-3% (1 cell)"
+
+
+def test_times_of_a_cpu_device_are_not_judged() -> None:
+    """One note on the device, no mark on its cells."""
+    text = as_text([result(steady=False), result("lvp/0", steady=False)], "table", software={"lvp/0"})
+    assert text.count("  ~") == 1
+    assert "2 ok (1 unsteady)" in text
+    assert "lvp/0 runs on the CPU: times are not judged" in text
+
+
+def test_what_means_nothing_for_an_op_is_no_column() -> None:
+    """Nothing is accumulated in a dequantisation; the one path of a matrix-vector product tells nothing apart."""
+    dequant = as_text([result(op="dequant", path="scalar-f32", weights="q4_0", accumulator="f32")], "table")
+    gemv = as_text([result(op="gemv", path="scalar-f32", shape=(64, n, 64), accumulator="f32") for n in (1, 2)], "table")
+    assert "f32" not in dequant
+    assert "scalar-f32" not in gemv
 
 
 def test_failures_of_a_measuring_verb_stand_out() -> None:
@@ -77,7 +102,20 @@ def test_programs_get_every_column_and_reason() -> None:
     results = [result(), result(path="scalar-f32", status="unsupported", reason=LONG)]
     (_, first, _) = csv.reader(io.StringIO(as_text(results, "csv")))
     assert LONG in first
-    assert [row["reason"] for row in json.loads(as_text(results, "json"))] == [LONG, ""]
+    assert [row["reason"] for row in json.loads(as_text(results, "json"))] == [LONG, None]
+
+
+def test_programs_get_numbers_in_stored_units() -> None:
+    """Seconds, FLOP/s and B/s under names that say so; null for what there is not."""
+    timed, lost = json.loads(as_text([result(steady=False), result(path="scalar-f32", status="crash", reason="x")], "json"))[::-1]
+    assert timed["time_s"] == pytest.approx(1e-3, rel=0.2)
+    assert timed["ci95_low_s"] <= timed["time_s"] <= timed["ci95_high_s"]
+    assert (timed["flops_per_s"], timed["bytes_per_s"]) == (pytest.approx(6.01e13, rel=1e-2), pytest.approx(1.17e11, rel=1e-2))
+    assert (timed["steady"], timed["unsteady_because"]) == (False, "the last two rounds differ by 4.1 %")
+    assert (timed["m"], timed["n"], timed["k"]) == (4096, 512, 14336)
+    assert (lost["status"], lost["reason"], lost["time_s"], lost["steady"]) == ("crash", "x", None, None)
+    row = next(csv.DictReader(io.StringIO(as_text([result()], "csv"))))
+    assert float(row["time_s"]) == pytest.approx(1e-3, rel=0.2)
 
 
 def test_no_results_are_no_error() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from vkprobe.bench.cells import ACCUMULATORS, PATHS, TYPES, Cell, Selection, Shape, cells
-from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy
+from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy, software
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
 from vkprobe.cli.options import DriverChoice
@@ -189,7 +189,8 @@ def _run(
     )
     if not as_records and measured.results:
         pipelines = [r for r in measured.records if isinstance(r, PipelineRecord)]
-        click.echo(as_text(measured.results, form, width=terminal_width(), pipelines=pipelines))
+        cpus = {device.device for device in measured.gathered.devices if software(device)}
+        click.echo(as_text(measured.results, form, width=terminal_width(), pipelines=pipelines, software=cpus))
     leave(measured.status)
 
 

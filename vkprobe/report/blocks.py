@@ -48,7 +48,12 @@ def _block(matrix: Matrix, section: Section, rows: Sequence[Row], *, first: bool
     title = section.title if first else f"{section.title} on {', '.join(ids[i] for i in kept)}"
     notes = tuple(f"{', '.join(names)}: {words}" for words, names in left.items())
     told = [_named(section, row, kept) for row in rows if any(row.cells[i].status != "absent" for i in kept)]
-    return Block(title=title, note=section.note, positions=tuple(kept), rows=tuple(told), notes=notes)
+    note = section.note
+    if section.kind == "measured" and section.title != "gemm" and len({row.labels[1] for row in told}) == 1:
+        # One path is nothing to tell rows apart by.
+        note = "; ".join(filter(None, [note, told[0].labels[1]]))
+        told = [msgspec.structs.replace(row, labels=(row.labels[0], "", *row.labels[2:])) for row in told]
+    return Block(title=title, note=note, positions=tuple(kept), rows=tuple(told), notes=notes)
 
 
 def _tells(section: Section, cell: Cell) -> bool:

@@ -136,6 +136,7 @@ def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes)
     return {
         "section": section,
         "title": block.title,
+        "note": block.note,
         "labels": [label for label, kept in zip(section.labels, named, strict=True) if kept],
         "notes": block.notes,
         "anchor": re.sub(r"[^a-z0-9]+", "-", block.title.lower()),
@@ -252,7 +253,7 @@ def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
 def _bar(row: Row, cell: Cell, several: bool) -> Bar:
     n = f"N={cell.result.n} " if several and cell.result else ""
     style = "bad" if cell.status in BAD else f"p-{_result_path(row)}"
-    return Bar(label=f"{n}{row.labels[1]}", text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
+    return Bar(label=f"{n}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
 
 
 def _strips(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
@@ -283,9 +284,9 @@ def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
         "settled": seconds(time.settle_s),
         "samples": len(time.samples_s),
         "rounds": len(set(time.rounds)),
-        "steady": time.steady,
-        "because": cell.reason if not time.steady else None,
-        "by_round": [] if time.steady else [seconds(value) for value in _round_medians(time)],
+        "steady": cell.steady is not False,
+        "because": cell.reason if cell.steady is False else None,
+        "by_round": [] if cell.steady is not False else [seconds(value) for value in _round_medians(time)],
     }
 
 

@@ -15,6 +15,7 @@ from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
 from vkprobe.report.rows import PATHS, TYPES, rank, variants
 from vkprobe.report.statistics import Finder, statistics_text
+from vkprobe.report.steadiness import SOFTWARE_NOTE, because, causes
 from vkprobe.requirements import evaluate, requirements
 from vkprobe.results.store import DeviceKey, Store
 from vkprobe.units import bytes_per_s, flops_per_s, seconds
@@ -31,8 +32,6 @@ OPS = {
 
 _NOT_MEASURED = "not measured: the files hold no record of this cell for this device"
 _NO_FACTS = "the files hold no device record of it"
-
-SOFTWARE_NOTE = "runs on the CPU: its timings mean nothing absolute, only its results and the ratios between its own cells do"
 
 
 def build(store: Store, *, baseline: str | None = None) -> Matrix:
@@ -154,8 +153,9 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
 
 
 def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
-    _, type_, m, n, k, path, accumulator, tier, residency = workload
-    words = [path, split[0], f"{accumulator}acc", tier if tier != "mimic" else "", residency if residency != "cold" else "", split[1]]
+    op, type_, m, n, k, path, accumulator, tier, residency = workload
+    how = ("", "", "") if op == "dequant" else (path, split[0], f"{accumulator}acc")  # it accumulates nothing
+    words = [*how, tier if tier != "mimic" else "", residency if residency != "cold" else "", split[1]]
     return f"{type_} {m}x{n}x{k}", " ".join(filter(None, words))
 
 
@@ -165,14 +165,13 @@ def _result_cell(record: ResultRecord | None, column: Column, finder: Finder[Dev
     pipeline = finder.of(column.key, record)
     if record.status == "ok":
         value, text = _value(record)
-        steady = record.time.steady if record.time else False
-        reason = None if steady else (record.time.unsteady_because if record.time else None) or "the last rounds do not agree"
+        unsteady = because(record.time) if record.time and not column.software else None
         return Cell(
             status="ok",
-            text=text if steady else f"~{text}",
-            reason=record.reason or reason,
+            text=f"~{text}" if unsteady else text,
+            reason=record.reason or unsteady,
             value=value,
-            steady=steady,
+            steady=None if column.software or not record.time else record.time.steady,
             result=record,
             pipeline=pipeline,
         )
@@ -246,8 +245,10 @@ def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_e
 def _notes(columns: Sequence[Column], sections: Sequence[Section], baseline: int | None) -> tuple[str, ...]:
     notes = [f"{c.id} {SOFTWARE_NOTE}." for c in columns if c.software]
     statuses = {cell.status for s in sections for row in s.rows for cell in row.cells}
-    if any(cell.steady is False for s in sections for row in s.rows for cell in row.cells):
-        notes.append("~ not steady: the last two rounds do not agree; by how much, the page's tooltips, --format json and csv tell.")
+    times = [cell.result.time for s in sections for row in s.rows for cell in row.cells if cell.steady is False and cell.result]
+    unsteady = [because(time) or "" for time in times if time]
+    if unsteady:
+        notes.append(f"~ not steady: {causes(unsteady)}; which cell for what, the page's tooltips, --format json and csv tell.")
     if "noop" in statuses:
         notes.append("compiled: a null device compiles and executes nothing; its statistics are the compiler's.")
     if "absent" in statuses:

@@ -55,7 +55,7 @@ class Cell(Struct, frozen=True, kw_only=True):
         text: what is shown; the reason not included.
         value: the rate that cells of one row are compared by (FLOP/s or B/s; higher is better).
         ratio: value over the baseline's.
-        steady: of a measured cell.
+        steady: of a measured cell; None where times are not judged, on a CPU device.
         variant: in what it differs from its row's other cells: a matrix tuple, a tile.
     """
 

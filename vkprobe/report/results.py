@@ -3,46 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from vkprobe import units
-from vkprobe.records import PipelineRecord, ResultRecord, Time
+from vkprobe.records import Check, PipelineRecord, ResultRecord, Time
 from vkprobe.report import statistics
 from vkprobe.report.model import BAD
+from vkprobe.report.steadiness import SOFTWARE_NOTE, because, causes
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.weights import WEIGHT_TYPES
 
 PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 _TITLED = ("device", "op", "type", "M x N x K")
+_ONE_PATH = ("path", "acc")
 _LABELS = ("device", "op", "type", "path", "acc", "tuple", "M x N x K")
-_HEADERS = (*_LABELS, "status", "time", "+-", "rate", "bandwidth", "compiled", "tile", "reason")
-_UNSTEADY = "~ not steady: the last two rounds do not agree"
+_HEADERS = (*_LABELS, "status", "time", "+-", "rate", "bandwidth", "compiled", "tile")
 
 
-def as_text(results: Sequence[ResultRecord], form: str, *, width: int | None = None, pipelines: Sequence[PipelineRecord] = ()) -> str:
+def as_text(
+    results: Sequence[ResultRecord],
+    form: str,
+    *,
+    width: int | None = None,
+    pipelines: Sequence[PipelineRecord] = (),
+    software: Collection[str] = (),
+) -> str:
     """The results in one of the table formats.
 
     A terminal's table tells in its title what all rows share, and in notes the reasons; what does not fit `width` is the tile.
+    CSV and JSON hold plain numbers in s, B/s and FLOP/s.
+
+    Args:
+        results: records.
+        form: one of `tables.FORMATS`.
+        width: columns of the terminal.
+        pipelines: what was compiled for them.
+        software: the devices that run on the CPU: how steady their times are is not told.
     """
     devices = list(dict.fromkeys(r.device for r in results))
     ordered = sorted(results, key=lambda r: (devices.index(r.device), *_order(r)))
     compiled = statistics.Finder((p.device, p) for p in pipelines)
-    rows = [_row(r, compiled.of(r.device, r)) for r in ordered]
-    if form != "table":
-        return render(_HEADERS, rows, form)
+    if form in ("csv", "json"):
+        plain = [_plain(r, compiled.of(r.device, r)) for r in ordered]
+        return render(_PLAIN, [[row[name] for name in _PLAIN] for row in plain], form)
     notes = Footnotes()
-    shared = [_HEADERS.index(name) for name in _TITLED if len({row[_HEADERS.index(name)] for row in rows}) == 1]
-    title = "  ".join(filter(None, (rows[0][i] for i in shared))) if rows else ""
-    kept = [i for i, name in enumerate(_HEADERS[:-1]) if i not in shared and (name == "status" or any(row[i] for row in rows))]
-    table = [[*_noted(r, row, notes)] for r, row in zip(ordered, rows, strict=True)]
-    text = _fitting(kept, table, width)
-    told = [_counts(ordered), *(f"[{number}] {reason}" for number, reason in notes)]
+    table = [_row(r, compiled.of(r.device, r), notes, judged=r.device not in software) for r in ordered]
+    shared = [_HEADERS.index(name) for name in _TITLED if len({row[_HEADERS.index(name)] for row in table}) == 1]
+    title = "  ".join(filter(None, (table[0][i] for i in shared))) if table else ""
+    # A matrix-vector product has one path so far: it is nothing to tell apart by.
+    one_path = all(r.op != "gemm" for r in ordered)
+    told_once = [_HEADERS.index(name) for name in _ONE_PATH if one_path and len({row[_HEADERS.index(name)] for row in table}) == 1]
+    left_out = {*shared, *told_once}
+    kept = [i for i, name in enumerate(_HEADERS) if i not in left_out and (name == "status" or any(row[i] for row in table))]
+    text = (
+        _fitting(kept, table, width)
+        if form == "table"
+        else render([_HEADERS[i] for i in kept], [[row[i] for i in kept] for row in table], form)
+    )
+    told = [_counts(ordered, software), *(f"[{number}] {reason}" for number, reason in notes)]
     told += dict.fromkeys(f"noop: {r.reason}" for r in ordered if r.status == "noop" and r.reason)
-    if any(isinstance(r.time, Time) and not r.time.steady for r in ordered):
-        told.append(_UNSTEADY)
-    if any(row[_HEADERS.index("compiled")] for row in rows):
+    unsteady = [because(r.time) or "" for r in ordered if isinstance(r.time, Time) and _marked(r, software)]
+    if unsteady:
+        told.append(f"~ not steady: {causes(unsteady)}")
+    told += [f"{device} {SOFTWARE_NOTE}" for device in devices if device in software]
+    if any(row[_HEADERS.index("compiled")] for row in table):
         told.append(statistics.LEGEND)
-    foot = "\n".join(folded(line, width, "    ") for line in told)
+    foot = "\n".join(f"- {line}" if form == "md" else folded(line, width, "    ") for line in told)
     return "\n\n".join(filter(None, [title, text, foot]))
 
 
@@ -58,22 +85,13 @@ def _fitting(kept: Sequence[int], rows: Sequence[Sequence[str]], width: int | No
     return render(headers, picked, width=width, pinned=sum(name in _LABELS for name in headers))
 
 
-def _noted(r: ResultRecord, row: Sequence[str], notes: Footnotes) -> list[str]:
-    """The row with its reason as a note; an unsteady time is marked, as in the matrix."""
-    cells = list(row)
-    status, time = _HEADERS.index("status"), _HEADERS.index("time")
-    if r.status in BAD:
-        cells[status] = r.status.upper()
-    if r.reason and r.status != "noop":
-        cells[status] += f" [{notes.number(r.reason)}]"
-    if isinstance(r.time, Time) and not r.time.steady:
-        cells[time] = f"~{cells[time]}"
-    return cells
+def _marked(r: ResultRecord, software: Collection[str]) -> bool:
+    return isinstance(r.time, Time) and not r.time.steady and r.device not in software
 
 
-def _counts(results: Sequence[ResultRecord]) -> str:
+def _counts(results: Sequence[ResultRecord], software: Collection[str]) -> str:
     counts = Counter(r.status for r in results)
-    unsteady = sum(isinstance(r.time, Time) and not r.time.steady for r in results)
+    unsteady = sum(_marked(r, software) for r in results)
     words = [f"{n} {status}" + (f" ({unsteady} unsteady)" if status == "ok" and unsteady else "") for status, n in counts.most_common()]
     return ", ".join(words)
 
@@ -86,16 +104,42 @@ def _order(r: ResultRecord) -> tuple[object, ...]:
     return r.op, r.m, r.k, r.n, kind, rank, r.tuple or "", r.accumulator
 
 
-def _row(r: ResultRecord, pipeline: PipelineRecord | None) -> list[str]:
-    label = [r.device, r.op + (" hot" if r.residency == "hot" else ""), r.type, r.path, r.accumulator, r.tuple or ""]
-    told = [*label, f"{r.m}x{r.n}x{r.k}", r.status]
+def _row(r: ResultRecord, pipeline: PipelineRecord | None, notes: Footnotes, *, judged: bool) -> list[str]:
+    """A row for people: scaled units, the reason as a note, an unsteady time marked as in the matrix."""
+    path, accumulator = ("", "") if r.op == "dequant" else (r.path, r.accumulator)  # nothing is accumulated
+    status = r.status.upper() if r.status in BAD else r.status
+    if r.reason and r.status != "noop":
+        status += f" [{notes.number(r.reason)}]"
+    label = [r.device, r.op + (" hot" if r.residency == "hot" else ""), r.type, path, accumulator, r.tuple or ""]
+    told = [*label, f"{r.m}x{r.n}x{r.k}", status]
     if not isinstance(r.time, Time):
-        tile = r.tile or "" if r.status != "unsupported" else ""
         compiled = statistics.statistics_text(pipeline) if pipeline and r.status == "noop" else ""
-        return [*told, "", "", "", "", compiled, tile, r.reason or ""]
+        return [*told, "", "", "", "", compiled, r.tile or "" if r.status != "unsupported" else ""]
     low, high = r.time.ci95_s
     spread = f"{(high - low) / 2 / r.time.median_s:.1%}"
     rate = units.flops_per_s(r.flops_per_s) if isinstance(r.flops_per_s, float) and r.op == "gemm" else ""
     bandwidth = units.bytes_per_s(r.bytes_per_s) if isinstance(r.bytes_per_s, float) and r.op != "gemm" else ""
-    because = r.reason or ("" if r.time.steady else f"not steady: {r.time.unsteady_because}")
-    return [*told, units.seconds(r.time.median_s), spread, rate, bandwidth, "", r.tile or "", because]
+    time = units.seconds(r.time.median_s)
+    return [*told, time if r.time.steady or not judged else f"~{time}", spread, rate, bandwidth, "", r.tile or ""]
+
+
+_CELL = ("device", "op", "residency", "type", "path", "accumulator", "tuple", "m", "n", "k")
+_TIMED = ("time_s", "ci95_low_s", "ci95_high_s", "flops_per_s", "bytes_per_s", "steady", "unsteady_because", "nmse", "compile_s")
+_COMPILED = ("registers", "spills", "instructions", "matrix_instructions")
+_PLAIN = (*_CELL, "status", "reason", *_TIMED, "kernel", "tier", "tile", "subgroup_size", *_COMPILED)
+
+
+def _plain(r: ResultRecord, pipeline: PipelineRecord | None) -> dict[str, Any]:
+    """A row for machines: stored units, null for what there is not."""
+    row: dict[str, Any] = dict.fromkeys(_PLAIN)
+    row |= {name: getattr(r, name) for name in (*_CELL, "status", "reason", "compile_s", "kernel", "tier", "tile", "subgroup_size")}
+    if pipeline is not None:
+        row |= {name: getattr(pipeline, name) for name in _COMPILED}
+    if isinstance(r.time, Time):
+        low, high = r.time.ci95_s
+        row |= {"time_s": r.time.median_s, "ci95_low_s": low, "ci95_high_s": high}
+        row |= {"steady": r.time.steady, "unsteady_because": because(r.time)}
+        row |= {name: value for name in ("flops_per_s", "bytes_per_s") if isinstance(value := getattr(r, name), float)}
+    if isinstance(r.check, Check):
+        row["nmse"] = r.check.nmse
+    return row

@@ -249,7 +249,12 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
             found: dict[str, Any] = {"status": cell.status, "text": cell.text, "reason": cell.reason}
             if section.kind == "measured":
                 time = cell.result.time if cell.result else None
-                found |= {"value": cell.value, "ratio": cell.ratio, "steady": cell.steady, "median_s": time.median_s if time else None}
+                found |= {
+                    "value": cell.value,
+                    "ratio": cell.ratio,
+                    "steady": time.steady if time else None,
+                    "median_s": time.median_s if time else None,
+                }
                 found["tuple"] = cell.result.tuple if cell.result else None
             if section.kind == "pipelines" and cell.pipeline is not None:
                 found |= {"tile": cell.pipeline.tile, "subgroup_size": cell.pipeline.subgroup_size}
