@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from vkprobe.errors import UsageError
 from vkprobe.records import ChoiceRecord, DeviceRecord, GapRecord, MissingCondition, ResultRecord
-from vkprobe.report.losses import gap_cell, in_words, missing_in_words
+from vkprobe.report.losses import comes_with, gap_cell, in_words, missing_in_words
 from vkprobe.report.matrix import build as build_matrix
 from vkprobe.report.model import Price
 from vkprobe.report.tables import Footnotes, folded, render
@@ -21,7 +21,6 @@ from vkprobe.requirements import Gap, Missing, Requirement, all_requirements, ev
 from vkprobe.requirements.choice import GEMV_COLUMNS, Choice, choices
 from vkprobe.requirements.choice_vendor import caution
 from vkprobe.requirements.evaluate import check
-from vkprobe.requirements.promotions import PROVIDERS, base_name
 from vkprobe.results.store import Store
 
 _SHORT = {"met": "yes", "unmet": "no", "unknown": "unknown"}
@@ -277,7 +276,7 @@ def _details(report: Gaps, need: Requirement, gap: Gap, lacked: dict[str, Gap]) 
     included, own = _own(need, gap, lacked)
     lines = [f"all that {path} lacks" for path in included]
     absent = {m.name for m in own if m.kind == "extension" and m.have is False}
-    with_it = [m for m in own if _comes_with(m, absent)]
+    with_it = [m for m in own if comes_with(m, absent)]
     single = [m for m in own if m not in with_it]
     lines += [f"{_spelled(m)} ({m.source.removeprefix(_SOURCE)})" for m in single if m.kind != "tuple"]
     lines += _tuples([m for m in single if m.kind == "tuple"])
@@ -297,13 +296,6 @@ def _own(need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> tuple[list[str]
 def _in_brief(need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> str:
     told, own = _own(need, gap, lacked)
     return "; ".join([*told, *([missing_in_words(msgspec.structs.replace(gap, missing=tuple(own)))] if own else [])])
-
-
-def _comes_with(missing: Missing, extensions: set[str]) -> bool:
-    if missing.kind == "tuple":
-        return isinstance(missing.have, str) and missing.have.removeprefix("no ") in extensions
-    provider = PROVIDERS.get(base_name(missing.name.partition(".")[0]))
-    return missing.kind != "extension" and provider is not None and provider.extension in extensions
 
 
 def _spelled(missing: Missing) -> str:

@@ -16,6 +16,7 @@ from vkprobe import __version__
 from vkprobe.records import DeviceRecord, ResultRecord, Time
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.charts import Bar, BarGroup, bar_chart, strip
+from vkprobe.report.climbs import lines as climb_lines
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
 from vkprobe.report.statistics import numbers
@@ -206,6 +207,7 @@ def _tooltip(cell: Cell) -> str:
     lines = [cell.reason or ""]
     if cell.result is not None:
         lines += _result_lines(cell.result)
+    lines += climb_lines(cell.climbs)
     if cell.pipeline is not None:
         if cell.pipeline.compile_s is not None:
             lines.append(f"pipeline created in {seconds(cell.pipeline.compile_s)}")

@@ -51,7 +51,7 @@ def in_words(missing: Missing) -> str:
 def missing_in_words(gap: Gap) -> str:
     """All that is missing; of an extension that is missing as a whole, not its parts."""
     lacking = {m.name for m in gap.missing if m.kind == "extension" and m.have is False}
-    shown = [m for m in gap.missing if not _comes_with(m, lacking)]
+    shown = [m for m in gap.missing if not comes_with(m, lacking)]
     words = [in_words(m) for m in shown]
     listed = dict.fromkeys(str(m.have) for m in shown if m.kind == "tuple" and m.have is not None)
     if listed:
@@ -59,7 +59,7 @@ def missing_in_words(gap: Gap) -> str:
     return "; ".join(words)
 
 
-def _comes_with(missing: Missing, extensions: set[str]) -> bool:
+def comes_with(missing: Missing, extensions: set[str]) -> bool:
     """Whether a missing condition needs no words of its own: it is part of an extension that is missing as a whole."""
     if missing.kind == "tuple":
         return isinstance(missing.have, str) and missing.have.removeprefix("no ") in extensions

@@ -10,6 +10,7 @@ import msgspec
 
 from vkprobe.errors import UsageError
 from vkprobe.records import ResultRecord
+from vkprobe.report import climbs
 from vkprobe.report import compile as compiled
 from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
@@ -48,11 +49,13 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
     index = _find(columns, baseline) if baseline is not None else None
     required = _requirements(columns)
     sections = [required] if columns else []
+    ladder = climbs.sections(store, columns)
+    sections += ladder
     sections += _measured(store, columns, index)
     sections += compiled.sections(store, columns)
     failed = tuple(d for d in store.drivers.values() if d.state != "ok")
     return Matrix(
-        headline=_headline(columns, sections),
+        headline=_headline(columns, sections) + (f"; {len(store.ladder)} climbs on the ladder" if store.ladder else ""),
         alarms=_alarms(sections, columns, sum(d.state == "error" for d in failed)),
         columns=columns,
         sections=tuple(sections),
@@ -68,7 +71,7 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
 def _columns(store: Store) -> tuple[Column, ...]:
     keys = list(store.devices)
     known = set(keys)
-    keys += dict.fromkeys(key for key, _ in (*store.results, *store.pipelines) if key not in known)
+    keys += dict.fromkeys(key for key, _ in (*store.results, *store.pipelines, *store.ladder) if key not in known)
     shared = Counter(key.device for key in keys)
     taken: Counter[str] = Counter()
     columns = []
@@ -236,6 +239,7 @@ def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_e
                     if cell.status in BAD:
                         where.setdefault(cell.status, Counter())[columns[i].id] += 1
         alarms += [f"{count.total()} {status}{kind} ({', '.join(sorted(count))})" for status, count in sorted(where.items())]
+    alarms += climbs.alarms((s for s in sections if s.kind == "ladder"), columns)
     alarms += compiled.blind(pipelines, columns)
     if drivers_in_error:
         alarms.append(f"{drivers_in_error} driver{'s' * (drivers_in_error != 1)} failed")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vkprobe.records import DeviceRecord, DriverRecord, EventRecord, PipelineRecord, ResultRecord, RunRecord
+from vkprobe.records import DeviceRecord, DriverRecord, EventRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.requirements import Gap
 from vkprobe.results.store import DeviceKey
 
@@ -69,6 +69,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     result: ResultRecord | None = None
     pipeline: PipelineRecord | None = None
     gap: Gap | None = None
+    climbs: tuple[LadderRecord, ...] = ()
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class Row(Struct, frozen=True, kw_only=True):
 class Section(Struct, frozen=True, kw_only=True):
     """Rows of one kind. `columns` are indices into the matrix's (compile statistics leave out who has none)."""
 
-    kind: Literal["requirements", "measured", "pipelines"]
+    kind: Literal["requirements", "ladder", "measured", "pipelines"]
     title: str
     note: str
     labels: tuple[str, ...]

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from vkprobe.records import LadderRecord
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Section
@@ -258,8 +259,15 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
                 found["tuple"] = cell.result.tuple if cell.result else None
             if section.kind == "pipelines" and cell.pipeline is not None:
                 found |= {"tile": cell.pipeline.tile, "subgroup_size": cell.pipeline.subgroup_size}
+            if section.kind == "ladder":
+                found["climbs"] = [_climb_json(climb) for climb in cell.climbs]
             if section.kind == "requirements" and cell.gap is not None:
                 found |= {"met": cell.gap.met, "held": cell.gap.held, "total": cell.gap.total, "missing": cell.gap.missing}
             cells[matrix.columns[index].id] = found
         rows.append({**dict(zip(section.labels, row.labels, strict=True)), "cells": cells})
     return {"title": section.title, "kind": section.kind, "note": section.note, "rows": rows}
+
+
+def _climb_json(climb: LadderRecord) -> dict[str, Any]:
+    names = ("feature", "tuple", "rung", "status", "reason", "ratio", "facts")
+    return {name: getattr(climb, name) for name in names}
