@@ -31,7 +31,10 @@ from vkprobe.records import (
 )
 
 _MAX_LINE_BYTES = 64 << 20  # a result with every sample has some 100 KiB; what is longer is no record
-_EXPECTED = "vkprobe records are JSON Lines, one object a line with `kind` first (run, driver, device, result, pipeline, event)"
+_EXPECTED = (
+    "vkprobe records are JSON Lines, one object a line with `kind` first "
+    "(run, driver, device, ladder, pipeline, result, gap, choice, event)"
+)
 _START = b'{"kind":"'
 
 # strict=False: non-finite floats are the strings "inf", "-inf", "nan".

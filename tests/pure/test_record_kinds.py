@@ -1,0 +1,29 @@
+"""Every kind of record is named where a user looks for it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vkprobe.errors import UsageError
+from vkprobe.records import KINDS
+from vkprobe.results.store import read_records
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readme_names_every_kind() -> None:
+    """No more and no fewer than there are."""
+    told = re.search(r"`kind` first: (.*?)\. Units", README.read_text())
+    assert told
+    assert set(re.findall(r"`(\w+)`", told[1])) == KINDS
+
+
+def test_a_file_that_is_no_records_is_told_every_kind(tmp_path: Path) -> None:
+    """What was expected, complete."""
+    (tmp_path / "x").write_text("hello\n")
+    with pytest.raises(UsageError, match=r"`kind` first \(.*\)") as told:
+        list(read_records(tmp_path / "x"))
+    assert set(re.findall(r"\w+", str(told.value).rpartition("(")[2])) == KINDS
