@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from tests.drivers.conftest import BadDriver
+from tests.drivers.test_drivers import found
+from vkprobe.drivers import launch
 from vkprobe.drivers.launch import Worker
+from vkprobe.drivers.manifests import spec_of
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.jobs import OpenRequest
 
 FOREIGN = ("__future__", "ctypes", "enum", "importlib", "linecache", "msgspec", "numpy", "sitecustomize", "threading", "vkprobe", "vulkan")
@@ -57,3 +65,109 @@ def test_a_worker_runs_the_vkprobe_that_started_it(
     with Worker(embedded["lvp"]) as worker:
         assert worker.request("enumerate", timeout=20)
     assert (tmp_path / "searched").exists()
+
+
+def with_module(spec: DriverSpec, folder: Path, name: str, body: str) -> DriverSpec:
+    """The driver, its workers importing a module of that body first."""
+    (folder / f"{name}.py").write_text(body)
+    return replace(spec, environment={**spec.environment, "PYTHONPATH": str(folder)})
+
+
+BROKEN = "raise ImportError('libffi.so.9: cannot open shared object file')\n"
+
+
+def test_a_worker_that_python_can_not_start_is_no_crash_of_the_driver(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
+    """The exception is told and what to check; nobody is sent to the driver's developers."""
+    (bad,) = found(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN))
+    assert bad.state == "error"
+    assert bad.reason == "vkprobe's worker did not start (status 1): ImportError: libffi.so.9: cannot open shared object file"
+    assert "pip check" in (bad.remedy or "")
+    assert "developers" not in (bad.remedy or "")
+
+
+def test_a_package_that_fails_later_is_no_fault_of_the_driver(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
+    """The binding is imported by the first request only."""
+    (bad,) = found(with_module(embedded["lvp"], tmp_path, "vulkan", BROKEN))
+    assert (bad.reason or "").startswith("vkprobe's worker failed: ImportError: libffi.so.9")
+    assert "pip check" in (bad.remedy or "")
+
+
+def test_a_launcher_that_fails_is_told_as_such(embedded: dict[str, DriverSpec]) -> None:
+    """It ends before there is a worker."""
+    (bad,) = found(replace(embedded["lvp"], launcher=("sh", "-c", "echo no such debugger >&2; exit 3")))
+    assert bad.reason == "vkprobe's worker did not start (status 3): no such debugger"
+    assert "`launcher`" in (bad.remedy or "")
+
+
+def test_a_worker_that_does_not_start_is_not_tried_again(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
+    """It is a failure in words and no loss, which would cost a cell and then two more workers."""
+    with (
+        Worker(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN)) as worker,
+        pytest.raises(WorkerFailed, match="did not start") as failed,
+    ):
+        worker.request("enumerate", timeout=20)
+    assert failed.value.code == "no-start"
+
+
+CHATTY = """
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void f(void) {
+  for (int i = 0; i < 200000; i++) fprintf(stderr, "%063d\\n", i);
+  sleep(SLEEP);
+  fprintf(stderr, "the end\\n");
+  END;
+}
+"""
+
+
+def written(worker: Worker) -> int:
+    """The size of the file that a worker prints to, in B."""
+    return os.stat(f"/proc/{worker.pid}/fd/2").st_size
+
+
+def test_what_a_driver_prints_is_kept_small_while_it_is_waited_for(
+    embedded: dict[str, DriverSpec], bad_driver: BadDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12.8 MB in one request: gone before the reply comes, but for the last lines."""
+    sizes = []
+    kill = Worker.kill
+
+    def measured_kill(worker: Worker) -> None:
+        if worker.alive():
+            sizes.append(written(worker))
+        kill(worker)
+
+    monkeypatch.setattr(Worker, "kill", measured_kill)
+    manifest = bad_driver("chatty", CHATTY.replace("SLEEP", "2").replace("END", "for (;;) pause()"))
+    with Worker(spec_of(manifest, root=embedded["lvp"].root)) as worker:
+        worker.send("enumerate")
+        with pytest.raises(WorkerLost) as lost:
+            worker.receive(4)
+    assert lost.value.stderr_tail.splitlines()[-2:] == [f"{199999:063d}", "the end"]
+    assert len(lost.value.stderr_tail) <= 4000
+    assert len(sizes) == 1
+    assert sizes[0] <= 1 << 20
+
+
+def test_what_a_driver_prints_is_kept_small_between_requests(embedded: dict[str, DriverSpec], bad_driver: BadDriver) -> None:
+    """After each reply less than 1 MiB is on the disk, and what comes then goes on at the file's end."""
+    spec = spec_of(bad_driver("chatty", CHATTY.replace("SLEEP", "0").replace("END", "")), root=embedded["lvp"].root)
+    with Worker(replace(spec, environment={"VK_LOADER_DEBUG": "error"})) as worker:
+        for _ in range(2):
+            with pytest.raises(WorkerFailed):
+                worker.request("enumerate", timeout=20)
+            assert written(worker) <= 1 << 20
+        assert f"{199999:063d}\nthe end" in worker.stderr_tail()
+        assert "\0" not in worker.stderr_tail()
+
+
+def test_a_worker_whose_parent_is_gone_ends_by_itself(embedded: dict[str, DriverSpec]) -> None:
+    """Its parent may have died before the kernel was asked to bind the two."""
+    requests, replies = os.pipe()
+    try:
+        argv = [sys.executable, launch._WORKER, "vkprobe.worker", str(requests), str(replies), "1"]
+        assert subprocess.run(argv, pass_fds=(requests, replies), timeout=20, check=False).returncode == 1
+    finally:
+        os.close(requests)
+        os.close(replies)

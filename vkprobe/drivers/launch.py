@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from vkprobe.drivers import clibrary
+from vkprobe.drivers.output import Output
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
 
 _PR_SET_PDEATHSIG = 1
 # By path: `-m` and `-c` search the current folder for modules, from Python 3.13 on before any line of ours has run.
 _WORKER = str(Path(__file__).resolve().parent.parent / "worker" / "__main__.py")
-_STDERR_TAIL_BYTES = 4000
+_LOOK_S = 1.0  # how often a worker that is waited for is looked after
 
 
 def _die_with_parent(parent: int) -> Callable[[], None]:
@@ -87,6 +88,16 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
     return env
 
 
+def _cause(tail: str) -> str:
+    """The exception in what Python printed as it ended, else the last line.
+
+    >>> _cause("Traceback ...\\n  File ...\\nImportError: no such library\\n\\nFor help see ...")
+    'ImportError: no such library'
+    """
+    raised = re.findall(r"^[\w.]+(?:Error|Exception)(?:: .*)?$", tail, re.M)
+    return (raised[-1:] or tail.strip().splitlines()[-1:] or ["it printed nothing"])[0].strip()
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -105,12 +116,13 @@ class Worker:
         self._next_id = 0
         self._buffer = bytearray()
         self.reply: Any = None
-        self._tail = ""
         self._during: str | None = None
+        self._started = False
         requests_r, requests_w = os.pipe()
         replies_r, replies_w = os.pipe()
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()
-        argv = [*spec.launcher, *_python(spec), _WORKER, "vkprobe.worker", str(requests_r), str(replies_w), str(os.getpid())]
+        self._output = Output()
+        parent = 0 if spec.launcher else os.getpid()  # 0: a launcher that forks may stand between the two
+        argv = [*spec.launcher, *_python(spec), _WORKER, "vkprobe.worker", str(requests_r), str(replies_w), str(parent)]
         env = worker_environment(spec)
         env.update(extra_environment or {})
         try:
@@ -118,8 +130,8 @@ class Worker:
                 argv,
                 env=env,
                 stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
+                stdout=self._output.fileno(),
+                stderr=self._output.fileno(),
                 pass_fds=(requests_r, replies_w),
                 start_new_session=True,
                 preexec_fn=_die_with_parent(os.getpid()),
@@ -127,7 +139,7 @@ class Worker:
         except OSError as error:
             for fd in (requests_w, replies_r):
                 os.close(fd)
-            self._stderr.close()
+            self._output.close()
             raise DriverError(f"driver {spec.name}: its worker could not be started with {argv[0]}: {error.strerror or error}") from None
         finally:
             os.close(requests_r)
@@ -160,14 +172,16 @@ class Worker:
 
         Raises:
             WorkerLost: the worker ended, or did not answer within `timeout` (s) and was killed.
-            WorkerFailed: it answered that the request failed.
+            WorkerFailed: it answered that the request failed, or never got as far as taking requests (`no-start`).
         """
         deadline = time.monotonic() + timeout
         while True:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._replies], [], [], left)[0]:
+            if left <= 0:
                 raise self.time_out(timeout)
-            if self.advance(progress):
+            if not select.select([self._replies], [], [], min(left, _LOOK_S))[0]:
+                self._output.trim()
+            elif self.advance(progress):
                 return self.reply
 
     def advance(self, progress: Callable[[dict[str, Any]], None] | None = None) -> bool:
@@ -176,6 +190,7 @@ class Worker:
         Raises:
             WorkerLost, WorkerFailed: as `receive`.
         """
+        self._output.trim()
         chunk = os.read(self._replies, 1 << 16)
         if not chunk:
             raise self._lost()
@@ -183,6 +198,7 @@ class Worker:
         while b"\n" in self._buffer:
             line, _, self._buffer = self._buffer.partition(b"\n")
             reply = msgspec.json.decode(line)
+            self._started = True
             if reply.get("id") != self._next_id:
                 continue
             if "error" in reply:
@@ -206,7 +222,7 @@ class Worker:
         self.send(verb, **arguments)
         return self.receive(timeout, progress=progress)
 
-    def _lost(self) -> WorkerLost:
+    def _lost(self) -> WorkerLost | WorkerFailed:
         def lost(reason: str, name: str | None = None) -> WorkerLost:
             tail = self.stderr_tail()
             self.kill()
@@ -220,27 +236,29 @@ class Worker:
             code = 128 - code  # a launcher that forks, as shells do, passes on its child's signal so
         if code < 0:
             return lost(f"killed by {_signal_name(-code)}", _signal_name(-code))
-        last = (self.stderr_tail().strip().splitlines() or [""])[-1]
+        tail = self.stderr_tail()
+        last = (tail.strip().splitlines() or [""])[-1]
+        if not self._started:
+            self.kill()
+            return WorkerFailed("no-start", f"vkprobe's worker did not start (status {code}): {_cause(tail)}", {"stderr_tail": tail})
         return lost(f"ended with status {code}" + (f": {last}" if last else ""))
 
     def stderr_tail(self) -> str:
         """The last of what the worker and its driver printed."""
-        if self._stderr.closed:
-            return self._tail
-        end = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, end - _STDERR_TAIL_BYTES))
-        self._tail = self._stderr.read().decode(errors="replace")
-        return self._tail
+        return self._output.tail()
+
+    def look(self) -> None:
+        """Keep what it prints from filling the disk; `receive` and `advance` do so by themselves."""
+        self._output.trim()
 
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return not self._stderr.closed and self._process.poll() is None
+        return not self._output.closed and self._process.poll() is None
 
     def kill(self) -> None:
         """End the worker and its whole process group at once; harmless when it has ended."""
-        if self._stderr.closed:
+        if self._output.closed:
             return
-        self.stderr_tail()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -250,7 +268,7 @@ class Worker:
 
     def close(self, timeout: float = 2.0) -> None:
         """Let the worker end by itself (its request pipe closes), then make sure that it has."""
-        if self._stderr.closed:
+        if self._output.closed:
             return
         os.close(self._requests)
         self._requests = -1
@@ -265,7 +283,7 @@ class Worker:
             if fd >= 0:
                 os.close(fd)
         self._requests = self._replies = -1
-        self._stderr.close()
+        self._output.close()
 
     def __enter__(self) -> Worker:
         return self
@@ -297,8 +315,10 @@ def ask_all(requests: Sequence[tuple[DriverSpec, str, dict[str, Any]]], *, timeo
             if not running:
                 continue
             soonest = min(deadline for _, deadline in running.values())
-            ready = select.select([w for w, _ in running.values()], [], [], max(0.0, soonest - time.monotonic()))[0]
+            wait = min(max(0.0, soonest - time.monotonic()), _LOOK_S)
+            ready = select.select([w for w, _ in running.values()], [], [], wait)[0]
             for index, (worker, deadline) in list(running.items()):
+                worker.look()
                 try:
                     if worker in ready:
                         if not worker.advance():

@@ -6,6 +6,7 @@ The Vulkan loader drops a driver without a word, so a driver that failed is load
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ _PARALLEL = 8
 _INCOMPATIBLE, _INIT_FAILED = -9, -3
 _GET_LOADER = "run `vkprobe drivers fetch`, or install the distribution's loader (Debian, Ubuntu: libvulkan1; others: vulkan-loader)"
 _DEBUG = "report it to the driver's developers; a `launcher` in vkprobe.toml starts it under a debugger"
+
+_PYTHON = (
+    f"the driver was never loaded: check PYTHONPATH and vkprobe's packages (`{sys.executable} -m pip check`), "
+    "and `launcher`, `preload` and `env` where vkprobe.toml has them"
+)
 
 PACKAGES: tuple[tuple[str, str], ...] = (
     (r"lib(GLX|EGL)_nvidia|libnvidia-|nvoptix", "the NVIDIA driver's user-space libraries (Debian: nvidia-vulkan-icd)"),
@@ -135,6 +141,11 @@ def explain(spec: DriverSpec, failure: Any, diagnosis: Any = None) -> tuple[Driv
     if isinstance(failure, WorkerFailed):
         if failure.code == "no-loader":
             return "error", "no Vulkan loader (libvulkan.so.1) on this machine", _GET_LOADER
+        if failure.code == "no-start":
+            tail = str(failure.detail["stderr_tail"])
+            return ("error", *null.unknown_chip(spec, tail)) if _unknown_chip(spec, tail) else ("error", failure.reason, _PYTHON)
+        if failure.code == "internal" and failure.reason.startswith(("ImportError", "ModuleNotFoundError")):
+            return "error", f"vkprobe's worker failed: {failure.reason}", _PYTHON
         if failure.code != "vk":
             return "error", failure.reason, None
     elif isinstance(failure, DriverError):
@@ -143,12 +154,16 @@ def explain(spec: DriverSpec, failure: Any, diagnosis: Any = None) -> tuple[Driv
     return broken or _without_device(spec, failure)
 
 
+def _unknown_chip(spec: DriverSpec, tail: str) -> bool:
+    return spec.null and re.search(r"unrecognized|Failed to find|[Uu]nknown (GPU|platform|chip)", tail) is not None
+
+
 def _lost(spec: DriverSpec, lost: WorkerLost) -> tuple[DriverState, str, str | None]:
     during = f" in {lost.during}" if lost.during else ""
     last = (lost.stderr_tail.strip().splitlines() or [""])[-1].strip()[:200]
     if lost.what == "timeout":
         return "error", f"hung{during}: {lost.reason}", _DEBUG
-    if spec.null and re.search(r"unrecognized|Failed to find|[Uu]nknown (GPU|platform|chip)", lost.stderr_tail):
+    if _unknown_chip(spec, lost.stderr_tail):
         return "error", *null.unknown_chip(spec, lost.stderr_tail)
     said = f" (it last printed: {last})" if last and last not in lost.reason else ""
     return "error", f"crashed{during}: {lost.reason}{said}", _DEBUG

@@ -40,7 +40,8 @@ VERBS: dict[str, str] = {
 
 
 def serve(requests: int, replies: int) -> None:
-    """Answer requests until the pipe closes."""
+    """Say that the worker has started, then answer requests until the pipe closes."""
+    os.write(replies, msgspec.json.encode({"id": 0, "started": True}) + b"\n")
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
             request = msgspec.json.decode(line)
@@ -64,13 +65,14 @@ def serve(requests: int, replies: int) -> None:
 
 
 def main() -> None:
-    """`python FILE vkprobe.worker REQUEST_FD REPLY_FD PARENT_PID`; the name is for whoever lists processes."""
+    """`python FILE vkprobe.worker REQUEST_FD REPLY_FD PARENT_PID`; the name is for `ps`; PARENT_PID is 0 behind a launcher."""
     requests, replies, parent = (int(a) for a in sys.argv[-3:])
     os.set_inheritable(requests, False)
     os.set_inheritable(replies, False)
     # Again, for a launcher that forks instead of replacing itself: then the parent is the launcher.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-    del parent
+    if parent not in (0, os.getppid()):
+        os._exit(1)  # it died before the kernel was told
     try:
         serve(requests, replies)
     except BrokenPipeError:
