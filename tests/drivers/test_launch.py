@@ -12,8 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import BadDriver
-from tests.drivers.test_drivers import found
+from tests.drivers.test_drivers import CRASH, found
 from vkprobe.drivers import launch
+from vkprobe.drivers.clibrary import LIBRARIES
+from vkprobe.drivers.embedded import layer_folder
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.manifests import spec_of
 from vkprobe.drivers.spec import DriverSpec
@@ -171,3 +173,80 @@ def test_a_worker_whose_parent_is_gone_ends_by_itself(embedded: dict[str, Driver
     finally:
         os.close(requests)
         os.close(replies)
+
+
+@pytest.fixture
+def validation(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The validation layer, turned on as a user's shell does; its name in a worker's memory map."""
+    if not (layer_folder() / "VkLayer_khronos_validation.json").is_file():
+        pytest.skip("needs the validation layer: vkprobe drivers fetch --layers")
+    monkeypatch.setenv("VK_LAYER_PATH", str(layer_folder()))
+    monkeypatch.delenv("VKPROBE_KEEP_LAYERS", raising=False)
+    launch._tell_of_layers.cache_clear()
+    return "VkLayer_khronos_validation"
+
+
+def loaded(worker: Worker) -> str:
+    """What a worker has mapped once it has listed its devices."""
+    assert worker.request("enumerate", timeout=30)
+    return Path(f"/proc/{worker.pid}/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("VK_INSTANCE_LAYERS", "VK_LAYER_KHRONOS_validation"), ("VK_LOADER_LAYERS_ENABLE", "*validation*")]
+)
+def test_a_users_layer_is_not_measured(
+    embedded: dict[str, DriverSpec],
+    validation: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    value: str,
+) -> None:
+    """It stays out, which is said once; VKPROBE_KEEP_LAYERS=1 lets it in."""
+    monkeypatch.setenv(variable, value)
+    for _ in range(2):
+        with Worker(embedded["lvp"]) as worker:
+            assert validation not in loaded(worker)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith(f"vkprobe: {variable} ignored: ")
+    monkeypatch.setenv("VKPROBE_KEEP_LAYERS", "1")
+    with Worker(embedded["lvp"]) as worker:
+        assert validation in loaded(worker)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_layer_that_a_driver_is_given_is_kept(
+    embedded: dict[str, DriverSpec], validation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `env` of vkprobe.toml names it: then it is part of what is measured, by its name."""
+    spec = replace(embedded["lvp"], environment={"VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation"})
+    with Worker(spec) as worker:
+        assert validation in loaded(worker)
+    assert capsys.readouterr().err == ""
+
+
+def test_implicit_layers_stay_off_beside_those_that_a_user_turns_off() -> None:
+    """A VK_LOADER_LAYERS_DISABLE of the user's adds to vkprobe's own."""
+    environment = launch.worker_environment(DriverSpec(name="x", icd="/x.json"), {"VK_LOADER_LAYERS_DISABLE": "VK_LAYER_x"})
+    assert environment["VK_LOADER_LAYERS_DISABLE"] == "~implicit~,VK_LAYER_x"
+
+
+def test_the_users_libraries_do_not_hide_the_sets(
+    embedded: dict[str, DriverSpec], bad_driver: BadDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries of the same names in LD_LIBRARY_PATH, and in the current folder where it has an empty entry, are never loaded."""
+    spec = embedded["lvp"]
+    if not launch._on_set_loader(spec):
+        pytest.skip("needs a C library older than the set's: run it on Debian 12")
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    wrong = bad_driver("wrong", CRASH).parent / "libwrong.so"
+    for library in (Path(str(spec.root)) / LIBRARIES).glob("*.so*"):
+        (hiding / library.name).symlink_to(wrong)
+    assert (hiding / "libvulkan.so.1").is_symlink()
+    monkeypatch.chdir(hiding)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f":{hiding}")
+    with Worker(spec) as worker:
+        assert "libwrong" not in loaded(worker)

@@ -7,6 +7,7 @@ so every driver lives in a process that may be lost, and requests travel over tw
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import select
@@ -28,6 +29,9 @@ from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
 _PR_SET_PDEATHSIG = 1
 # By path: `-m` and `-c` search the current folder for modules, from Python 3.13 on before any line of ours has run.
 _WORKER = str(Path(__file__).resolve().parent.parent / "worker" / "__main__.py")
+LAYER_VARIABLES = ("VK_INSTANCE_LAYERS", "VK_LOADER_LAYERS_ENABLE", "VK_LOADER_LAYERS_ALLOW")
+"""What turns layers on, the last one in spite of VK_LOADER_LAYERS_DISABLE. Source: Vulkan-Loader, docs/LoaderInterfaceArchitecture.md."""
+_IMPLICIT = "~implicit~"
 _LOOK_S = 1.0  # how often a worker that is waited for is looked after
 
 
@@ -58,7 +62,7 @@ def _python(spec: DriverSpec) -> list[str]:
     binary = Path(sys.executable).resolve()
     search = [str(Path(spec.root) / clibrary.LIBRARIES), str(binary.parent.parent / "lib")]
     # --library-path takes LD_LIBRARY_PATH's place; what the user set there may be what this Python needs.
-    search += [*filter(None, [os.environ.get("LD_LIBRARY_PATH")]), *clibrary.HOST_FOLDERS]
+    search += [*filter(None, re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", ""))), *clibrary.HOST_FOLDERS]
     argv = [str(Path(spec.root) / clibrary.LOADER), "--argv0", sys.executable]
     if spec.preload:
         argv += ["--preload", ":".join(spec.preload)]
@@ -68,8 +72,14 @@ def _python(spec: DriverSpec) -> list[str]:
 def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> dict[str, str]:
     """The environment a worker of `spec` starts with."""
     env = dict(os.environ if base is None else base)
-    # Layers that desktops install (overlays, device choosers) change what is measured and crash on their own account.
-    env.setdefault("VK_LOADER_LAYERS_DISABLE", "~implicit~")
+    # Layers that desktops install (overlays, device choosers) change what is measured and crash on their own account,
+    # and a validation layer that a shell's profile turns on would be timed with the driver.
+    if env.get("VKPROBE_KEEP_LAYERS") == "1":
+        env.setdefault("VK_LOADER_LAYERS_DISABLE", _IMPLICIT)
+    else:
+        for name in LAYER_VARIABLES:
+            env.pop(name, None)
+        env["VK_LOADER_LAYERS_DISABLE"] = ",".join(filter(None, [_IMPLICIT, env.get("VK_LOADER_LAYERS_DISABLE")]))
     # They chose which drivers are listed; the worker is to see its own driver whatever they say.
     for name in ("VK_ADD_DRIVER_FILES", "VK_LOADER_DRIVERS_SELECT", "VK_LOADER_DRIVERS_DISABLE"):
         env.pop(name, None)
@@ -86,6 +96,12 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
     env.pop("PYTHONFAULTHANDLER", None)  # the parent reports crashes; a Python stack of the worker helps nobody
     env.update(spec.environment)
     return env
+
+
+@functools.cache
+def _tell_of_layers(names: str) -> None:
+    """Say once which of the user's variables workers don't get."""
+    print(f"vkprobe: {names} ignored: a layer would be measured with the driver (VKPROBE_KEEP_LAYERS=1 keeps it)", file=sys.stderr)
 
 
 def _cause(tail: str) -> str:
@@ -125,6 +141,8 @@ class Worker:
         argv = [*spec.launcher, *_python(spec), _WORKER, "vkprobe.worker", str(requests_r), str(replies_w), str(parent)]
         env = worker_environment(spec)
         env.update(extra_environment or {})
+        if cleared := [name for name in LAYER_VARIABLES if os.environ.get(name) and name not in env]:
+            _tell_of_layers(", ".join(cleared))
         try:
             self._process = subprocess.Popen(
                 argv,
