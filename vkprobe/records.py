@@ -226,6 +226,7 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     time: Time | UnsetType = UNSET
     flops_per_s: float | UnsetType = UNSET
     bytes_per_s: float | UnsetType = UNSET
+    interrupted: bool = False  # ended before it was steady or out of rounds: measured again when the run is resumed
     peak_share: float | UnsetType | None = UNSET
     check: Check | UnsetType = UNSET
     partial_samples_s: list[list[float]] | UnsetType = UNSET  # by round, of a cell that was lost after it had been sampled
@@ -237,6 +238,11 @@ CELL_FIELDS = ("op", "kernel", "tier", "residency", "path", "type", "accumulator
 def cell_key(record: ResultRecord) -> tuple[Any, ...]:
     """What identifies a cell on its device: never the driver's name or version."""
     return tuple(getattr(record, name) for name in CELL_FIELDS)
+
+
+def made_of(record: ResultRecord) -> tuple[Any, ...]:
+    """What a cell was measured with: after an upgrade its number no longer stands for the cell."""
+    return record.spirv_sha, record.tile, record.subgroup_size
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
@@ -258,6 +264,7 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     code_bytes: int | None = None
     occupancy: float | None = None
     matrix_instructions: int | None = None
+    spirv_sha: str | None = None
 
 
 Rung = Literal["advertised", "queried", "compiles", "runs", "correct", "faster"]

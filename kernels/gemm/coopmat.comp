@@ -61,7 +61,9 @@ void main() {
 
     // D is f32 and stored with M innermost: a matrix is column-major there. The barriers stand where the whole workgroup
     // passes: at subgroup scope, where other subgroups skip them, lavapipe loses stores.
-    const bool ragged = m0 + BM > p.M || n0 + BN > p.N;
+    // Stores want rows at multiples of 16 B (VUID-RuntimeSpirv-OpCooperativeMatrixLoadKHR-08986): D's are M floats.
+    const bool rows_aligned = p.M % 4 == 0;
+    const bool ragged = !rows_aligned || m0 + BM > p.M || n0 + BN > p.N;
     [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
         [[unroll]] for (uint r = 0; r < ROWS; ++r) {
             const uint m = m0 + warp_m + r * TM;
@@ -70,7 +72,7 @@ void main() {
                 store(sums[c * ROWS + r], m, n);
                 continue;
             }
-            const bool inside = m + TM <= p.M && n + TN <= p.N;
+            const bool inside = rows_aligned && m + TM <= p.M && n + TN <= p.N;
             if (inside) {
                 store(sums[c * ROWS + r], m, n);
             } else {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vkprobe.worker.formats import F32, FORMATS
-from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, nmse_bound
+from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
 
 M, N, K = 100, 3, 512
 PATHS = [("scalar-f32", "f32"), ("scalar-f16", "f32"), ("scalar-f16", "f16"), ("coopmat", "f32"), ("coopmat", "f16")]
@@ -151,3 +151,67 @@ def test_an_unwritten_dequant_is_told() -> None:
     output = FORMATS["q4_0"].decode(r.weights).astype(np.float16)
     output.view(np.uint16)[3, 31] = 0xFFFF
     assert r.check(output, False).wrong is not None
+
+
+def _random_output(r: MatrixReference, accumulator_noise: float = 0.0) -> F32:
+    """What a right kernel gives for the random inputs, with relative noise of this deviation."""
+    right = r.random.activations.astype(np.float64) @ FORMATS[r.type].decode(r.random.weights).astype(np.float64).T
+    noise = accumulator_noise * np.random.default_rng(3).standard_normal(right.shape)
+    return (right + noise).astype(np.float32)
+
+
+def test_a_common_factor_is_wrong() -> None:
+    """Two percent too large is no rounding, though its square is far below the bound of f16 accumulation over many steps."""
+    r = MatrixReference("f16", 64, 32, 4096, 7)
+    bound = nmse_bound("coopmat", "f16", "f16", 14336)
+    output = _random_output(r, 0.003)
+    assert r.check_random(output, bound).wrong is None
+    told = r.check_random((output * 1.02).astype(np.float32), bound)
+    assert told.nmse < bound
+    assert told.wrong is not None
+    assert "all results are 1.02" in told.wrong
+
+
+def test_one_element_far_off_is_wrong() -> None:
+    """A mean over many elements hides a single zero; the element's own bound doesn't."""
+    r = MatrixReference("f16", 64, 512, 512, 7)
+    bound = nmse_bound("coopmat", "f16", "f16", 14336)
+    output = _random_output(r, 0.003)
+    n, m = (int(i) for i in np.unravel_index(np.argmax(np.abs(output)), output.shape))
+    output[n, m] = 0
+    told = r.check_random(output, bound)
+    assert told.nmse < bound
+    assert told.wrong is not None
+    assert f"n={n} m={m} is off" in told.wrong
+
+
+def test_exact_activations_meet_every_k() -> None:
+    """Dense where f32 accumulates; several sparse passes where f16 does and N is small; one for many columns."""
+    (dense,) = exact_activations(1, 4096, 7, "f32")
+    assert np.all(np.abs(dense) == 1)
+    sparse = exact_activations(1, 4096, 7, "f16")
+    assert len(sparse) == 8
+    assert np.mean(np.any(np.concatenate(sparse) != 0, axis=0)) > 0.7
+    assert len(exact_activations(512, 14336, 7, "f16")) == 1
+
+
+def test_an_unwritten_zero_is_told() -> None:
+    """Poison stands next to zero as an integer; it is no neighbour of it."""
+    r = DequantReference("q4_0", 64, 64, 7)
+    output = FORMATS["q4_0"].decode(r.weights).astype(np.float16)
+    assert r.check(output, rounds_to_even=False).wrong is None
+    zeros = np.nonzero(output == 0)
+    assert zeros[0].size
+    output.view(np.uint16)[zeros] = 0xFFFF
+    told = r.check(output, rounds_to_even=False)
+    assert told.wrong is not None
+    assert "never written" in told.wrong
+
+
+def test_neighbours_across_zero_are_one_step_apart() -> None:
+    """The smallest numbers of either sign are two steps apart, and negative neighbours one: codes of negatives count downwards."""
+    r = DequantReference("q8_0", 4, 32, 7)
+    right = FORMATS["q8_0"].decode(r.weights).astype(np.float16)
+    below = np.nextafter(right, np.float16(-np.inf))
+    assert r.check(below, rounds_to_even=False).wrong is None
+    assert r.check(below, rounds_to_even=True).wrong is not None

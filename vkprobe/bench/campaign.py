@@ -33,10 +33,10 @@ def measure(
         key = device_key(device)
         resolved = resolve(cells_of(device), device)
         if done is not None:
-            resolved = [r for r in resolved if (key, _cell_key(r)) not in done.cells]
+            resolved = [r for r in resolved if (key, _cell_key(r), _made_of(r)) not in done.cells]
 
         def known(record: PipelineRecord, key: object = key) -> bool:
-            return done is not None and (key, pipeline_key(record)) in done.pipelines
+            return done is not None and (key, pipeline_key(record), record.spirv_sha) in done.pipelines
 
         if not resolved:
             continue
@@ -51,6 +51,11 @@ def measure(
             progress=progress,
             known_pipelines=known,
         ).measure()
+
+
+def _made_of(resolved: Resolved) -> tuple[object, ...]:
+    """As `records.made_of` makes it."""
+    return resolved.kernel.spirv_sha256, resolved.tile, resolved.subgroup_size
 
 
 def _cell_key(resolved: Resolved) -> tuple[object, ...]:
@@ -73,6 +78,11 @@ def _cell_key(resolved: Resolved) -> tuple[object, ...]:
 
 def exit_status(results: Sequence[ResultRecord | LadderRecord | PipelineRecord], null_devices: frozenset[str]) -> int:
     """The contract's exit status for measured cells, climbs and pipelines: 4 over 3 over 0."""
-    if any(r.status in _LOST or (r.status == "noop" and r.device not in null_devices) for r in results):
+    if any(
+        r.status in _LOST
+        or (isinstance(r, ResultRecord) and r.status == "skipped")
+        or (r.status == "noop" and r.device not in null_devices)
+        for r in results
+    ):
         return EXIT_DRIVER
     return EXIT_WRONG if any(r.status == "wrong" for r in results) else EXIT_OK

@@ -146,6 +146,7 @@ class Compiler:
             status=status,
             reason=reason,
             compile_s=told.get("compile_s"),
+            spirv_sha=resolved.kernel.spirv_sha256,
             raw=raw,
             matrix_instructions=matrix,
             **msgspec.structs.asdict(normal(self._device.driver.id, raw)),

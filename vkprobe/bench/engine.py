@@ -13,7 +13,7 @@ from vkprobe.bench.compiling import Compiler, by_pipeline
 from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
-from vkprobe.bench.statistics import Judged, judge, narrow
+from vkprobe.bench.statistics import Judged, judge
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
 from vkprobe.jobs import Job, OpenRequest
@@ -158,12 +158,12 @@ class DeviceRun:
         if not self._open():
             return False
         lives = self._compiler.lives if self._device.null else self._measuring
-        try:
-            lives.open("opening the device")
-        except Lost as lost:
-            for state in self._open():
-                self._end(state, lost.end, f"opening the device: {lost.reason}")
-            return False
+        while True:
+            try:
+                lives.open("opening the device")
+            except Lost:
+                continue  # an event is recorded; after three in a row open() gives up
+            break
         if lives.opened["executes"]:
             return True
         kind = (
@@ -226,10 +226,16 @@ class DeviceRun:
     def _wrong(self, state: _State, reason: str) -> None:
         state.ended = True
         self._sink(self._record(state, status="wrong", reason=reason, check=state.check))
+        self._release(state)
+
+    def _release(self, state: _State) -> None:
+        """Give the buffers of a cell that has its record back."""
+        if not self._measuring.living(state.generation):
+            return
         try:
             self._measuring.ask("release", where="giving buffers back", timeout=self._policy.time_limit_s, cell=state.index)
         except (WorkerFailed, Lost):
-            pass  # the cell has its record; a lost worker has an event of its own and the next cell starts another
+            pass  # a lost worker has an event of its own, and the next cell starts another
 
     def _rounds(self) -> None:
         """Rounds over all open cells until each is steady and narrow, or out of rounds or time."""
@@ -242,6 +248,7 @@ class DeviceRun:
             for state in self._open():
                 if self._is_done(state, number + 1):
                     self._finish(state)
+                    self._release(state)
             if not self._open():
                 return
             time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
@@ -285,8 +292,7 @@ class DeviceRun:
             return True
         if len(state.rounds) < self._policy.least_rounds:
             return False
-        judged = self._judged(state)
-        return judged.steady and narrow(judged)
+        return self._judged(state).steady
 
     def _finish(self, state: _State, *, because: str | None = None) -> None:
         """Write the record of a measured cell; `because`: why it was ended before it was steady."""
@@ -314,6 +320,7 @@ class DeviceRun:
                 state,
                 status="ok",
                 reason=None,
+                interrupted=because is not None,
                 time=measured,
                 flops_per_s=UNSET if job.op == "dequant" else 2.0 * job.m * job.n * job.k / judged.median_s,
                 bytes_per_s=traffic_bytes(job) / judged.median_s,

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
 
 STEADY = 0.01
-"""Rounds agree where their medians are within this of each other."""
-_RESAMPLES = 2000
+"""Rounds agree where their medians are within this of each other; an interval is narrow where its half-width is."""
+_SETTLED_ROUNDS = 3
+_RESAMPLES = 1000
 _LONG_BATCH_S = 0.002  # of wall time: below it, submitting weighs too much to compare the clocks
 _GPU_CLOCK_TOLERANCE = 1.02
+# Quantile 0.975 of Student's t by degrees of freedom (1 to 15): an interval from few rounds is wide.
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 
 
 class Judged(Struct, frozen=True, kw_only=True):
     """What a cell's samples say.
 
     Attributes:
-        median_s, ci95_s: over the settled rounds: the last ones that agree with the very last; where the last two don't
-            agree, over the later half of all rounds, so that the interval spans what the cell was seen to do.
-        first_settled: index of the first of those rounds.
-        steady: the last two rounds agree and the clocks do.
+        median_s, ci95_s: over the settled rounds.
+        first_settled: index of the first settled round: those before it were slower than all later ones, as rates climb at first.
+        steady: at least three settled rounds, all within one percent of each other, a narrow interval, clocks that agree.
         because: why it is not steady.
     """
 
@@ -35,43 +41,56 @@ class Judged(Struct, frozen=True, kw_only=True):
 def judge(rounds: Sequence[Sequence[float]], wall: Sequence[Sequence[float]], dispatches: int, clock: str) -> Judged:
     """Judge rounds of samples (s per dispatch), with the wall time of the same submits (s per dispatch).
 
-    The interval is a hierarchical bootstrap of the median over rounds, then samples: samples of one round are not independent.
+    Only a climb may be left out, never a scatter: who stops when the last two rounds happen to agree finds agreement in any noise.
+    The interval is the wider of a hierarchical bootstrap of the median (rounds, then samples) and Student's t on the rounds' medians.
     """
     medians = [float(np.median(r)) for r in rounds]
-    first = len(rounds) - 1
-    while first > 0 and abs(medians[first - 1] - medians[-1]) <= STEADY * medians[-1]:
-        first -= 1
-    because = None
-    if len(rounds) < 2:
-        because = "only one round was measured"
-    elif first == len(rounds) - 1:
-        because = f"the last two rounds differ by {abs(medians[-2] / medians[-1] - 1):.1%}"
-        first = min(len(rounds) - 2, len(rounds) // 2)
-    settled = [np.asarray(r) for r in rounds[first:]]
+    first = 0
+    while first < len(medians) - 2 and medians[first] > (1 + STEADY) * max(medians[first + 1 :]):
+        first += 1
+    settled = [np.asarray(r, np.float64) for r in rounds[first:]]
     median = float(np.median(np.concatenate(settled)))
-    low, high = _interval(settled)
-    if because is None and clock == "gpu":
-        because = _clocks_disagree(settled, [np.asarray(r) for r in wall[first:]], dispatches)
-    return Judged(
-        median_s=median,
-        ci95_s=(min(low, median), max(high, median)),
-        first_settled=first,
-        steady=because is None,
-        because=because,
+    low, high = _interval(settled, medians[first:])
+    interval = (min(low, median), max(high, median))
+    because = (
+        _scatter(medians[first:], len(rounds))
+        or _wide(interval, median)
+        or (_clocks_disagree(settled, [np.asarray(r, np.float64) for r in wall[first:]], dispatches) if clock == "gpu" else None)
     )
+    return Judged(median_s=median, ci95_s=interval, first_settled=first, steady=because is None, because=because)
 
 
-def _interval(rounds: Sequence[np.ndarray]) -> tuple[float, float]:
+def _scatter(medians: Sequence[float], rounds: int) -> str | None:
+    if rounds < 2:
+        return "only one round was measured"
+    spread = max(medians) / min(medians) - 1
+    if spread > STEADY:
+        return f"the rounds differ by {spread:.1%}"
+    if len(medians) < _SETTLED_ROUNDS:
+        return f"only {len(medians)} of {rounds} rounds had settled" if len(medians) < rounds else f"only {rounds} rounds were measured"
+    return None
+
+
+def _wide(interval: tuple[float, float], median: float) -> str | None:
+    half = (interval[1] - interval[0]) / 2 / median
+    return f"the samples scatter: the interval is +-{half:.1%}" if half > STEADY else None
+
+
+def _interval(rounds: Sequence[F64], medians: Sequence[float]) -> tuple[float, float]:
     rng = np.random.default_rng(len(rounds))
-    medians = np.empty(_RESAMPLES)
+    drawn = np.empty(_RESAMPLES)
     for i in range(_RESAMPLES):
         chosen = rng.integers(0, len(rounds), len(rounds))
-        medians[i] = np.median(np.concatenate([rng.choice(rounds[c], rounds[c].size) for c in chosen]))
-    low, high = np.quantile(medians, (0.025, 0.975))
-    return float(low), float(high)
+        drawn[i] = np.median(np.concatenate([rng.choice(rounds[c], rounds[c].size) for c in chosen]))
+    low, high = (float(q) for q in np.quantile(drawn, (0.025, 0.975)))
+    if len(medians) > 1:
+        center = float(np.median(medians))
+        half = _T[min(len(medians) - 2, len(_T) - 1)] * float(np.std(medians, ddof=1)) / math.sqrt(len(medians))
+        low, high = min(low, center - half), max(high, center + half)
+    return low, high
 
 
-def _clocks_disagree(gpu: Sequence[np.ndarray], wall: Sequence[np.ndarray], dispatches: int) -> str | None:
+def _clocks_disagree(gpu: Sequence[F64], wall: Sequence[F64], dispatches: int) -> str | None:
     """GPU time above wall time, or far below it in a long batch: one of the clocks, or the driver, is not to be trusted."""
     ratio = float(np.median(np.concatenate(gpu) / np.concatenate(wall)))
     batch = float(np.median(np.concatenate(wall))) * dispatches
@@ -82,9 +101,3 @@ def _clocks_disagree(gpu: Sequence[np.ndarray], wall: Sequence[np.ndarray], disp
     if ratio < 0.5:
         return f"GPU time is only {ratio:.2f} of the wall time of the same submits"
     return None
-
-
-def narrow(judged: Judged) -> bool:
-    """Whether the interval's half-width is within one percent of the median."""
-    low, high = judged.ci95_s
-    return high - low <= 2 * STEADY * judged.median_s

@@ -28,6 +28,7 @@ from vkprobe.records import (
     RunRecord,
     cell_key,
     encode,
+    made_of,
 )
 
 _MAX_LINE_BYTES = 64 << 20  # a result with every sample has some 100 KiB; what is longer is no record
@@ -249,10 +250,17 @@ def _keep_newest(into: dict[Any, _R], key: Any, record: _R) -> None:
 
 
 class Done(NamedTuple):
-    """What need not be measured again: cells by (device key, `cell_key`), pipelines by (device key, `pipeline_key`)."""
+    """What need not be measured again.
 
-    cells: frozenset[tuple[DeviceKey, tuple[Any, ...]]]
-    pipelines: frozenset[tuple[DeviceKey, PipelineKey]]
+    Attributes:
+        cells: by (device key, `cell_key`, `made_of`).
+        pipelines: by (device key, `pipeline_key`, SPIR-V hash).
+        climbs: by (device key, `climb_key`).
+    """
+
+    cells: frozenset[tuple[DeviceKey, tuple[Any, ...], tuple[Any, ...]]]
+    pipelines: frozenset[tuple[DeviceKey, PipelineKey, str | None]]
+    climbs: frozenset[tuple[DeviceKey, str]] = frozenset()
 
 
 def done(path: str | os.PathLike[str]) -> Done:
@@ -268,8 +276,9 @@ def done(path: str | os.PathLike[str]) -> Done:
         return Done(frozenset(), frozenset())
     store = Store.load([path])
     return Done(
-        frozenset(key for key, r in store.results.items() if r.status not in RETRIED_STATUSES),
-        frozenset(key for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
+        frozenset((*key, made_of(r)) for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted),
+        frozenset((*key, p.spirv_sha) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
+        frozenset(key for key, c in store.ladder.items() if c.status not in RETRIED_STATUSES),
     )
 
 

@@ -29,12 +29,12 @@ VERBS: dict[str, str] = {
     "diagnose": "vkprobe.worker.diagnose:diagnose",
     "open": "vkprobe.worker.session:open_device",
     "compile": "vkprobe.worker.session:compile_job",
-    "prepare": "vkprobe.worker.session:prepare",
-    "sample": "vkprobe.worker.session:sample",
+    "prepare": "vkprobe.worker.cells:prepare",
+    "sample": "vkprobe.worker.cells:sample",
     "climb": "vkprobe.worker.ladder:climb",
     "climb_feature": "vkprobe.worker.ladder_features:climb_feature",
     "fault": "vkprobe.worker.session:fault",
-    "release": "vkprobe.worker.session:release",
+    "release": "vkprobe.worker.cells:release",
 }
 """Request -> `module:function`; a function takes the request's arguments and a progress callback, and returns the reply."""
 
