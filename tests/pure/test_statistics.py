@@ -60,7 +60,7 @@ def test_a_later_round_that_is_slower_is_no_climb() -> None:
 
 
 def _campaign(deviation: float, rng: np.random.Generator) -> Judged:
-    """Rounds around 1 s with this deviation between them, 0.3 % within, until steady, at least three, at most five: as cells are measured."""
+    """Rounds around 1 s with this deviation between them, 0.3 % within, until steady: three to five, as cells are measured."""
     made: list[list[float]] = []
     while True:
         center = 1 + deviation * rng.standard_normal()

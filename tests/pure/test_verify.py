@@ -157,7 +157,8 @@ def _random_output(r: MatrixReference, accumulator_noise: float = 0.0) -> F32:
     """What a right kernel gives for the random inputs, with relative noise of this deviation."""
     right = r.random.activations.astype(np.float64) @ FORMATS[r.type].decode(r.random.weights).astype(np.float64).T
     noise = accumulator_noise * np.random.default_rng(3).standard_normal(right.shape)
-    return (right + noise).astype(np.float32)
+    output: F32 = (right + noise).astype(np.float32)
+    return output
 
 
 def test_a_common_factor_is_wrong() -> None:

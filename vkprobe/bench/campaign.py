@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from vkprobe.bench.cells import Cell
 from vkprobe.bench.device import open_request
 from vkprobe.bench.engine import DeviceRun, Progress, Sink
+from vkprobe.bench.ladder import Climb, LadderRun
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
 from vkprobe.facts import Gathered
 from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord
-from vkprobe.results.store import Done, device_key, pipeline_key
+from vkprobe.results.store import Done, climb_key, device_key, pipeline_key
 
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 
@@ -51,6 +52,25 @@ def measure(
             progress=progress,
             known_pipelines=known,
         ).measure()
+
+
+def climb(
+    found: Gathered,
+    *,
+    climbs_of: Callable[[DeviceRecord], Sequence[Climb]],
+    policy_of: Callable[[DeviceRecord], Policy],
+    run: str,
+    sink: Sink,
+    progress: Progress,
+    done: Done | None = None,
+) -> None:
+    """Climb the ladder on each device; what `done` holds is left out."""
+    specs = {driver.spec.name: driver.spec for driver in found.drivers}
+    for device in found.devices:
+        key = device_key(device)
+        climbs = [c for c in climbs_of(device) if done is None or (key, climb_key(c)) not in done.climbs]
+        spec = specs[device.device.rpartition("/")[0]]
+        LadderRun(spec, device, climbs, run=run, policy=policy_of(device), sink=sink, progress=progress).climb()
 
 
 def _made_of(resolved: Resolved) -> tuple[object, ...]:

@@ -84,9 +84,10 @@ def _interval(rounds: Sequence[F64], medians: Sequence[float]) -> tuple[float, f
         drawn[i] = np.median(np.concatenate([rng.choice(rounds[c], rounds[c].size) for c in chosen]))
     low, high = (float(q) for q in np.quantile(drawn, (0.025, 0.975)))
     if len(medians) > 1:
+        logs = np.log(medians)  # ratios: no bound falls below zero
+        half = _T[min(len(medians) - 2, len(_T) - 1)] * float(np.std(logs, ddof=1)) / math.sqrt(len(medians))
         center = float(np.median(medians))
-        half = _T[min(len(medians) - 2, len(_T) - 1)] * float(np.std(medians, ddof=1)) / math.sqrt(len(medians))
-        low, high = min(low, center - half), max(high, center + half)
+        low, high = min(low, center * math.exp(-half)), max(high, center * math.exp(half))
     return low, high
 
 

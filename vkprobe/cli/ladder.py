@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.ladder import LadderRun, tuple_climbs
+from vkprobe.bench.campaign import climb, exit_status
+from vkprobe.bench.ladder import tuple_climbs
 from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import leave, status_of
@@ -32,11 +32,14 @@ def ladder(choice: DriverChoice, form: str, compile_limit: float | None, everyth
     """
     policy = msgspec.structs.replace(Policy(), compile_limit_s=compile_limit or _COMPILE_LIMIT_S)
     with recording(choice, output, as_records) as made:
-        specs = made.specs()
-        for device in made.found.devices:
-            spec = specs[device.device.rpartition("/")[0]]
-            climbs = tuple_climbs(device) + feature_climbs(device, everything=everything)
-            LadderRun(spec, device, climbs, run=made.run, policy=policy, sink=made.sink, progress=made.progress).climb()
+        climb(
+            made.found,
+            climbs_of=lambda device: tuple_climbs(device) + feature_climbs(device, everything=everything),
+            policy_of=lambda device: policy,
+            run=made.run,
+            sink=made.sink,
+            progress=made.progress,
+        )
     climbed = [r for r in made.records if isinstance(r, LadderRecord)]
     if not as_records and climbed:
         click.echo(as_text(climbed, form, width=terminal_width()))

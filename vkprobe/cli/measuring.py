@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from vkprobe.bench.campaign import exit_status, measure
+from vkprobe.bench.campaign import climb, exit_status, measure
 from vkprobe.bench.cells import Cell
+from vkprobe.bench.ladder import Climb
 from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import complain, gathered, records_of, status_of
 from vkprobe.cli.options import DriverChoice, driver_options, limit_option, output_options
 from vkprobe.cli.progress import Reporter
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
-from vkprobe.records import AnyRecord, DeviceRecord, ResultRecord, encode
+from vkprobe.records import AnyRecord, DeviceRecord, LadderRecord, ResultRecord, encode
 from vkprobe.results.provenance import run_record
 from vkprobe.results.store import Appender, done
 
@@ -113,13 +114,16 @@ def measure_all(
     as_records: bool,
     resume: bool = False,
     specs: Sequence[DriverSpec] | None = None,
+    climbs_of: Callable[[DeviceRecord], Sequence[Climb]] | None = None,
 ) -> Measured:
-    """Measure the chosen devices' cells; records go to the file and to stdout as they come."""
+    """Measure the chosen devices' cells, after climbing the ladder where asked to; records go to the file and to stdout as they come."""
     chosen = choice.specs() if specs is None else specs
     earlier = done(output) if resume and output is not None else None
     with recording(choice, output, as_records, chosen) as made:
+        if climbs_of is not None:
+            climb(made.found, climbs_of=climbs_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
         measure(made.found, cells_of=cells_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
-    results = [r for r in made.records if isinstance(r, ResultRecord)]
+    results = [r for r in made.records if isinstance(r, (ResultRecord, LadderRecord))]
     nulls = frozenset(d.device for d in made.found.devices if d.null)
     status = max(status_of(made.found, asked=choice.asked), exit_status(results, nulls))
     return Measured(gathered=made.found, records=made.records, status=status)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from vkprobe.bench.ladder import tuple_climbs
+from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.bench.plans import policy, run_cells, software
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
@@ -41,8 +43,9 @@ def run(
 ) -> None:
     """The main job: facts, verified benchmarks and compile statistics of every chosen device.
 
-    Prints the matrix. With the same -o it resumes: what is missing, and what ended in crash or timeout, is measured. Where no
-    driver is chosen and the machine has none, it runs on the embedded lavapipe and on null devices of the open drivers.
+    Before them it climbs the ladder with each advertised cooperative-matrix tuple, and with --full with features too. Prints the
+    matrix. With the same -o it resumes: what is missing, and what ended in crash or timeout, is measured. Where no driver is
+    chosen and the machine has none, it runs on the embedded lavapipe and on null devices of the open drivers.
     """
 
     distinct([("-o", output), ("--html", html)], choice.files())
@@ -59,6 +62,7 @@ def run(
         as_records=as_records,
         resume=True,
         specs=None if choice.asked else _default(choice),
+        climbs_of=lambda device: tuple_climbs(device) + (feature_climbs(device) if full(device) else []),
     )
     store = Store.load([output]) if output is not None else Store(measured.records)
     matrix = build(store)

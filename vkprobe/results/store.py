@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -94,7 +94,14 @@ def pipeline_key(record: PipelineRecord) -> PipelineKey:
     return record.kernel, record.path, record.type, record.tile, record.subgroup_size
 
 
-def climb_key(record: LadderRecord) -> str:
+class _Climbed(Protocol):
+    @property
+    def feature(self) -> str | None: ...
+    @property
+    def tuple(self) -> dict[str, Any]: ...
+
+
+def climb_key(record: _Climbed) -> str:
     """What identifies a climb on its device: its feature, or its tuple."""
     return record.feature or msgspec.json.encode(record.tuple, order="sorted").decode()
 
