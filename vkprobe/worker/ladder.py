@@ -9,7 +9,6 @@ bits, subnormals) are reported, not judged.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from vkprobe.jobs import Job, TupleJob
 from vkprobe.worker.components import COMPONENTS, F64, Bits, decode, encode
+from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
 from vkprobe.worker.vk.commands import DescriptorSets
 from vkprobe.worker.vk.device import Buffer
@@ -29,8 +29,7 @@ _MODES = range(16)
 _STEPS = 3
 _RATE_STEPS = 64
 _RATE_GROUPS = 1024
-_RATE_SAMPLES = 5
-_RATE_S = 0.3
+_MOST_DISPATCHES = 256
 _TIMEOUT_S = 60.0
 _POISON = 0xFFFFFFFF
 _TOLERANCE = 4.0
@@ -82,8 +81,8 @@ class _Bench:
         self.session.upload(buffer, data)
         return buffer
 
-    def rate(self, pipeline: Pipeline) -> float:
-        """Time (s) of many workgroups that each compute the tile over many steps."""
+    def ratio(self, plain: Pipeline) -> float | None:
+        """Time over the plain kernel's, of many workgroups that each compute the tile over many steps."""
         job = self.job
         width = job.k * _RATE_STEPS
         item = np.dtype(COMPONENTS[job.c].storage).itemsize
@@ -94,23 +93,24 @@ class _Bench:
             self._upload(encode(job.c, np.zeros((job.m, job.n)))),
         ]
         sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
-        commands = self.session.commands.record(pipeline, sets, (0, _RATE_STEPS, 0), (_RATE_GROUPS, 1, 1), 1)
-        times: list[float] = []
-        began = time.perf_counter()
-        while len(times) < _RATE_SAMPLES or (time.perf_counter() - began < _RATE_S and len(times) < 200):
-            sample = self.session.commands.time(commands, _TIMEOUT_S)
-            times.append(sample.wall_s if sample.gpu_s is None else sample.gpu_s)
-        self.session.commands.free(commands)
+
+        def recorded(pipeline: Pipeline, dispatches: int) -> Any:
+            return self.session.commands.record(pipeline, sets, (0, _RATE_STEPS, 0), (_RATE_GROUPS, 1, 1), dispatches)
+
+        found = ratio(self.session, self.pipeline, plain, recorded, 1, _MOST_DISPATCHES)
         sets.destroy()
         for buffer in buffers:
             buffer.destroy()
-        return float(np.median(times[len(times) // 2 :]))
+        return found
 
 
 def climb(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
     """Climb with one tuple; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`; only compiled unless `execute`."""
-    session = current()
-    return _climb(progress, _Bench(session, msgspec.convert(job, TupleJob)), execute)
+    bench = _Bench(current(), msgspec.convert(job, TupleJob))
+    try:
+        return _climb(progress, bench, execute)
+    finally:
+        bench.pipeline.destroy()
 
 
 def _climb(progress: Progress, bench: _Bench, execute: bool) -> dict[str, Any]:
@@ -126,13 +126,12 @@ def _climb(progress: Progress, bench: _Bench, execute: bool) -> dict[str, Any]:
     if wrong:
         return {"wrong": wrong, "facts": facts, "ratio": None}
     progress({"rung": "correct"})
-    ratio = None
+    found = None
     if job.scalar_kernel is not None:
         plain = _Bench(session, msgspec.structs.replace(job, kernel=job.scalar_kernel, full_subgroups=False))
-        ratio = bench.rate(bench.pipeline) / bench.rate(plain.pipeline)
+        found = bench.ratio(plain.pipeline)
         plain.pipeline.destroy()
-    bench.pipeline.destroy()
-    return {"wrong": None, "facts": facts, "ratio": ratio}
+    return {"wrong": None, "facts": facts, "ratio": found}
 
 
 def _wrapped(name: str, values: F64, saturating: bool) -> F64:

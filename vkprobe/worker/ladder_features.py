@@ -5,7 +5,6 @@ What a kernel is given and must give is in number_checks and matrix_checks; here
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from vkprobe.jobs import FeatureJob, FeatureStep, Job
 from vkprobe.worker.checks import Check, Input, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS
 from vkprobe.worker.number_checks import NUMBER_CHECKS
+from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
 from vkprobe.worker.subgroup_checks import SUBGROUP_CHECKS
 from vkprobe.worker.vk.commands import DescriptorSets
@@ -32,8 +32,6 @@ _POISON = 0xFFFFFFFF
 _TIMEOUT_S = 60.0
 _RATE_GROUPS = 512
 _RATE_WORDS = 64
-_RATE_LEAST_S = 0.002
-_RATE_S = 0.25
 _MOST_STEPS = 1 << 15
 
 
@@ -86,32 +84,12 @@ class _Bench:
         def recorded(pipeline: Pipeline, steps: int) -> Any:
             return self.session.commands.record(pipeline, sets, (mode, steps, 0), (_RATE_GROUPS, 1, 1), 1)
 
-        def seconds(commands: Any) -> float:
-            sample = self.session.commands.time(commands, _TIMEOUT_S)
-            return sample.wall_s if sample.gpu_s is None else sample.gpu_s
-
-        steps = 8
-        while True:
-            pair = [recorded(pipeline, steps) for pipeline in (self.pipeline, plain)]
-            first = [min(seconds(commands) for _ in range(2)) for commands in pair]
-            if min(first) >= _RATE_LEAST_S or steps >= _MOST_STEPS:
-                break
-            for commands in pair:
-                self.session.commands.free(commands)
-            steps *= 4 if min(first) < _RATE_LEAST_S / 4 else 2
-        times: tuple[list[float], list[float]] = ([], [])
-        began = time.perf_counter()
-        while len(times[0]) < 3 or (time.perf_counter() - began < _RATE_S and len(times[0]) < 100):
-            for taken, commands in zip(times, pair, strict=True):
-                taken.append(seconds(commands))
-        for commands in pair:
-            self.session.commands.free(commands)
+        found = ratio(self.session, self.pipeline, plain, recorded, 8, _MOST_STEPS)
         sets.destroy()
         for buffer in buffers:
             buffer.destroy()
         plain.destroy()
-        plain_s = float(np.median(times[1]))
-        return float(np.median(times[0])) / plain_s if plain_s > 0 else None
+        return found
 
 
 def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
