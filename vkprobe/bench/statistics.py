@@ -78,10 +78,13 @@ def _wide(interval: tuple[float, float], median: float) -> str | None:
 
 def _interval(rounds: Sequence[F64], medians: Sequence[float]) -> tuple[float, float]:
     rng = np.random.default_rng(len(rounds))
-    drawn = np.empty(_RESAMPLES)
-    for i in range(_RESAMPLES):
-        chosen = rng.integers(0, len(rounds), len(rounds))
-        drawn[i] = np.median(np.concatenate([rng.choice(rounds[c], rounds[c].size) for c in chosen]))
+    sizes = np.array([r.size for r in rounds])
+    padded = np.zeros((len(rounds), sizes.max()))
+    for row, samples in zip(padded, rounds, strict=True):
+        row[: samples.size] = samples
+    chosen = rng.integers(0, len(rounds), (_RESAMPLES, len(rounds), 1))
+    picks = (rng.random((_RESAMPLES, len(rounds), sizes.max())) * sizes[chosen]).astype(np.intp)
+    drawn = np.median(padded[chosen, picks], axis=(1, 2))
     low, high = (float(q) for q in np.quantile(drawn, (0.025, 0.975)))
     if len(medians) > 1:
         logs = np.log(medians)  # ratios: no bound falls below zero
