@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vkprobe.bench.cells import Cell
+from vkprobe.bench.compiling import Progress
 from vkprobe.bench.device import open_request
-from vkprobe.bench.engine import DeviceRun, Progress, Sink
+from vkprobe.bench.engine import DeviceRun, Sink
 from vkprobe.bench.ladder import Climb, LadderRun
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve

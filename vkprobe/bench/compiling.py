@@ -25,10 +25,10 @@ _FEW_ROWS, _MANY_ROWS = 4096, 16384  # a GEMV's workgroup has several subgroups 
 
 
 class Progress(Protocol):
-    """What is told while compiling goes on."""
+    """What is told while a device is compiled for, climbed with or measured."""
 
     def step(self, device: str, what: str, done: int, total: int) -> None:
-        """`what` has begun: number `done` of `total` on this device."""
+        """`what` has begun: number `done` of `total` in this phase."""
 
 
 def compile_cells(device: DeviceRecord, *, full: bool, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:

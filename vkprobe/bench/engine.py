@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from vkprobe.bench.compiling import Compiler, by_pipeline
+from vkprobe.bench.compiling import Compiler, Progress, by_pipeline
 from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
@@ -23,13 +23,6 @@ from vkprobe.weights import WEIGHT_TYPES
 Sink = Callable[[AnyRecord], None]
 _HOST_FLOPS_PER_S = 2e9  # of a slow machine's references, for time limits only
 _HOST_ELEMENTS_PER_S = 5e6
-
-
-class Progress(Protocol):
-    """What is told while measuring goes on."""
-
-    def step(self, device: str, what: str, done: int, total: int) -> None:
-        """`what` has begun: number `done` of `total` in this phase."""
 
 
 class _State:

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
+from vkprobe.bench.compiling import Progress
 from vkprobe.bench.device import limits, open_request
-from vkprobe.bench.engine import Progress, Sink
+from vkprobe.bench.engine import Sink
 from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import in_words
