@@ -34,7 +34,10 @@ DEQUANT_TYPES = ("q4_0", "q8_0")
 
 def variants() -> list[Variant]:
     """Every module that is checked in."""
-    made = [Variant("canary", "canary/canary.comp", {}, {"op": "canary"})]
+    made = [
+        Variant("canary", "canary/canary.comp", {}, {"op": "canary"}),
+        Variant("gemm_reduce", "gemm/reduce.comp", {}, {"op": "reduce"}),
+    ]
     for kind in GEMM_TYPES:
         for path, source, accumulator, defines in (
             ("scalar-f32", "scalar", "f32", {}),

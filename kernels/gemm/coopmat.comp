@@ -24,10 +24,13 @@ shared ACC stage_d[TM * TN * (BLOCK_SIZE / WARP)];
 void store(coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> sum, uint m, uint n) {
     const coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator> d =
         coopmat<float, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(sum);
-    coopMatStore(d, result, n * p.M + m, p.M, gl_CooperativeMatrixLayoutColumnMajor);
+    coopMatStore(d, result, part_of_d() + n * p.M + m, p.M, gl_CooperativeMatrixLayoutColumnMajor);
 }
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     const uint m0 = gl_WorkGroupID.x * BM;
     const uint n0 = gl_WorkGroupID.y * BN;
     const uint warp_m = gl_SubgroupID % (BM / WM) * WM;
@@ -38,7 +41,8 @@ void main() {
         sums[i] = coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
     }
 
-    for (uint k0 = 0; k0 < p.K; k0 += BK) {
+    const uint end = part_end();
+    for (uint k0 = part_begin(); k0 < end; k0 += BK) {
         stage_weights(m0, k0);
         stage_activations(n0, k0);
         barrier();
@@ -83,7 +87,7 @@ void main() {
                 [[unroll]] for (uint i = 0; i < TM * TN; i += WARP) {
                     const uint at = i + gl_SubgroupInvocationID;
                     if (at < TM * TN && m + at % TM < p.M && n + at / TM < p.N) {
-                        result[(n + at / TM) * p.M + m + at % TM] = float(stage_d[gl_SubgroupID * TM * TN + at]);
+                        result[part_of_d() + (n + at / TM) * p.M + m + at % TM] = float(stage_d[gl_SubgroupID * TM * TN + at]);
                     }
                 }
             }

@@ -22,6 +22,9 @@ const uint WSUBN = WN / WNITER;
 ACC sums[WMITER * TM * WNITER * TN];
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     const uint m0 = gl_WorkGroupID.x * BM;
     const uint n0 = gl_WorkGroupID.y * BN;
     const uint warp = gl_LocalInvocationIndex / WARP;
@@ -33,7 +36,8 @@ void main() {
         sums[i] = ACC(0.0);
     }
 
-    for (uint k0 = 0; k0 < p.K; k0 += BK) {
+    const uint end = part_end();
+    for (uint k0 = part_begin(); k0 < end; k0 += BK) {
         stage_weights(m0, k0);
         stage_activations(n0, k0);
         barrier();
@@ -65,7 +69,7 @@ void main() {
                 [[unroll]] for (uint r = 0; r < TM; ++r) {
                     const uint m = m0 + warp_m + i * WSUBM + r;
                     if (m < p.M && n < p.N) {
-                        result[n * p.M + m] = float(sums[(j * TN + c) * WMITER * TM + i * TM + r]);
+                        result[part_of_d() + n * p.M + m] = float(sums[(j * TN + c) * WMITER * TM + i * TM + r]);
                     }
                 }
             }

@@ -17,7 +17,11 @@ layout(constant_id = 11) const bool ALIGNED = true; // K is a multiple of the ti
 layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
-layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
+// PART_K: how much of K a workgroup covers, K where it is not split; parts lie one after the other in D.
+layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
+uint part_begin() { return gl_WorkGroupID.z * p.PART_K; }
+uint part_end() { return min(p.K, part_begin() + p.PART_K); }
+uint part_of_d() { return gl_WorkGroupID.z * p.M * p.N; }
 
 #ifdef STAGE_F16
 #define STAGE float16_t
