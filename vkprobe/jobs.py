@@ -7,14 +7,22 @@ from typing import Any
 from msgspec import Struct
 
 
+class Stage(Struct, frozen=True, kw_only=True):
+    """A kernel that a job dispatches after its first: fields as a Job's."""
+
+    kernel: str
+    constants: list[tuple[int, int]]
+    groups: tuple[int, int, int]
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """One kernel on one workload.
 
     Attributes:
-        op: `gemm`, `gemv` or `dequant`.
+        op: `gemm`, `gemv`, `dequant` or `convert`; `copy` and `peak`.
         kernel: name of the SPIR-V module.
         path, type, accumulator: as in records; they choose inputs, reference and bound.
-        m, n, k: the workload; dequant has n = 1.
+        m, n, k: the workload; dequant has n = 1, convert m = 1.
         hot: one weight buffer instead of a rotation.
         constants: (id, value) of specialisation constants.
         groups: workgroups dispatched.
@@ -22,6 +30,14 @@ class Job(Struct, frozen=True, kw_only=True):
         full_subgroups: required.
         rounding_f16: patch in RoundingModeRTE for f16; the device offers it.
         denormals_f16: patch in DenormPreserve for f16; the device offers it.
+        activations: the form in which the kernel reads activations: f32, f16, bf16 or q8_1.
+        padded_n: rows of activations on the device, those beyond n zero; 0 for n.
+        parts: how many parts K is split into, each with a D of its own; `reduce` sums them.
+        part_k: elements along K of a part; 0 for k.
+        reduce: dispatched after the kernel: reads what that wrote, writes the result.
+        source_bytes, output_bytes: of a peak, whose buffers follow from nothing else.
+        transfer: no kernel: the device's copy command. `source_memory` and `output_memory` are `device`, or `upload` and
+            `readback` for the host's.
     """
 
     op: str
@@ -39,6 +55,21 @@ class Job(Struct, frozen=True, kw_only=True):
     full_subgroups: bool = False
     rounding_f16: bool = False
     denormals_f16: bool = False
+    activations: str = "f32"
+    padded_n: int = 0
+    parts: int = 1
+    part_k: int = 0
+    reduce: Stage | None = None
+    source_bytes: int = 0
+    output_bytes: int = 0
+    transfer: bool = False
+    source_memory: str = "device"
+    output_memory: str = "device"
+
+    @property
+    def push(self) -> tuple[int, int, int, int]:
+        """The push constants: M, N, K and how much of K a part has."""
+        return self.m, self.n, self.k, self.part_k or self.k
 
 
 class OpenRequest(Struct, frozen=True, kw_only=True):

@@ -12,11 +12,12 @@ from vkprobe.bench import engine, lives
 from vkprobe.bench.campaign import exit_status
 from vkprobe.bench.cells import Selection, Shape, cells
 from vkprobe.bench.device import open_request
-from vkprobe.bench.engine import DeviceRun, traffic_bytes
+from vkprobe.bench.engine import DeviceRun
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
+from vkprobe.footprint import traffic_bytes
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, PipelineRecord, ResultRecord
 
 Handler = Callable[[str, dict[str, Any]], Any]

@@ -94,7 +94,7 @@ def test_swapped_nibbles_are_told() -> None:
     for inputs in (r.exact, r.random):
         blocks = inputs.weights.copy().reshape(M, -1, 18)
         blocks[:, :, 2:] = blocks[:, :, 2:] << 4 | blocks[:, :, 2:] >> 4
-        output = product("q4_0", Inputs(blocks.reshape(M, -1), inputs.activations), "scalar-f32", "f32")
+        output = product("q4_0", Inputs(blocks.reshape(M, -1), inputs.activations, inputs.stored), "scalar-f32", "f32")
         if inputs is r.exact:
             assert "exact pass" in (r.check_exact(output) or "")
         else:
@@ -107,7 +107,7 @@ def test_a_dropped_tail_along_k_is_told() -> None:
     for inputs in (r.exact, r.random):
         short = inputs.activations.copy()
         short[:, -32:] = 0
-        output = product("f16", Inputs(inputs.weights, short), "scalar-f32", "f32")
+        output = product("f16", Inputs(inputs.weights, short, inputs.stored), "scalar-f32", "f32")
         told = r.check_exact(output) if inputs is r.exact else r.check_random(output, nmse_bound("coopmat", "f16", "f16", K)).wrong
         assert told is not None
 

@@ -16,9 +16,9 @@ from vkprobe.bench.resolve import Resolved
 from vkprobe.bench.statistics import Judged, judge
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
-from vkprobe.jobs import Job, OpenRequest
+from vkprobe.footprint import flop, traffic_bytes
+from vkprobe.jobs import OpenRequest
 from vkprobe.records import AnyRecord, Check, DeviceRecord, PipelineRecord, ResultRecord, Status, Time
-from vkprobe.weights import WEIGHT_TYPES
 
 Sink = Callable[[AnyRecord], None]
 _HOST_FLOPS_PER_S = 2e9  # of a slow machine's references, for time limits only
@@ -122,7 +122,7 @@ class DeviceRun:
             n=cell.shape.n,
             k=cell.shape.k,
             tile=resolved.tile,
-            split_k=1,
+            split_k=resolved.split_k,
             aligned=resolved.aligned,
             subgroup_size=resolved.subgroup_size,
             spirv_sha=resolved.kernel.spirv_sha256,
@@ -293,6 +293,7 @@ class DeviceRun:
         judged, job, last = self._judged(state), state.resolved.job, state.rounds[-1]
         if because is not None:
             judged = msgspec.structs.replace(judged, steady=False, because=because)
+        computed = flop(job)
         measured = Time(
             median_s=judged.median_s,
             ci95_s=judged.ci95_s,
@@ -315,7 +316,7 @@ class DeviceRun:
                 reason=None,
                 interrupted=because is not None,
                 time=measured,
-                flops_per_s=UNSET if job.op == "dequant" else 2.0 * job.m * job.n * job.k / judged.median_s,
+                flops_per_s=UNSET if computed is None else computed / judged.median_s,
                 bytes_per_s=traffic_bytes(job) / judged.median_s,
                 peak_share=None,
                 working_set_bytes=last["working_set_bytes"],
@@ -326,11 +327,3 @@ class DeviceRun:
 
 class _Ended(Exception):
     """The request at hand ended its cell."""
-
-
-def traffic_bytes(job: Job) -> int:
-    """The fewest bytes that the op moves: weights and activations read once, the output written once."""
-    weights = job.m * WEIGHT_TYPES[job.type].row_bytes(job.k)
-    if job.op == "dequant":
-        return weights + 2 * job.m * job.k
-    return weights + 4 * job.n * (job.k + job.m)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -11,15 +11,19 @@ from vkprobe import kernels
 from vkprobe.bench.cells import Cell
 from vkprobe.bench.device import Limits, limits
 from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
-from vkprobe.jobs import Job
+from vkprobe.footprint import footprint
+from vkprobe.jobs import Job, Stage
 from vkprobe.records import DeviceRecord
+from vkprobe.requirements.choice_tiles import part_length, split_k
+from vkprobe.requirements.choice_vendor import shader_cores
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Missing, Requirement
-from vkprobe.weights import WEIGHT_TYPES
 
 _DEQUANT_BLOCK = 256
+_REDUCE_BLOCK = 256
+_REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
 _INDICES = 1 << 32
 
 
@@ -28,6 +32,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
 
     Attributes:
         tile: in words, as records have it: with the kernel's name and the subgroup size all that tells a device's pipelines apart.
+        split_k: over how many workgroups K is split.
         reason: why the device can't run it; None where it can.
     """
 
@@ -38,13 +43,22 @@ class Resolved(Struct, frozen=True, kw_only=True):
     tile: str
     aligned: bool
     subgroup_size: int
+    split_k: int = 1
     reason: str | None = None
 
 
 def resolve(cells: Sequence[Cell], device: DeviceRecord, *, dispatched: bool = True) -> list[Resolved]:
     """Every cell's job on `device`, in order; one that is only compiled need not fit the device's buffers and grids."""
-    known = limits(device)
-    return [_resolve(cell, device, known, dispatched) for cell in cells]
+    target = Target(device=device, limits=limits(device), cores=shader_cores(device) or 0)
+    return [_resolve(cell, target, dispatched) for cell in cells]
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """A device and what choices follow from; `cores` is the shader core count, 0 where it is not told."""
+
+    device: DeviceRecord
+    limits: Limits
+    cores: int
 
 
 def in_words(missing: Sequence[Missing]) -> str:
@@ -59,11 +73,12 @@ def in_words(missing: Sequence[Missing]) -> str:
     return "needs " + "; ".join(told)
 
 
-def _resolve(cell: Cell, device: DeviceRecord, known: Limits, dispatched: bool) -> Resolved:
-    resolved = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}[cell.op](cell, known)
+def _resolve(cell: Cell, target: Target, dispatched: bool) -> Resolved:
+    device = target.device
+    resolved = _RESOLVERS[cell.op](cell, target)
     reason = _without_tuple(cell, device)
     if reason is None and dispatched:
-        reason = _unfit(cell, device) or _too_wide(resolved.job, device)
+        reason = _unfit(resolved.job, device) or _too_wide(resolved.job, device)
     if reason is None:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
@@ -80,19 +95,18 @@ def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:
     return "needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"
 
 
-def _unfit(cell: Cell, device: DeviceRecord) -> str | None:
-    """Why the cell's buffers don't fit the device."""
-    row = WEIGHT_TYPES[cell.type].row_bytes(cell.shape.k)
+def _unfit(job: Job, device: DeviceRecord) -> str | None:
+    """Why the job's buffers don't fit the device."""
+    sizes = footprint(job)
     most = device.properties.get("VkPhysicalDeviceProperties", {}).get("limits", {}).get("maxStorageBufferRange")
-    output = 2 * cell.shape.m * cell.shape.k if cell.op == "dequant" else 4 * cell.shape.n * cell.shape.m
-    biggest = max(cell.shape.m * row, 4 * cell.shape.n * cell.shape.k, output)
+    biggest = max(sizes.source, sizes.activations, sizes.scratch, sizes.output)
     if most is not None and biggest > most:
         return f"needs a storage buffer range of {biggest} B; maxStorageBufferRange is {most} B"
     allocation = lookup(device.properties, "VkPhysicalDeviceMaintenance3Properties", "maxMemoryAllocationSize")
     if allocation is not None and biggest > allocation:
         return f"needs a buffer of {biggest} B; maxMemoryAllocationSize is {allocation} B"
-    if cell.shape.m * cell.shape.k >= _INDICES:
-        return f"has {cell.shape.m * cell.shape.k} weights, beyond the kernels' 32-bit indices"
+    if job.op in ("gemm", "gemv", "dequant") and job.m * job.k >= _INDICES:
+        return f"has {job.m * job.k} weights, beyond the kernels' 32-bit indices"
     return None
 
 
@@ -147,8 +161,9 @@ def _job(
     )
 
 
-def _gemm(cell: Cell, known: Limits) -> Resolved:
-    shape, kernel = cell.shape, _kernel(cell)
+def _gemm(cell: Cell, target: Target) -> Resolved:
+    """A GEMM of matrices staged through shared memory: scalar paths and coopmat."""
+    shape, kernel, known = cell.shape, _kernel(cell), target.limits
     matrix = _matrix(cell)
     tile = gemm_tile(known, cell.path, cell.accumulator, shape.m, shape.n, matrix)
     aligned = gemm_aligned(tile, shape.m, shape.n, shape.k)
@@ -163,7 +178,7 @@ def _gemm(cell: Cell, known: Limits) -> Resolved:
     )
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
     full = matrix is not None and known.full_subgroups
-    job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
+    job = split(_job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full), tile.bm, tile.bn, target)
     return Resolved(
         cell=cell,
         kernel=kernel,
@@ -172,6 +187,23 @@ def _gemm(cell: Cell, known: Limits) -> Resolved:
         tile=_words(str(tile), aligned),
         aligned=aligned,
         subgroup_size=tile.warp,
+        split_k=job.parts,
+    )
+
+
+def split(job: Job, bm: int, bn: int, target: Target) -> Job:
+    """`job` with K split as llama.cpp splits it where its tiles of `bm` x `bn` leave much of the device idle."""
+    parts = split_k(bm, bn, job.m, job.n, job.k, target.cores)
+    if parts == 1:
+        return job
+    invocations = -(-job.m * job.n // _REDUCED_AT_ONCE)
+    groups = _fold(-(-invocations // _REDUCE_BLOCK), target.limits)
+    return msgspec.structs.replace(
+        job,
+        parts=parts,
+        part_k=part_length(job.k, parts),
+        groups=(job.groups[0], job.groups[1], parts),
+        reduce=Stage(kernel="gemm_reduce", constants=[(0, _REDUCE_BLOCK), (1, parts)], groups=groups),
     )
 
 
@@ -188,8 +220,8 @@ def _matrix(cell: Cell) -> tuple[int, int, int] | None:
     return m, n, k
 
 
-def _gemv(cell: Cell, known: Limits) -> Resolved:
-    shape = cell.shape
+def _gemv(cell: Cell, target: Target) -> Resolved:
+    shape, known = cell.shape, target.limits
     rows = gemv_rows(known, cell.type, shape.m, shape.k)
     kernel = _kernel(cell, rows.reduce)
     aligned = shape.k % 8 == 0
@@ -201,8 +233,8 @@ def _gemv(cell: Cell, known: Limits) -> Resolved:
     return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=tile, aligned=aligned, subgroup_size=rows.subgroup)
 
 
-def _dequant(cell: Cell, known: Limits) -> Resolved:
-    kernel = _kernel(cell)
+def _dequant(cell: Cell, target: Target) -> Resolved:
+    kernel, known = _kernel(cell), target.limits
     chunks = cell.shape.m * (cell.shape.k // 8)
     job = _job(cell, kernel, known, [(0, _DEQUANT_BLOCK)], _fold(-(-chunks // _DEQUANT_BLOCK), known))
     requirement = kernels.requirement(kernel, workgroup_invocations=_DEQUANT_BLOCK)
@@ -215,3 +247,7 @@ def _dequant(cell: Cell, known: Limits) -> Resolved:
         aligned=True,
         subgroup_size=known.subgroup,
     )
+
+
+_RESOLVERS: dict[str, Callable[[Cell, Target], Resolved]] = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}
+"""What makes the choices of each op."""

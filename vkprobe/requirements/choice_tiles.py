@@ -56,12 +56,12 @@ def split_k(bm: int, bn: int, m: int, n: int, k: int, cores: int) -> int:
     elif tiles <= cores * 2 // 3:
         splits = 3
     splits = min(splits, _MOST_SPLITS)
-    while splits > 1 and _part(k, splits) * (splits - 1) >= k:
+    while splits > 1 and part_length(k, splits) * (splits - 1) >= k:
         splits -= 1  # the last part would be empty
     return splits
 
 
-def _part(k: int, splits: int) -> int:
+def part_length(k: int, splits: int) -> int:
     """The length of one part of K, rounded up to its step."""
     each = (k + splits - 1) // splits
     return (each + _SPLIT_STEP - 1) // _SPLIT_STEP * _SPLIT_STEP

@@ -19,7 +19,7 @@ from vkprobe.jobs import Job, TupleJob
 from vkprobe.worker.components import COMPONENTS, F64, Bits, decode, encode
 from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
-from vkprobe.worker.vk.commands import DescriptorSets
+from vkprobe.worker.vk.commands import DescriptorSets, Dispatch
 from vkprobe.worker.vk.device import Buffer
 from vkprobe.worker.vk.pipeline import Pipeline
 
@@ -66,7 +66,7 @@ class _Bench:
         ]
         self.session.commands.fill(buffers[2], _POISON)
         sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
-        commands = self.session.commands.record(self.pipeline, sets, (mode, a.shape[1] // job.k, 0), (1, 1, 1), 1)
+        commands = self.session.commands.record([Dispatch(self.pipeline, sets, (mode, a.shape[1] // job.k), (1, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)
         raw = self.session.download(buffers[2], stored_c.nbytes).view(stored_c.dtype)
         self.session.commands.free(commands)
@@ -95,7 +95,7 @@ class _Bench:
         sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
 
         def recorded(pipeline: Pipeline, dispatches: int) -> Any:
-            return self.session.commands.record(pipeline, sets, (0, _RATE_STEPS, 0), (_RATE_GROUPS, 1, 1), dispatches)
+            return self.session.commands.record([Dispatch(pipeline, sets, (0, _RATE_STEPS), (_RATE_GROUPS, 1, 1))], dispatches)
 
         found = ratio(self.session, self.pipeline, plain, recorded, 1, _MOST_DISPATCHES)
         sets.destroy()

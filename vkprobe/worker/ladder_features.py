@@ -18,7 +18,7 @@ from vkprobe.worker.number_checks import NUMBER_CHECKS
 from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
 from vkprobe.worker.subgroup_checks import SUBGROUP_CHECKS
-from vkprobe.worker.vk.commands import DescriptorSets
+from vkprobe.worker.vk.commands import DescriptorSets, Dispatch
 from vkprobe.worker.vk.device import Buffer
 from vkprobe.worker.vk.pipeline import BINDINGS, Pipeline
 
@@ -58,7 +58,7 @@ class _Bench:
             self.session.upload(buffers[binding], data)
         self.session.commands.fill(buffers[_OUTPUT], _POISON)
         sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
-        commands = self.session.commands.record(self.pipeline, sets, push, (groups, 1, 1), 1)
+        commands = self.session.commands.record([Dispatch(self.pipeline, sets, push, (groups, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)
         output = self.session.download(buffers[_OUTPUT], output_bytes)
         self.session.commands.free(commands)
@@ -82,7 +82,7 @@ class _Bench:
         sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
 
         def recorded(pipeline: Pipeline, steps: int) -> Any:
-            return self.session.commands.record(pipeline, sets, (mode, steps, 0), (_RATE_GROUPS, 1, 1), 1)
+            return self.session.commands.record([Dispatch(pipeline, sets, (mode, steps), (_RATE_GROUPS, 1, 1))], 1)
 
         found = ratio(self.session, self.pipeline, plain, recorded, 8, _MOST_STEPS)
         sets.destroy()

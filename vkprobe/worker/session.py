@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vkprobe.jobs import Job, OpenRequest
+from vkprobe.jobs import Job, OpenRequest, Stage
 from vkprobe.worker.failure import Failure
 from vkprobe.worker.modules import load, with_f16_controls
 from vkprobe.worker.telemetry import Telemetry
-from vkprobe.worker.vk.commands import Commands, DescriptorSets
+from vkprobe.worker.vk.commands import Commands, DescriptorSets, Dispatch
 from vkprobe.worker.vk.device import Buffer, Device
 from vkprobe.worker.vk.fault import fault_report
 from vkprobe.worker.vk.pipeline import BINDINGS, Layout, Pipeline, PipelineOptions
@@ -36,7 +36,7 @@ class Session:
         self.telemetry = Telemetry(self.device)
 
     def pipeline(self, job: Job, *, statistics: bool) -> Pipeline:
-        """The job's pipeline, compiled now."""
+        """The pipeline of the job's own kernel, compiled now."""
         spirv = with_f16_controls(load(job.kernel), rounding=job.rounding_f16, denormals=job.denormals_f16)
         options = PipelineOptions(
             constants=job.constants,
@@ -47,14 +47,21 @@ class Session:
         )
         return Pipeline(self.device, self.layout, spirv, options)
 
-    def upload(self, target: Buffer, data: np.ndarray[Any, Any]) -> None:
-        """Copy an array to the beginning of a device buffer and wait."""
+    def stage(self, stage: Stage) -> Pipeline:
+        """The pipeline of a later stage, compiled now."""
+        options = PipelineOptions(constants=stage.constants, disable_robustness=self.request.robustness)
+        return Pipeline(self.device, self.layout, load(stage.kernel), options)
+
+    def upload(self, target: Buffer, data: np.ndarray[Any, Any], fill_bytes: int = 0) -> None:
+        """Copy an array to the beginning of a device buffer and wait; up to `fill_bytes` it is repeated."""
         flat = np.ascontiguousarray(data).view(np.uint8).reshape(-1)
         view = np.ctypeslib.as_array(self.staging.view)
         for start in range(0, flat.size, _STAGING_BYTES):
             part = flat[start : start + _STAGING_BYTES]
             view[: part.size] = part
             self.commands.copy(self.staging, target, [(0, start, part.size)])
+        for start in range(flat.size, fill_bytes, flat.size):
+            self.commands.copy(target, target, [(0, start, min(flat.size, fill_bytes - start))])
 
     def download(self, source: Buffer, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The first `size` bytes of a device buffer."""
@@ -76,7 +83,7 @@ class Session:
         output = Buffer(self.device, 4 * _CANARY_WORDS, "device")
         sets = DescriptorSets(self.device, self.layout, [[(output, 0, output.size)] * BINDINGS])
         self.commands.fill(output, 0)
-        commands = self.commands.record(pipeline, sets, (job.m, job.n, job.k), job.groups, 1)
+        commands = self.commands.record([Dispatch(pipeline, sets, job.push, job.groups)], 1)
         self.commands.submit(commands, 20.0)  # its timestamps are not read: on null devices they never become available
         index = np.arange(_CANARY_WORDS, dtype=np.uint32)
         wanted = (index + np.uint32(job.n)) * np.uint32(2654435761) ^ np.uint32(job.k)

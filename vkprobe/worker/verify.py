@@ -13,9 +13,9 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from vkprobe.worker.activations import F64, Activations, converted
 from vkprobe.worker.formats import F32, FORMATS, U8
 
-F64 = NDArray[np.float64]
 _SAMPLED_ROWS = 64
 _BLOCK_ROWS = 64
 _SLICE_ELEMENTS = 1 << 24
@@ -28,6 +28,8 @@ _MARGIN = 4.0
 _OUTLIER = 8.0  # times the bound's own deviation
 _GAIN = 0.25  # of the bound's deviation: errors of many elements cancel
 _GAIN_SPREAD = 3.0
+_UNIT_BF16 = 2.0**-8
+_MOST_DISTINCT = 1 << 26  # weights: beyond it rows repeat, so that the host keeps up
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -41,24 +43,30 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 class Inputs(Struct, frozen=True):
-    """`weights`: u8[m, row_bytes]; `activations`: f32[n, k]."""
+    """`weights`: u8[distinct, row_bytes]; `activations`: f32[n, k]; `stored`: u8[bytes], these as the kernel reads them."""
 
     weights: U8
     activations: F32
+    stored: U8
 
 
-def nmse_bound(path: str, accumulator: str, weight_type: str, k: int) -> float:
+def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str = "f32") -> float:
     """The largest normalised mean square error that rounding explains, with a margin of four.
 
     Each rounding to a format of unit u adds a relative variance of at most u^2 / 3; an accumulator rounds once per step
-    on partial sums whose mean square is half the last one's.
+    on partial sums whose mean square is half the last one's. Activations that are given converted (`form`) add none.
     """
     rounding = _UNIT_F16**2 / 3
     inputs = 0.0
-    if path != "scalar-f32":
-        inputs += rounding  # activations are staged as f16
-        if weight_type not in ("f16",):
-            inputs += rounding  # and so are decoded weights
+    if path == "coopmat" and weight_type == "bf16":
+        inputs += _UNIT_BF16**2 / 3  # f32 activations are staged as bf16
+    elif path != "scalar-f32":
+        if form == "f32":
+            inputs += rounding  # activations are staged as f16
+        if weight_type not in ("f16", "bf16"):
+            inputs += rounding  # and so are decoded weights, or their scales
+    if path == "coopmat2" and weight_type.endswith("_k"):
+        inputs += 2 * rounding  # decoded in f16: scale and offset are products, and their difference is rounded again
     unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
     return _MARGIN * (inputs + k / 2 * unit**2 / 3)
 
@@ -80,6 +88,14 @@ def exact_activations(n: int, k: int, seed: int, accumulator: str = "f16") -> li
     return made
 
 
+def exact_q8_1_activations(n: int, k: int, seed: int) -> list[F32]:
+    """Activations that q8_1 holds as they are: f32[n, k], in each block of 32 one of +-127, so that d is one, the others -1, 0, 1."""
+    rng = np.random.default_rng([seed, 4, n])
+    blocks = rng.integers(-1, 2, (n * k // 32, 32)).astype(np.float32)
+    blocks[np.arange(blocks.shape[0]), rng.integers(0, 32, blocks.shape[0])] = 127 * (1 - 2 * rng.integers(0, 2, blocks.shape[0]))
+    return [blocks.reshape(n, k)]
+
+
 def random_activations(n: int, k: int, seed: int) -> F32:
     """Normal activations: f32[n, k]; with random weights, results have a deviation of about one."""
     return np.random.default_rng([seed, 2, n]).standard_normal((n, k), dtype=np.float32)
@@ -96,21 +112,61 @@ def _unwritten(output: F32) -> str | None:
     return f"{missing} of {output.size} output elements were never written" if missing else None
 
 
+def distinct_rows(m: int, k: int) -> int:
+    """How many of m rows of weights differ; the others repeat them, at a distance that no tile divides.
+
+    >>> distinct_rows(4096, 14336), distinct_rows(151936, 4096)
+    (4096, 16381)
+    """
+    if m * k <= _MOST_DISTINCT:
+        return m
+    rows = max(_MOST_DISTINCT // k, 2)
+    while any(rows % divisor == 0 for divisor in range(2, math.isqrt(rows) + 1)):
+        rows -= 1
+    return min(rows, m)
+
+
 class WeightsReference:
     """The two sets of weights of a type and shape, and what references need of them: shared by every N and every kernel."""
 
     def __init__(self, weight_type: str, m: int, k: int, seed: int) -> None:
         self.type, self.m, self.k, self.seed = weight_type, m, k, seed
+        self.distinct = distinct_rows(m, k)
         made, rng = FORMATS[weight_type], np.random.default_rng([seed, 3])
-        self.exact = made.exact(rng, m, k)
-        self.random = made.random(rng, m, k, 1 / math.sqrt(k))
-        self.rows = np.sort(rng.choice(m, min(m, _SAMPLED_ROWS), replace=False))
+        self.exact = made.exact(rng, self.distinct, k)
+        self.random = made.random(rng, self.distinct, k, 1 / math.sqrt(k))
+        self.rows = np.sort(rng.choice(self.distinct, min(self.distinct, _SAMPLED_ROWS), replace=False))
         self.sampled: F64 = made.decode(self.random[self.rows]).astype(np.float64)
-        sums = [
-            np.add.reduceat(made.decode(self.random[s]), np.arange(0, s.stop - s.start, _BLOCK_ROWS), axis=0, dtype=np.float64)
-            for s in _row_slices(m, k)
-        ]
-        self.block_sums: F64 = np.concatenate(sums)
+        self._sums: F64 | None = None
+        self._parts: tuple[F64, F64, F64, F64] | None = None
+
+    @property
+    def block_sums(self) -> F64:
+        """The random weights' sums over 64 rows: f64[distinct / 64, k]."""
+        if self._sums is None:
+            decode = FORMATS[self.type].decode
+            self._sums = np.concatenate([_summed(decode(self.random[s])) for s in _row_slices(self.distinct, self.k)])
+        return self._sums
+
+    @property
+    def parts(self) -> tuple[F64, F64, F64, F64]:
+        """What products with q8_1 are made of: values and offsets of the sampled rows, and their sums over 64 rows."""
+        if self._parts is None:
+            parts = FORMATS[self.type].parts
+            values, offsets = parts(self.random[self.rows])
+            sums = [[_summed(x) for x in parts(self.random[s])] for s in _row_slices(self.distinct, self.k)]
+            self._parts = (
+                values.astype(np.float64),
+                offsets.astype(np.float64),
+                np.concatenate([s[0] for s in sums]),
+                np.concatenate([s[1] for s in sums]),
+            )
+        return self._parts
+
+
+def _summed(rows: NDArray[np.floating]) -> F64:
+    summed: F64 = np.add.reduceat(rows, np.arange(0, rows.shape[0], _BLOCK_ROWS), axis=0, dtype=np.float64)
+    return summed
 
 
 def _ordered(values: NDArray[np.float16]) -> NDArray[np.int32]:
@@ -125,29 +181,50 @@ class MatrixReference:
     Args:
         weights: of the same type, m, k and seed, where they are there already.
         accumulator: `f16` or `f32`; exact inputs keep within its integers.
+        form: in which the kernel reads activations (f32, f16, bf16, q8_1); the references are of those.
+        rows: of activations on the device.
     """
 
     def __init__(
-        self, weight_type: str, m: int, n: int, k: int, seed: int, weights: WeightsReference | None = None, accumulator: str = "f16"
+        self,
+        weight_type: str,
+        m: int,
+        n: int,
+        k: int,
+        seed: int,
+        weights: WeightsReference | None = None,
+        accumulator: str = "f16",
+        form: str = "f32",
+        rows: int = 0,
     ) -> None:
-        self.type, self.m, self.n, self.k = weight_type, m, n, k
+        self.type, self.m, self.n, self.k, self.form = weight_type, m, n, k, form
         w = self._weights = weights or WeightsReference(weight_type, m, k, seed)
-        self.exact_activations = exact_activations(n, k, seed, accumulator)
-        self.exact = Inputs(w.exact, self.exact_activations[0])
-        self.random = Inputs(w.random, random_activations(n, k, seed))
+        self.distinct = w.distinct
+        exact = exact_q8_1_activations(n, k, seed) if form == "q8_1" else exact_activations(n, k, seed, accumulator)
+        self.exact_inputs = [Inputs(w.exact, b, converted(form, b, rows or n).stored) for b in exact]
+        self.exact = self.exact_inputs[0]
+        activations = random_activations(n, k, seed)
+        given = converted(form, activations, rows or n)
+        self.random = Inputs(w.random, activations, given.stored)
         decode = FORMATS[weight_type].decode
         # Integers below 2^24: float32 products and sums are exact in any order.
-        stacked = np.concatenate(self.exact_activations)
-        results = np.concatenate([stacked @ decode(w.exact[s]).T for s in _row_slices(m, k)], axis=1)
-        self._exact_results = results.reshape(len(self.exact_activations), n, m)
-        b = self.random.activations.astype(np.float64)
+        stacked = np.concatenate(exact)
+        results = np.concatenate([stacked @ decode(w.exact[s]).T for s in _row_slices(self.distinct, k)], axis=1)
+        self._exact_results = results.reshape(len(exact), n, self.distinct)
         self._rows = w.rows
-        self._sampled: F64 = b @ w.sampled.T
-        self._blocks: F64 = b @ w.block_sums.T
+        self._sampled, self._blocks = self._products(given)
         # A result of few elements may be near zero by chance: errors are then measured against what is typical.
-        typical = float(np.sum(b**2)) / k
+        typical = float(np.sum(given.values**2)) / k
         self._sampled_scale = max(float(np.sum(self._sampled**2)), typical * float(np.sum(w.sampled**2)))
         self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)))
+
+    def _products(self, given: Activations) -> tuple[F64, F64]:
+        """Those of the sampled rows, and of the sums over rows; of q8_1 by ggml's rule: offsets meet each block's stored sum."""
+        w = self._weights
+        if given.sums is None:
+            return given.values @ w.sampled.T, given.values @ w.block_sums.T
+        values, offsets, value_sums, offset_sums = w.parts
+        return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T
 
     def check_exact(self, output: F32, number: int = 0) -> str | None:
         """What is wrong with `output`: f32[n, m] for the exact weights and activations `number`; None where every element is equal."""
@@ -155,14 +232,15 @@ class MatrixReference:
         unwritten = _unwritten(output)
         if unwritten:
             return unwritten
-        different = output != wanted
-        count = int(np.count_nonzero(different))
-        if not count:
-            return None
-        n, m = (int(i[0]) for i in np.nonzero(different))
-        return (
-            f"exact pass: {count} of {output.size} elements differ, the first at n={n} m={m}: {output[n, m]:g} instead of {wanted[n, m]:g}"
-        )
+        count, first = 0, ""
+        for start in range(0, self.m, self.distinct):
+            part = output[:, start : start + self.distinct]
+            different = part != wanted[:, : part.shape[1]]
+            if not count and different.any():
+                n, m = (int(i[0]) for i in np.nonzero(different))
+                first = f"the first at n={n} m={start + m}: {part[n, m]:g} instead of {wanted[n, m]:g}"
+            count += int(np.count_nonzero(different))
+        return f"exact pass: {count} of {output.size} elements differ, {first}" if count else None
 
     def check_random(self, output: F32, bound: float) -> Verdict:
         """Judge `output`: f32[n, m] for the random inputs."""
@@ -174,13 +252,14 @@ class MatrixReference:
             return Verdict(method=method, nmse=math.nan, max_abs=math.nan, bound=bound, wrong=wrong)
         error = output[:, self._rows].astype(np.float64) - self._sampled
         nmse = float(np.sum(error**2)) / self._sampled_scale
-        sums = np.add.reduceat(output.astype(np.float64), np.arange(0, self.m, _BLOCK_ROWS), axis=1)
+        mine = output[:, : self.distinct]
+        sums = np.add.reduceat(mine.astype(np.float64), np.arange(0, self.distinct, _BLOCK_ROWS), axis=1)
         block_nmse = float(np.sum((sums - self._blocks) ** 2)) / self._blocks_scale
         worst = max(nmse, block_nmse)
         if not worst <= bound:
             which = "sampled rows" if nmse == worst else "sums over rows"
             wrong = f"random pass: nmse {worst:.3g} over {which} is beyond the bound {bound:.3g}"
-        wrong = wrong or self._outlier(error, bound) or self._gain(output, bound)
+        wrong = wrong or self._outlier(error, bound) or self._gain(output, bound) or self._repeats(output, bound)
         return Verdict(method=method, nmse=worst, max_abs=float(np.max(np.abs(error))), bound=bound, wrong=wrong)
 
     def _outlier(self, error: F64, bound: float) -> str | None:
@@ -190,6 +269,19 @@ class MatrixReference:
         n, row = divmod(worst, error.shape[1])
         off = abs(float(error[n, row]))
         return None if off <= limit else f"random pass: the element n={n} m={int(self._rows[row])} is off by {off:.3g}, beyond {limit:.3g}"
+
+    def _repeats(self, output: F32, bound: float) -> str | None:
+        """Rows of equal weights whose results differ by more than rounding explains."""
+        mine = output[:, : self.distinct].astype(np.float64)
+        square = float(np.sum(mine**2))
+        for start in range(self.distinct, self.m, self.distinct):
+            part = output[:, start : start + self.distinct].astype(np.float64)
+            nmse = float(np.sum((part - mine[:, : part.shape[1]]) ** 2)) / square
+            if nmse > 2 * bound:
+                return (
+                    f"random pass: rows from m={start} on have the weights of those from 0 on, and results that differ by nmse {nmse:.3g}"
+                )
+        return None
 
     def _gain(self, output: F32, bound: float) -> str | None:
         """A common factor on all results, too small to show as an error but no rounding error either."""
@@ -207,7 +299,8 @@ class DequantReference:
 
     def __init__(self, weight_type: str, m: int, k: int, seed: int, weights: WeightsReference | None = None) -> None:
         self.type, self.m, self.k = weight_type, m, k
-        self.weights = (weights or WeightsReference(weight_type, m, k, seed)).random
+        made = weights or WeightsReference(weight_type, m, k, seed)
+        self.weights, self.distinct = made.random, made.distinct
 
     def check(self, output: NDArray[np.float16], rounds_to_even: bool) -> Verdict:
         """Judge `output`: f16[m, k]. Without the rounding mode, the neighbour on either side is right too."""
@@ -220,7 +313,7 @@ class DequantReference:
         different = 0
         first = ""
         for rows in _row_slices(self.m, self.k):
-            wanted = FORMATS[self.type].decode(self.weights[rows])
+            wanted = FORMATS[self.type].decode(self.weights[np.arange(rows.start, rows.stop) % self.distinct])
             rounded = wanted.astype(np.float16)
             got = output[rows]
             steps = np.abs(_ordered(got) - _ordered(rounded))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -70,6 +71,24 @@ class DescriptorSets:
     def destroy(self) -> None:
         """Give the sets back; nothing that uses them may be in flight."""
         lib.vkDestroyDescriptorPool(self._device.handle, self._pool, ffi.NULL)
+
+
+class Dispatch(NamedTuple):
+    """A pipeline on descriptor sets, the next one each time it is recorded; up to four push constants."""
+
+    pipeline: Pipeline
+    sets: DescriptorSets
+    push: Sequence[int]
+    groups: tuple[int, int, int]
+
+
+class Transfer(NamedTuple):
+    """A copy between buffers, from and to the next (source, target) offsets each time it is recorded."""
+
+    source: Buffer
+    target: Buffer
+    offsets: Sequence[tuple[int, int]]
+    bytes: int
 
 
 class Commands:
@@ -139,8 +158,8 @@ class Commands:
         stages = lib.VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | lib.VK_PIPELINE_STAGE_TRANSFER_BIT | extra
         lib.vkCmdPipelineBarrier(commands, stages, stages, 0, 1, barrier, 0, ffi.NULL, 0, ffi.NULL)
 
-    def record(self, pipeline: Pipeline, sets: DescriptorSets, push: tuple[int, int, int], groups: tuple[int, int, int], count: int) -> Any:
-        """A command buffer of `count` dispatches between two timestamps, each with the next descriptor set, barriers between them."""
+    def record(self, steps: Sequence[Dispatch | Transfer], count: int) -> Any:
+        """A command buffer that does `steps` in turn `count` times between two timestamps, a barrier after each."""
         handle = self._allocate()
         commands = handle[0]
         check(lib.vkBeginCommandBuffer(commands, self._begin), "vkBeginCommandBuffer")
@@ -149,21 +168,42 @@ class Commands:
         self._memory_barrier(commands, self._barrier)
         if self._queries is not None:
             lib.vkCmdWriteTimestamp(commands, lib.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, self._queries, 0)
-        lib.vkCmdBindPipeline(commands, lib.VK_PIPELINE_BIND_POINT_COMPUTE, pipeline.handle)
-        arena = Arena()
-        words = arena.array("uint32_t", list(push))
-        lib.vkCmdPushConstants(commands, self._layout.handle, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_BYTES, words)
-        layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, sets.pointers
-        bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
+        recorders = [self._dispatcher(s, alone=len(steps) == 1) if isinstance(s, Dispatch) else self._copier(s) for s in steps]
         for i in range(count):
-            if i < total or total > 1:
-                bind(commands, point, layout, 0, 1, pointers[i % total], 0, ffi.NULL)
-            dispatch(commands, *groups)
-            self._memory_barrier(commands, self._barrier)
+            for recorder in recorders:
+                recorder(commands, i)
+                self._memory_barrier(commands, self._barrier)
         if self._queries is not None:
             lib.vkCmdWriteTimestamp(commands, lib.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, self._queries, 1)
         check(lib.vkEndCommandBuffer(commands), "vkEndCommandBuffer")
         return handle
+
+    def _dispatcher(self, step: Dispatch, *, alone: bool) -> Callable[[Any, int], None]:
+        """Records a dispatch; what stays bound from the one before is not bound again."""
+        words = ffi.new("uint32_t[]", [*step.push, *([0] * (PUSH_BYTES // 4 - len(step.push)))])
+        layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, step.sets.pointers
+        bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
+
+        def recorder(commands: Any, i: int) -> None:
+            if i == 0 or not alone:
+                lib.vkCmdBindPipeline(commands, point, step.pipeline.handle)
+                lib.vkCmdPushConstants(commands, layout, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_BYTES, words)
+            if i == 0 or total > 1 or not alone:
+                bind(commands, point, layout, 0, 1, pointers[i % total], 0, ffi.NULL)
+            dispatch(commands, *step.groups)
+
+        return recorder
+
+    def _copier(self, step: Transfer) -> Callable[[Any, int], None]:
+        """Records a copy."""
+        regions = ffi.new("VkBufferCopy[]", len(step.offsets))
+        for i, (source, target) in enumerate(step.offsets):
+            regions[i].srcOffset, regions[i].dstOffset, regions[i].size = source, target, step.bytes
+
+        def recorder(commands: Any, i: int) -> None:
+            lib.vkCmdCopyBuffer(commands, step.source.handle, step.target.handle, 1, regions + i % len(step.offsets))
+
+        return recorder
 
     def free(self, handle: Any) -> None:
         """Give a recorded command buffer back."""

@@ -1,4 +1,4 @@
-"""Compute pipelines of one layout: storage buffers (weights, activations, output, one more input), twelve bytes of push constants."""
+"""Compute pipelines of one layout: storage buffers (weights, activations, output, one more input), sixteen bytes of push constants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vkprobe.worker.vk.device import Device
 from vkprobe.worker.vk.executables import CAPTURE_FLAGS, Executables, executables
 
 BINDINGS = 4
-PUSH_BYTES = 12
+PUSH_BYTES = 16
 
 
 class PipelineOptions(Struct, frozen=True, kw_only=True):
