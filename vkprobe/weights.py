@@ -25,3 +25,6 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     "q4_0": WeightType(32, 18),
     "q8_0": WeightType(32, 34),
 }
+
+Q8_1_ELEMENTS = 32
+"""Of a block of q8_1, in which integer paths read activations."""

@@ -23,6 +23,7 @@ LIMITS = Limits(
     required_sizes=(32, 32),
     full_subgroups=True,
     arithmetic=True,
+    clusters=True,
     shared_memory=49152,
     workgroup_invocations=1024,
     max_groups_x=65535,

@@ -15,6 +15,8 @@ from vkprobe.requirements.promotions import PROVIDERS, base_name, carriers
 
 _COMPUTE_BIT = 0x20
 _ARITHMETIC_BIT = 0x4
+_CLUSTERED_BIT = 0x40
+_Q8_1_LANES = 8
 _INDEPENDENT = (0, 1)  # VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_{32_BIT_ONLY,ALL}
 _ROTATION_BYTES = 512 << 20
 _ROTATION_BYTES_CPU = 64 << 20  # beyond a processor's last-level cache; filling more would only take time
@@ -35,6 +37,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     Attributes:
         required_sizes: subgroup sizes that a compute shader may require, (smallest, largest); None where it may not.
+        clusters: subgroups reduce over clusters of the eight invocations that share a q8_1 block.
     """
 
     vendor: int
@@ -46,6 +49,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     required_sizes: tuple[int, int] | None
     full_subgroups: bool
     arithmetic: bool
+    clusters: bool
     shared_memory: int
     workgroup_invocations: int
     max_groups_x: int
@@ -83,6 +87,8 @@ def limits(device: DeviceRecord) -> Limits:
     # Without independence, modes must be equal for all widths, and only f16's would be set.
     rounding = lookup(device.properties, controls, "roundingModeIndependence") in _INDEPENDENT
     denormals = lookup(device.properties, controls, "denormBehaviorIndependence") in _INDEPENDENT
+    compute = bool(_number(device, size, "supportedStages", 0) & _COMPUTE_BIT)
+    operations = _number(device, size, "supportedOperations", 0) if compute else 0
     return Limits(
         vendor=device.hardware.vendor_id,
         driver_id=device.driver.id or "",
@@ -92,8 +98,8 @@ def limits(device: DeviceRecord) -> Limits:
         subgroup_max=high,
         required_sizes=(low, high) if control and stages & _COMPUTE_BIT else None,
         full_subgroups=_on(device, "VkPhysicalDeviceSubgroupSizeControlFeatures", "computeFullSubgroups"),
-        arithmetic=bool(_number(device, size, "supportedOperations", 0) & _ARITHMETIC_BIT)
-        and bool(_number(device, size, "supportedStages", 0) & _COMPUTE_BIT),
+        arithmetic=bool(operations & _ARITHMETIC_BIT),
+        clusters=bool(operations & _CLUSTERED_BIT) and low >= _Q8_1_LANES,
         shared_memory=_number(device, core, "limits.maxComputeSharedMemorySize", 16384),
         workgroup_invocations=_number(device, core, "limits.maxComputeWorkGroupInvocations", 128),
         max_groups_x=_max_groups_x(device),

@@ -25,6 +25,8 @@ def default_shapes(op: str, device: DeviceRecord) -> list[Shape]:
         return [Shape(256, 64, 256)] if software(device) else [Shape(m, 512, k)]
     if op == "gemv":
         return [Shape(m, n, k) for n in range(1, MOST_GEMV_COLUMNS + 1)]
+    if op == "convert":
+        return [Shape(1, n, k) for n in (1, 8, 512)]
     return [Shape(m, 1, k)]
 
 

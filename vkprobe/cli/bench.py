@@ -1,30 +1,33 @@
-"""`vkprobe gemm`, `gemv`, `dequant`: the microbenchmarks."""
+"""`vkprobe gemm`, `gemv`, `dequant`, `convert`: the microbenchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from vkprobe.bench.cells import ACCUMULATORS, PATHS, TYPES, Cell, Selection, Shape, cells
+from vkprobe.bench.cells import ACCUMULATORS, CONVERTED, PATHS, TYPES, Cell, Selection, Shape, cells
 from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy, software
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
 from vkprobe.cli.options import DriverChoice
+from vkprobe.cli.workload import model_of, model_option, model_shapes, skipped_note
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
-from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
+from vkprobe.workloads.model import Op
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHAPES = {
     "gemm": "4096,512,14336; on CPU devices 256,64,256",
     "gemv": "4096,N,14336 with N = 1 to 8; on CPU devices 512,N,512",
     "dequant": "4096,1,14336; on CPU devices 512,1,512",
+    "convert": "1,N,14336 with N = 1, 8 and 512; on CPU devices 1,N,512",
 }
 _LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
 
@@ -63,6 +66,8 @@ def parse_shape(op: str, text: str) -> Shape:
         raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_GEMV_COLUMNS}; use gemm for N = {n}")
     if op == "dequant" and n != 1:
         raise UsageError(f"--shape {text}: dequant has N = 1; M,1,K is M*K elements")
+    if op == "convert" and m != 1:
+        raise UsageError(f"--shape {text}: convert has M = 1; 1,N,K is N rows of K activations")
     return Shape(m, n, k)
 
 
@@ -70,6 +75,13 @@ def _of_op(op: str, field: str, order: Sequence[str]) -> list[str]:
     """The paths, types or accumulators that an op has kernels for."""
     there = {getattr(kernel, field) for kernel in kernels().values() if kernel.op == op}
     return [word for word in order if word in there]
+
+
+def _block(op: str, weight_type: str) -> int:
+    """Elements that K must be a multiple of."""
+    if op == "convert":
+        return Q8_1_ELEMENTS if weight_type == "q8_1" else 1
+    return WEIGHT_TYPES[weight_type].elements
 
 
 def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulators: Sequence[str]) -> None:
@@ -83,16 +95,16 @@ def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulato
     raise UsageError(f"{op} {together}: there is no kernel for these together")
 
 
-def _fits_blocks(shape: Shape, types: Sequence[str], asked: bool) -> list[str]:
+def _fits_blocks(op: str, shape: Shape, types: Sequence[str], asked: bool) -> list[str]:
     """The types whose blocks divide K.
 
     Raises:
         UsageError: one that was asked for doesn't, or none does.
     """
-    fitting = [t for t in types if shape.k % WEIGHT_TYPES[t].elements == 0]
+    fitting = [t for t in types if shape.k % _block(op, t) == 0]
     for weight_type in types:
         if weight_type not in fitting and (asked or not fitting):
-            block = WEIGHT_TYPES[weight_type].elements
+            block = _block(op, weight_type)
             raise UsageError(
                 f"--shape {shape.m},{shape.n},{shape.k}: {weight_type} has blocks of {block} elements; K must be a multiple of {block}"
             )
@@ -122,6 +134,9 @@ def bench_options(op: str) -> Callable[[F], F]:
                 click.option("--accumulator", "accumulators", multiple=True, metavar="A", help=accumulator_help),
                 click.option("--tuple", "tuples", multiple=True, metavar="MxNxK", help=tuple_help),
             ]
+            options.append(click.option("--coopmat2", is_flag=True, help="Short for --path coopmat2."))
+        if op != "convert":
+            options.append(model_option)
         options += [
             click.option("--hot", is_flag=True, help="One weight buffer, which may sit in a cache; cold buffers rotate."),
             click.option(
@@ -151,8 +166,9 @@ def _run(
     as_records: bool,
     accumulators: Sequence[str] = (),
     tuples: Sequence[str] = (),
+    models: Sequence[str] = (),
 ) -> None:
-    known_types = _of_op(op, "type", TYPES)
+    known_types = _of_op(op, "type", CONVERTED if op == "convert" else TYPES)
     wanted_types = words("--type", types, known_types)
     wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
     wanted_accumulators = words("--accumulator", accumulators, ACCUMULATORS)
@@ -160,17 +176,20 @@ def _run(
     _some_kernel(op, wanted_types, wanted_paths, wanted_accumulators)
     asked = [parse_shape(op, text) for text in shapes]
     for shape in asked:
-        _fits_blocks(shape, wanted_types or known_types, bool(wanted_types))
+        _fits_blocks(op, shape, wanted_types or known_types, bool(wanted_types))
+    of_models = _of_models(op, models, wanted_types)
 
     def cells_of(device: DeviceRecord) -> list[Cell]:
+        plain = asked or ([] if models else default_shapes(op, device))
+        typed = [(shape, _fits_blocks(op, shape, wanted_types or known_types, bool(wanted_types))) for shape in plain]
         return [
             cell
-            for shape in asked or default_shapes(op, device)
+            for shape, fitting in [*of_models, *typed]
             for cell in cells(
                 Selection(
                     op=op,
                     shapes=[shape],
-                    types=_fits_blocks(shape, wanted_types or known_types, bool(wanted_types)),
+                    types=fitting,
                     paths=wanted_paths,
                     accumulators=wanted_accumulators,
                     tuples=wanted_tuples or ("default",),
@@ -194,6 +213,15 @@ def _run(
     leave(measured.status)
 
 
+def _of_models(op: str, values: Sequence[str], types: Sequence[str]) -> list[tuple[Shape, tuple[str, ...]]]:
+    """The shapes of models, each with its own weight type; what can't be measured of a file is told on stderr."""
+    told = [model_of(value) for value in values]
+    for note in filter(None, (skipped_note(one) for one in told)):
+        click.echo(note, err=True)
+    shapes = model_shapes(cast(Op, op), told, types) if told else []
+    return list(dict.fromkeys((Shape(s.m, s.n, s.k), (s.type,)) for s in shapes))
+
+
 def _tuples(values: Sequence[str]) -> list[str]:
     words = [word.strip().lower() for value in values for word in value.split(",")]
     for word in words:
@@ -205,12 +233,13 @@ def _tuples(values: Sequence[str]) -> list[str]:
 
 @click.command()
 @bench_options("gemm")
-def gemm(choice: DriverChoice, form: str, coopmat: bool, paths: Sequence[str], tier: str, **options: Any) -> None:
+def gemm(choice: DriverChoice, form: str, coopmat: bool, coopmat2: bool, paths: Sequence[str], tier: str, **options: Any) -> None:
     """Matrix times matrix, as llama.cpp's prompt processing does it.
 
     C[N,M] = B[N,K] x A[M,K]^T: A weights, B f32 activations. Every cell is verified; one that is not right has no number.
     """
-    _run("gemm", choice, form, paths=[*paths, *(["coopmat"] if coopmat else [])], **options)
+    short = [path for path, given in (("coopmat", coopmat), ("coopmat2", coopmat2)) if given]
+    _run("gemm", choice, form, paths=[*paths, *short], **options)
 
 
 @click.command()
@@ -225,3 +254,10 @@ def gemv(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
 def dequant(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
     """Quantised blocks to f16."""
     _run("dequant", choice, form, **options)
+
+
+@click.command()
+@bench_options("convert")
+def convert(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+    """Activations from f32 to what coopmat2 (f16) and intdot (q8_1) read: dispatches of their own before those paths' products."""
+    _run("convert", choice, form, **options)

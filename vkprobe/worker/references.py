@@ -55,11 +55,13 @@ class _Product:
 
     @property
     def exact(self) -> list[Pass]:
-        inputs = enumerate(self._made.exact_inputs)
-        return [
-            Pass(i.weights.reshape(-1), i.stored, lambda out, n=number: self._made.check_exact(self._matrix(out), n))
-            for number, i in inputs
-        ]
+        return [Pass(i.weights.reshape(-1), i.stored, self._exactly(number)) for number, i in enumerate(self._made.exact_inputs)]
+
+    def _exactly(self, number: int) -> Callable[[U8], str | None]:
+        def judge(output: U8) -> str | None:
+            return self._made.check_exact(self._matrix(output), number)
+
+        return judge
 
     @property
     def timed(self) -> Pass:
@@ -154,7 +156,7 @@ _Q8_1_BOUND = 2.0**-16
 
 def _q8_1_verdict(values: F32, output: U8) -> Verdict:
     """Against ggml's rule: scales to the last place of f16, codes equal but where x / d is half-way within f32's rounding."""
-    d, s, q = q8_1_blocks(values.reshape(-1, 32))
+    d, _, q = q8_1_blocks(values.reshape(-1, 32))
     got = output.reshape(-1, 144)
     scales = np.ascontiguousarray(got[:, :16]).view(np.float16).reshape(-1, 2)
     codes = np.ascontiguousarray(got[:, 16:]).view(np.int8).reshape(-1, 32)
