@@ -18,6 +18,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tools.coopmat2_kernels import matrix_gemm
 from tools.ladder_kernels import ladder
 from tools.variant import Variant
 
@@ -51,6 +52,7 @@ def variants() -> list[Variant]:
             name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
             facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
             made.append(Variant(name, f"gemm/{source}.comp", defines, facts))
+    made += matrix_gemm(GEMM_TYPES)
     for kind in GEMV_TYPES:
         for reduce in ("subgroup", "shared"):
             facts = {"op": "gemv", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic", "reduce": reduce}

@@ -83,7 +83,8 @@ def requirement(
         enables = spirv_enables.capability(name)
         alternatives = [(e.name, e.member) for e in enables if e.kind == "feature" and e.member is not None]
         if alternatives:
-            features.append(alternatives)
+            if alternatives not in features:
+                features.append(alternatives)
             continue
         for enable in enables:
             if enable.kind == "property" and enable.member is not None:

@@ -5,7 +5,11 @@
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #include "type.glsl"
+#ifdef STAGE_BF16
+#extension GL_EXT_bfloat16 : require
+#else
 #define STAGE_F16
+#endif
 #define STRIDE_PAD 4
 #include "stage.glsl"
 
@@ -48,12 +52,12 @@ void main() {
         barrier();
 
         [[unroll]] for (uint k = 0; k < BK; k += TK) {
-            coopmat<float16_t, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];
+            coopmat<STAGE, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];
             [[unroll]] for (uint r = 0; r < ROWS; ++r) {
                 coopMatLoad(a[r], stage_a, (warp_m + r * TM) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutRowMajor);
             }
             [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-                coopmat<float16_t, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
+                coopmat<STAGE, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
                 coopMatLoad(b, stage_b, (warp_n + c * TN) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint r = 0; r < ROWS; ++r) {
                     sums[c * ROWS + r] = coopMatMulAdd(a[r], b, sums[c * ROWS + r]);

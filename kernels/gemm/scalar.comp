@@ -14,6 +14,16 @@
 #define ACC float
 #endif
 
+#ifdef DOT2
+// VK_VALVE_shader_mixed_float_dot_product: two f16 products and an f32 addend in one instruction, which glslang has no name for yet.
+#extension GL_EXT_spirv_intrinsics : require
+spirv_instruction(extensions = ["SPV_VALVE_mixed_float_dot_product"], capabilities = [6912], id = 6916)
+float mixed_dot(f16vec2 a, f16vec2 b, float c);
+#define ADD_PRODUCTS(a, b, c) mixed_dot(a, b, c)
+#else
+#define ADD_PRODUCTS(a, b, c) fma(ACC((a).x), ACC((b).x), fma(ACC((a).y), ACC((b).y), c))
+#endif
+
 // A subgroup covers WM x WN in WMITER x WNITER steps of WSUBM x WSUBN; in each, every invocation has TM x TN results.
 const uint WNITER = (WM * WN) / (WARP * TM * TN * WMITER);
 const uint WSUBM = WM / WMITER;
@@ -54,7 +64,7 @@ void main() {
                     const STAGE2 b = stage_b[(warp_n + j * WSUBN + c) * STRIDE + k];
                     [[unroll]] for (uint i = 0; i < WMITER * TM; ++i) {
                         const uint at = (j * TN + c) * WMITER * TM + i;
-                        sums[at] = fma(ACC(a[i].x), ACC(b.x), fma(ACC(a[i].y), ACC(b.y), sums[at]));
+                        sums[at] = ADD_PRODUCTS(a[i], b, sums[at]);
                     }
                 }
             }

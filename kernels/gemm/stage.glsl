@@ -23,9 +23,12 @@ uint part_begin() { return gl_WorkGroupID.z * p.PART_K; }
 uint part_end() { return min(p.K, part_begin() + p.PART_K); }
 uint part_of_d() { return gl_WorkGroupID.z * p.M * p.N; }
 
-#ifdef STAGE_F16
+#if defined(STAGE_F16)
 #define STAGE float16_t
 #define STAGE2 f16vec2
+#elif defined(STAGE_BF16)
+#define STAGE bfloat16_t
+#define STAGE2 bf16vec2
 #else
 #define STAGE float
 #define STAGE2 vec2
@@ -34,17 +37,22 @@ uint part_of_d() { return gl_WorkGroupID.z * p.M * p.N; }
 // One vec2 holds two neighbouring k; the padding spreads rows over the banks.
 #define STRIDE (BK / 2 + STRIDE_PAD)
 shared STAGE2 stage_a[BM * STRIDE];
+#ifndef B_UNSTAGED
 shared STAGE2 stage_b[BN * STRIDE];
+#endif
 
 void put4(bool to_a, uint row, uint k, vec4 v) {
     const uint at = row * STRIDE + k / 2;
     if (to_a) {
         stage_a[at] = STAGE2(v.xy);
         stage_a[at + 1] = STAGE2(v.zw);
-    } else {
+    }
+#ifndef B_UNSTAGED
+    else {
         stage_b[at] = STAGE2(v.xy);
         stage_b[at + 1] = STAGE2(v.zw);
     }
+#endif
 }
 
 // Rows beyond M or N repeat the last one: never read out of bounds, and their results are not stored.
@@ -84,6 +92,7 @@ void stage_weights(uint m0, uint k0) {
     }
 }
 
+#ifndef B_UNSTAGED
 void stage_activations(uint n0, uint k0) {
     const uint chunks = BK / 8;
     [[unroll]] for (uint i = 0; i < BN * chunks; i += BLOCK_SIZE) {
@@ -109,3 +118,4 @@ void stage_activations(uint n0, uint k0) {
         }
     }
 }
+#endif

@@ -86,7 +86,8 @@ class Compiled:
         lanes = []
         for name in handlers:
             device = recorded(name)
-            waiting = [g[0] for g in by_pipeline(resolve(compile_cells(device, full=False, types=["f16"]), device, dispatched=False))]
+            cells = compile_cells(device, full=False, types=["f16"], paths=["scalar-f32", "scalar-f16", "coopmat"])
+            waiting = [g[0] for g in by_pipeline(resolve(cells, device, dispatched=False))]
             request = open_request(device, [r.requirement for r in waiting])
             spec = DriverSpec(name=name, icd=None)
             compiler = Compiler(spec, device, request, run="run", limit_s=0.05, sink=self.records.append, isa=isa)

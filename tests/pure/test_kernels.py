@@ -12,7 +12,12 @@ from vkprobe.kernels import find, kernels, requirement
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import coopmat_tuple
 
-BENCHMARKS = sorted(k.name for k in kernels().values() if k.op in ("canary", "gemm", "gemv", "dequant"))
+SOME_DRIVERS_ONLY = ("coopmat2", "dot2")
+BENCHMARKS = sorted(
+    k.name
+    for k in kernels().values()
+    if k.op in ("canary", "gemm", "gemv", "dequant") and k.path not in SOME_DRIVERS_ONLY and k.type != "bf16"
+)
 MATRIX = {"anv-bmg": (8, 16, 16), "lvp": (8, 8, 8), "nvk-172": (16, 16, 16), "radv-gfx1201": (16, 16, 16)}
 
 

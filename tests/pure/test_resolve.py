@@ -16,6 +16,8 @@ from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.records import Coopmat, DeviceRecord, Heap
 from vkprobe.requirements.promotions import PROVIDERS
 
+_DOT2 = "VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE.shaderMixedFloatDotProductFloat16AccFloat32"
+
 
 def one(device: DeviceRecord, op: str, shape: tuple[int, int, int], **chosen: Any) -> Resolved:
     """The only cell of a selection, resolved."""
@@ -31,17 +33,19 @@ def gemm(device: DeviceRecord, shape: tuple[int, int, int], path: str, accumulat
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("full", [False, True])
 def test_every_cell_of_the_main_job_is_resolved(name: str, full: bool) -> None:
-    """No cell twice; all of them can run but for coopmat on Turnip, which says what is not listed."""
+    """No cell twice; all of them can run but for coopmat on Turnip, and coopmat2 and dot2 on most, which say what is not listed."""
     device = recorded(name)
     planned = run_cells(device, full=full)
     assert len(set(map(str, planned))) == len(planned)
     resolved = resolve(planned, device)
     refused = [r for r in resolved if r.reason is not None]
-    assert all(r.cell.path == "coopmat" for r in refused)
+    reasons = {path: {r.reason for r in refused if r.cell.path == path} for path in {r.cell.path for r in refused}}
+    assert reasons.pop("coopmat2", set()) <= {"needs VK_NV_cooperative_matrix2, which the device does not list"}
+    assert reasons.pop("dot2", set()) <= {f"needs {_DOT2}"}
     if name == "turnip-750":
-        assert {r.reason for r in refused} == {"needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"}
+        assert reasons == {"coopmat": {"needs VK_KHR_cooperative_matrix with an f16 tuple of subgroup scope; the device lists none"}}
     else:
-        assert refused == []
+        assert reasons == {}
     for r in resolved:
         assert all(groups >= 1 for groups in r.job.groups)
         assert (r.job.m, r.job.n, r.job.k) == (r.cell.shape.m, r.cell.shape.n, r.cell.shape.k)
@@ -57,7 +61,8 @@ def test_a_selection_leaves_out_what_no_kernel_computes() -> None:
     gemms = what("gemm", Shape(64, 64, 64))
     assert [g for g in gemms if g[0] == "f32"] == [("f32", "scalar-f32", "f32")]
     assert [g[1:] for g in gemms if g[0] == "q4_0"] == [
-        ("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("coopmat", "f16"), ("coopmat", "f32")
+        ("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("dot2", "f32"),
+        ("coopmat", "f16"), ("coopmat", "f32"), ("coopmat2", "f16"), ("coopmat2", "f32"),
     ]  # fmt: skip
     assert {g[1:] for g in what("gemv", Shape(64, 1, 64))} == {("scalar-f32", "f32")}
     assert {g[0] for g in what("dequant", Shape(64, 1, 64))} == {"q4_0", "q8_0"}

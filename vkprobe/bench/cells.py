@@ -12,13 +12,13 @@ from vkprobe.records import DeviceRecord, KhrTuple
 from vkprobe.weights import WEIGHT_TYPES
 
 OPS = ("gemm", "gemv", "dequant")
-PATHS = ("scalar-f32", "scalar-f16", "coopmat")
+PATHS = ("scalar-f32", "scalar-f16", "dot2", "coopmat", "coopmat2")
 TYPES = tuple(WEIGHT_TYPES)
 ACCUMULATORS = ("f16", "f32")
 
 
 class Shape(Struct, frozen=True):
-    """M weight rows, N tokens, K reduction; a dequant has N = 1."""
+    """M weight rows, N tokens, K reduction; a dequant has N = 1, a convert M = 1."""
 
     m: int
     n: int
@@ -65,12 +65,12 @@ class Selection(Struct, frozen=True, kw_only=True):
     hot: bool = False
 
 
-def f16_tuples(device: DeviceRecord) -> list[KhrTuple]:
-    """The f16 tuples of subgroup scope that a GEMM can use, in the driver's order."""
+def f16_tuples(device: DeviceRecord, component: str = "f16") -> list[KhrTuple]:
+    """The f16 (or bf16) tuples of subgroup scope that a GEMM can use, in the driver's order."""
     return [
         t
         for t in device.coopmat.khr or []
-        if t.a == t.b == "f16" and t.c == t.result and t.c in ACCUMULATORS and t.scope == "subgroup" and not t.saturating
+        if t.a == t.b == component and t.c == t.result and t.c in ACCUMULATORS and t.scope == "subgroup" and not t.saturating
     ]
 
 
@@ -79,17 +79,18 @@ def tuple_name(t: KhrTuple) -> str:
     return f"{t.m}x{t.n}x{t.k}"
 
 
-def _tuples(device: DeviceRecord, accumulator: str, wanted: Sequence[str]) -> list[str | None]:
+def _tuples(device: DeviceRecord, weight_type: str, accumulator: str, wanted: Sequence[str]) -> list[str | None]:
     """The shapes to measure with this accumulator; [None] where the device lists none, so that the cell says so.
 
-    llama.cpp takes the shape of the first f16 tuple with an f16 or f32 accumulator.
+    llama.cpp takes the shape of the first f16 tuple with an f16 or f32 accumulator, for bf16 too.
     Source: llama.cpp@b10249 ggml-vulkan.cpp:6644.
     """
     listed = f16_tuples(device)
     names: list[str | None] = []
     for name in wanted:
         if name == "all":
-            names += [tuple_name(t) for t in listed if t.c == accumulator]
+            own = f16_tuples(device, "bf16") if weight_type == "bf16" else listed
+            names += [tuple_name(t) for t in own if t.c == accumulator]
         elif name == "default":
             names += [tuple_name(listed[0])] if listed else []
         else:
@@ -105,7 +106,7 @@ def cells(selection: Selection, device: DeviceRecord) -> Iterable[Cell]:
                 for accumulator in selection.accumulators or ACCUMULATORS:
                     if not _exists(selection.op, path, weight_type, accumulator):
                         continue
-                    for name in _tuples(device, accumulator, selection.tuples) if path == "coopmat" else [None]:
+                    for name in _tuples(device, weight_type, accumulator, selection.tuples) if path == "coopmat" else [None]:
                         yield Cell(
                             op=selection.op,
                             path=path,

@@ -68,6 +68,8 @@ def _key(job: Job) -> tuple[Any, ...]:
 
 def _tile(resolved: Resolved) -> str | None:
     """The tile in words; None for a matrix path on a device without a matrix."""
+    if resolved.cell.path == "coopmat2":
+        return None if resolved.reason else resolved.tile
     return None if resolved.cell.path in MATRIX_PATHS and resolved.cell.tuple is None else resolved.tile
 
 
@@ -134,7 +136,7 @@ class Compiler:
         raw, path = told.get("statistics", {}), resolved.cell.path
         matrix = matrix_instructions(told.get("texts", {}))
         if path in MATRIX_PATHS and matrix == 0:
-            reason = f"compiled to no matrix instruction: {path} {resolved.cell.tuple} is emulated with ordinary ones"
+            reason = f"compiled to no matrix instruction: {path} {resolved.cell.tuple or resolved.tile} is emulated with ordinary ones"
         record = PipelineRecord(
             run=self._run,
             device=self._device.device,

@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
-from vkprobe.bench.cells import Cell
+from vkprobe.bench import coopmat2
+from vkprobe.bench.cells import Cell, f16_tuples
 from vkprobe.bench.device import Limits, limits
 from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
 from vkprobe.footprint import footprint
@@ -17,7 +18,7 @@ from vkprobe.records import DeviceRecord
 from vkprobe.requirements.choice_tiles import part_length, split_k
 from vkprobe.requirements.choice_vendor import shader_cores
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.facts import lookup
+from vkprobe.requirements.facts import has_extension, lookup
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Missing, Requirement
 
@@ -87,7 +88,9 @@ def _resolve(cell: Cell, target: Target, dispatched: bool) -> Resolved:
 
 
 def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:
-    """Why there is no tuple for a cell that needs one."""
+    """Why there is no cooperative matrix for a cell that needs one."""
+    if cell.path == "coopmat2" and has_extension(device, coopmat2.EXTENSION) is False:
+        return f"needs {coopmat2.EXTENSION}, which the device does not list"
     if cell.path != "coopmat" or cell.tuple is not None:
         return None
     if device.coopmat.khr is None:
@@ -162,23 +165,36 @@ def _job(
 
 
 def _gemm(cell: Cell, target: Target) -> Resolved:
-    """A GEMM of matrices staged through shared memory: scalar paths and coopmat."""
-    shape, kernel, known = cell.shape, _kernel(cell), target.limits
-    matrix = _matrix(cell)
+    """A GEMM: coopmat2 where that is asked for, else of matrices staged through shared memory."""
+    if cell.path == "coopmat2":
+        return _coopmat2(cell, target)
+    return _staged(cell, target, _kernel(cell), _matrix(cell))
+
+
+def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[int, int, int] | None) -> Resolved:
+    """A GEMM staged through shared memory: scalar paths, coopmat and what stands in for coopmat2."""
+    shape, known = cell.shape, target.limits
     tile = gemm_tile(known, cell.path, cell.accumulator, shape.m, shape.n, matrix)
     aligned = gemm_aligned(tile, shape.m, shape.n, shape.k)
     tuples = []
     if matrix is not None:
-        tuples.append(coopmat_tuple(*matrix, "f16", cell.accumulator, source=f"the cell's tuple {cell.tuple}"))
+        component = "bf16" if cell.type == "bf16" else "f16"
+        tuples.append(
+            coopmat_tuple(*matrix, component, cell.accumulator, source=f"the cell's tuple {cell.tuple or 'x'.join(map(str, matrix))}")
+        )
+    reduced = cell.path == "coopmat2"
     requirement = kernels.requirement(
         kernel,
         tuples=tuples,
-        shared_memory_bytes=tile.shared_bytes(cell.path, cell.accumulator),
+        shared_memory_bytes=coopmat2.reduced_bytes(tile.bm) if reduced else tile.shared_bytes(cell.path, cell.accumulator),
         workgroup_invocations=tile.block,
     )
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
     full = matrix is not None and known.full_subgroups
-    job = split(_job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full), tile.bm, tile.bn, target)
+    job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
+    if reduced:
+        job = _with_converted(job, tile.bn)
+    job = split(job, tile.bm, tile.bn, target)
     return Resolved(
         cell=cell,
         kernel=kernel,
@@ -192,6 +208,41 @@ def _gemm(cell: Cell, target: Target) -> Resolved:
 
 
 def split(job: Job, bm: int, bn: int, target: Target) -> Job:
+def _coopmat2(cell: Cell, target: Target) -> Resolved:
+    """The kernel of the whole extension; where the device lacks some of it and has what the reduced kernel uses, that one."""
+    full = _whole_coopmat2(cell, target)
+    reduced = kernels.find(cell.op, cell.path, cell.type, cell.accumulator, tier=coopmat2.REDUCED)
+    listed = f16_tuples(target.device)
+    if reduced is None or not listed or evaluate(target.device, full.requirement).met is not False:
+        return full
+    instead = _staged(cell, target, reduced, (listed[0].m, listed[0].n, listed[0].k))
+    return instead if evaluate(target.device, instead.requirement).met else full
+
+
+def _whole_coopmat2(cell: Cell, target: Target) -> Resolved:
+    shape, kernel = cell.shape, _kernel(cell)
+    tile = coopmat2.matrix_tile(cell.type, shape.m, shape.n, target.cores)
+    aligned = coopmat2.rows_aligned(shape.k)
+    groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
+    job = _job(cell, kernel, target.limits, tile.constants(aligned), groups)
+    job = split(_with_converted(job, tile.bn), tile.bm, tile.bn, target)
+    return Resolved(
+        cell=cell,
+        kernel=kernel,
+        job=job,
+        requirement=coopmat2.requirement(kernel, tile, target.device),
+        tile=_words(str(tile), aligned),
+        aligned=aligned,
+        subgroup_size=target.limits.subgroup,
+        split_k=job.parts,
+    )
+
+
+def _with_converted(job: Job, bn: int) -> Job:
+    """`job` with the activations that coopmat2 reads: of the matrices' own type, rows padded to whole tiles."""
+    return msgspec.structs.replace(job, activations="bf16" if job.type == "bf16" else "f16", padded_n=job.groups[1] * bn)
+
+
     """`job` with K split as llama.cpp splits it where its tiles of `bm` x `bn` leave much of the device idle."""
     parts = split_k(bm, bn, job.m, job.n, job.k, target.cores)
     if parts == 1:

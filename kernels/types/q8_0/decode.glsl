@@ -1,0 +1,12 @@
+// q8_0 for block loads: see type.glsl for the layout.
+#define BLOCK_ELEMENTS 32
+#include "../decode.glsl"
+layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer Block {
+    float16_t d;
+    uint16_t qs[16];
+};
+
+float16_t decode(const in Block block, const in uint32_t block_at[2], const in uint32_t at[2]) {
+    const uint i = at[1];
+    return signed_of_pair(uint(block.qs[i >> 1]), i) * block.d;
+}

@@ -1,0 +1,173 @@
+"""Tiles of coopmat2, what its kernels ask of a device, and which of them a device gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
+from vkprobe import kernels
+from vkprobe.bench import coopmat2
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.records import DeviceRecord
+from vkprobe.requirements.choice_tiles import coopmat2_block
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.load import requirement
+from vkprobe.requirements.model import Feature
+
+TYPES = st.sampled_from(["f16", "bf16", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"])
+SIDES = st.integers(1, 1 << 16)
+NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
+PP512 = Shape(4096, 512, 14336)
+
+
+def gemm(device: DeviceRecord, weight_type: str = "q4_0", shape: Shape = PP512, accumulator: str = "f16") -> Resolved:
+    """One coopmat2 cell, resolved."""
+    (made,) = resolve([Cell(op="gemm", path="coopmat2", type=weight_type, accumulator=accumulator, shape=shape)], device)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "shape", "wanted"),
+    [
+        ("f16", (4096, 512), (256, 128, 128, 64, False)),
+        ("q4_0", (4096, 512), (256, 128, 128, 64, True)),
+        ("q4_k", (12288, 512), (256, 128, 256, 64, True)),
+        ("f16", (12288, 512), (256, 128, 256, 64, True)),
+        ("f16", (4096, 64), (128, 64, 64, 64, False)),
+        ("q6_k", (4096, 64), (256, 32, 64, 128, False)),
+    ],
+)
+def test_tiles_are_llama_cpp_s(weight_type: str, shape: tuple[int, int], wanted: tuple[Any, ...]) -> None:
+    """BLOCK_SIZE, BM, BN, BK and whether smaller matrices are used at the edge of N, on 132 shader cores."""
+    tile = coopmat2.matrix_tile(weight_type, *shape, 132)
+    assert (tile.block, tile.bm, tile.bn, tile.bk, tile.smaller) == wanted
+    assert tile.constants(True) == list(enumerate([*map(int, wanted), 1]))
+
+
+@given(TYPES, SIDES, SIDES, st.integers(0, 300))
+def test_a_tile_is_the_chosen_block_and_the_reference_device_takes_it(weight_type: str, m: int, n: int, cores: int) -> None:
+    """BM and BN are those of the choice; an H200 lists a granularity for every tile there is."""
+    tile = coopmat2.matrix_tile(weight_type, m, n, cores)
+    assert (tile.size, tile.bm, tile.bn) == coopmat2_block(weight_type not in ("f16", "bf16"), m, n, cores)
+    kernel = kernels.kernels()["gemm_q4_0_coopmat2_acc_f16"]
+    asked = coopmat2.requirement(replace(kernel, type=weight_type, accumulator="f32"), tile, H200)
+    assert evaluate(H200, asked).missing == ()
+
+
+H200 = recorded("nvidia-h200")
+
+
+def test_the_whole_extension_gets_the_whole_kernel() -> None:
+    """Activations in f16, N padded to whole tiles; no split where the tiles fill the device."""
+    made = gemm(H200, shape=Shape(4096, 500, 14336))
+    assert (made.kernel.name, made.reason, made.tile) == ("gemm_q4_0_coopmat2_acc_f16", None, "m 128x128x64 256")
+    assert (made.job.activations, made.job.padded_n, made.job.groups, made.split_k) == ("f16", 512, (32, 4, 1), 1)
+
+
+def test_few_tiles_split_k() -> None:
+    """M=1024 on 132 shader cores: 32 tiles, four parts, each with a D of its own."""
+    made = gemm(H200, shape=Shape(1024, 512, 4096))
+    assert (made.split_k, made.job.parts, made.job.part_k, made.job.groups) == (4, 4, 1024, (8, 4, 4))
+
+
+def test_rows_that_no_vector_begins_at_are_unaligned() -> None:
+    """f16 rows of 37 elements: the kernel is told, and the record says so."""
+    made = gemm(H200, "f16", Shape(64, 64, 37))
+    assert made.tile == "s 64x64x64 128 unaligned"
+    assert made.job.constants[5] == (5, 0)
+
+
+def test_what_the_driver_reserves_counts_as_shared_memory() -> None:
+    """Scales in shared memory and the driver's own staging must fit together."""
+    kernel = kernels.kernels()["gemm_q4_0_coopmat2_acc_f16"]
+    tile = coopmat2.matrix_tile("q4_k", 4096, 512, 132)
+    own = tile.shared_bytes("q4_k")
+    assert own == 128 * 64
+    asked = coopmat2.requirement(replace(kernel, type="q4_k"), tile, H200)
+    fits = with_properties(H200, maxComputeSharedMemorySize=own + 8192)
+    assert evaluate(fits, asked).met is True
+    assert evaluate(with_properties(H200, maxComputeSharedMemorySize=own + 8191), asked).met is False
+
+
+@pytest.mark.parametrize("name", ["lvp", "anv-bmg"])
+@pytest.mark.parametrize("accumulator", ["f16", "f32"])
+def test_part_of_the_extension_gets_the_reduced_kernel(name: str, accumulator: str) -> None:
+    """lavapipe and ANV have operations on each element, and lack workgroup scope and block loads."""
+    made = gemm(recorded(name), accumulator=accumulator)
+    assert (made.kernel.name, made.reason) == (f"gemm_q4_0_coopmat2_reduced_acc_{accumulator}", None)
+    assert made.job.activations == "f16"
+    assert made.job.padded_n % dict(made.job.constants)[2] == 0
+
+
+def test_without_what_the_reduced_kernel_uses_the_whole_one_says_what_is_missing() -> None:
+    """No operation on each element: the reason names the features of the full kernel, each once."""
+    device = with_features(recorded("lvp"), cooperativeMatrixPerElementOperations=False)
+    reason = gemm(device).reason or ""
+    for feature in ("cooperativeMatrixWorkgroupScope", "cooperativeMatrixTensorAddressing", "cooperativeMatrixBlockLoads"):
+        assert reason.count(f"{NV}.{feature}") == 1
+    assert "cooperativeMatrixPerElementOperations" not in reason
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("nvidia-h200", "lvp", "anv-bmg")])
+def test_without_the_extension_that_is_all_the_reason(name: str) -> None:
+    """One name, not a list of all that comes with it."""
+    assert gemm(recorded(name)).reason == "needs VK_NV_cooperative_matrix2, which the device does not list"
+
+
+def test_granularity_and_largest_dimension_are_conditions() -> None:
+    """A flexible entry too coarse for the narrowest tile, and a limit below the tile, each make the cell unsupported."""
+    listed = H200.coopmat.nv_flexible or []
+    only = with_features(H200, cooperativeMatrixPerElementOperations=False)  # no reduced kernel instead
+    coarse = replace(only, coopmat=replace(only.coopmat, nv_flexible=[replace(row, n_granularity=64) for row in listed]))
+    assert "f16,f16->f16 of a workgroup of 256 (granularity <= 128x32x64)" in (gemm(coarse).reason or "")
+    assert gemm(coarse, "f16").reason is None
+    small = with_properties(only, cooperativeMatrixFlexibleDimensionsMaxDimension=64)
+    assert "cooperativeMatrixFlexibleDimensionsMaxDimension (needs 128, has 64)" in (gemm(small).reason or "")
+
+
+def test_kernels_ask_for_no_feature_that_they_do_not_use() -> None:
+    """f16 weights need no block loads, the reduced kernel no tensor addressing; each is among what llama.cpp asks of the path."""
+    made = {name: asked(name) for name in kernels.kernels() if "coopmat2" in name}
+    whole = {c.alternatives[0][1] for c in requirement("coopmat2").conditions if isinstance(c, Feature)}
+    for name, features in made.items():
+        wanted = {"cooperativeMatrixPerElementOperations"} if "reduced" in name else WHOLE
+        if "reduced" not in name and "_f16_coopmat2" not in name and "_bf16_" not in name:
+            wanted = wanted | {"cooperativeMatrixBlockLoads"}
+        assert features == wanted, name
+        assert features <= whole, name
+
+
+WHOLE = {"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions", "cooperativeMatrixTensorAddressing"}
+
+
+def asked(name: str) -> set[str]:
+    """A kernel's features of NV_cooperative_matrix2."""
+    conditions = kernels.requirement(kernels.kernels()[name]).conditions
+    return {member for c in conditions if isinstance(c, Feature) for struct, member in c.alternatives if struct == NV}
+
+
+def test_dot2_runs_where_the_mixed_dot_product_is() -> None:
+    """RADV on RDNA3 with Mesa 26.1 has it, with 25.0 not; tiles are the scalar path's."""
+    shape = Shape(4096, 512, 4096)
+    reasons = {}
+    for mesa in ("25.0", "26.1"):
+        device = recorded(f"radv-navi31-mesa-{mesa}")
+        dot2, scalar = resolve(
+            [
+                c
+                for c in cells(Selection(op="gemm", shapes=[shape], types=["q4_0"], accumulators=["f32"]), device)
+                if c.path in ("dot2", "scalar-f16")
+            ],
+            device,
+        )[::-1]
+        assert dot2.cell.path == "dot2"
+        assert dot2.tile == scalar.tile
+        reasons[mesa] = dot2.reason
+    assert reasons["26.1"] is None
+    assert "shaderMixedFloatDotProductFloat16AccFloat32" in (reasons["25.0"] or "")
