@@ -18,7 +18,7 @@ ACCUMULATORS = ("f16", "f32")
 
 
 class Shape(Struct, frozen=True):
-    """M weight rows, N tokens, K reduction; a dequant has N = 1, a convert M = 1."""
+    """M weight rows, N tokens, K reduction; a dequant has N = 1."""
 
     m: int
     n: int

@@ -207,7 +207,6 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
     )
 
 
-def split(job: Job, bm: int, bn: int, target: Target) -> Job:
 def _coopmat2(cell: Cell, target: Target) -> Resolved:
     """The kernel of the whole extension; where the device lacks some of it and has what the reduced kernel uses, that one."""
     full = _whole_coopmat2(cell, target)
@@ -243,6 +242,7 @@ def _with_converted(job: Job, bn: int) -> Job:
     return msgspec.structs.replace(job, activations="bf16" if job.type == "bf16" else "f16", padded_n=job.groups[1] * bn)
 
 
+def split(job: Job, bm: int, bn: int, target: Target) -> Job:
     """`job` with K split as llama.cpp splits it where its tiles of `bm` x `bn` leave much of the device idle."""
     parts = split_k(bm, bn, job.m, job.n, job.k, target.cores)
     if parts == 1:
