@@ -29,6 +29,7 @@ _OUTLIER = 8.0  # times the bound's own deviation
 _GAIN = 0.25  # of the bound's deviation: errors of many elements cancel
 _GAIN_SPREAD = 3.0
 _UNIT_BF16 = 2.0**-8
+_SHORTEST_STEP = 8  # of cooperative matrices along K
 _MOST_DISTINCT = 1 << 26  # weights: beyond it rows repeat, so that the host keeps up
 
 
@@ -55,6 +56,7 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
 
     Each rounding to a format of unit u adds a relative variance of at most u^2 / 3; an accumulator rounds once per step
     on partial sums whose mean square is half the last one's. Activations that are given converted (`form`) add none.
+    Matrix units may cut instead of rounding to f32 (NVIDIA's do), once for each step along K: that error is no scatter but a bias.
     """
     rounding = _UNIT_F16**2 / 3
     inputs = 0.0
@@ -68,6 +70,8 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
     if path == "coopmat2" and weight_type.endswith("_k"):
         inputs += 2 * rounding  # decoded in f16: scale and offset are products, and their difference is rounded again
     unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
+    if path.startswith("coopmat") and accumulator == "f32":
+        inputs += (max(1.0, k / _SHORTEST_STEP) * unit) ** 2
     return _MARGIN * (inputs + k / 2 * unit**2 / 3)
 
 
