@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from msgspec import Struct
 
 from vkprobe.jobs import Job
@@ -54,6 +56,15 @@ def footprint(job: Job) -> Footprint:
         return Footprint(source=4 * job.k, activations=0, scratch=0, output=4 * job.k)
     assert job.op == "peak", job.op
     return Footprint(source=job.source_bytes, activations=0, scratch=0, output=job.output_bytes)
+
+
+def buffers(job: Job) -> dict[Hashable, int]:
+    """The job's device buffers and their sizes (B); those of one name are shared: weights by every op and N of their shape."""
+    sizes = footprint(job)
+    weights = job.op in ("gemm", "gemv", "dequant")
+    source: Hashable = (job.type, job.m, job.k) if weights else (job.op, job.kernel, job.m, job.n, job.k)
+    own = (job.op, job.type, job.m, job.n, job.k, job.activations, job.padded_n, job.parts)
+    return {source: sizes.source, own: sizes.activations + sizes.scratch + sizes.output}
 
 
 def traffic_bytes(job: Job) -> int:

@@ -17,7 +17,7 @@ from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
-from vkprobe.footprint import traffic_bytes
+from vkprobe.footprint import buffers, traffic_bytes
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, PipelineRecord, ResultRecord
 
 Handler = Callable[[str, dict[str, Any]], Any]
@@ -452,3 +452,23 @@ def test_traffic_is_the_fewest_bytes() -> None:
 
     assert traffic("gemv", "q4_0", 3) == 64 * 3 * 18 + 4 * 3 * (96 + 64)
     assert traffic("dequant", "q8_0", 1) == 64 * 3 * 34 + 2 * 64 * 96
+
+
+def test_cells_that_do_not_fit_together_are_measured_one_group_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first group's buffers are given back before the second's are made; weights that cells share count once."""
+    run = Run(monkeypatch, good, columns=4)
+    held = [sum(buffers(r.job).values()) for r in run.resolved]
+    shared = 2 * 64 * 64
+    monkeypatch.setattr(engine, "memory_budget", lambda device: held[0] + held[1] - shared)
+    run.measure()
+    verbs = [(verb, arguments["cell"]) for _, verb, arguments in run.fakes.asked if verb in ("prepare", "release")]
+    assert verbs == [(verb, cell) for group in ((0, 1), (2, 3)) for verb in ("prepare", "release") for cell in group]
+    assert [r.status for r in run.records if isinstance(r, ResultRecord)] == ["ok"] * 4
+
+
+def test_a_cell_beyond_the_budget_is_tried_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it fits is the driver's to say."""
+    run = Run(monkeypatch, good)
+    monkeypatch.setattr(engine, "memory_budget", lambda device: 0)
+    run.measure()
+    assert [r.status for r in run.records if isinstance(r, ResultRecord)] == ["ok"] * 3

@@ -120,6 +120,12 @@ def rotation_bytes(device: DeviceRecord) -> int:
     return min([wanted, *([max(heaps) // 4] if heaps else [])])
 
 
+def memory_budget(device: DeviceRecord) -> int:
+    """How much the buffers of cells that are prepared together may take (B): half of the largest device-local heap, the rotation apart."""
+    heaps = [h.bytes for h in device.heaps or [] if h.device_local]
+    return max(max(heaps) // 2 - rotation_bytes(device), 0) if heaps else _ROTATION_BYTES
+
+
 def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> OpenRequest:
     """What to enable so that kernels of these requirements run as llama.cpp's do, and nothing else."""
     enabled = _Enabled(device)

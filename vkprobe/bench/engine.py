@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from vkprobe.bench.compiling import Compiler, Progress, by_pipeline
+from vkprobe.bench.device import memory_budget
 from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
 from vkprobe.bench.statistics import Judged, judge
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
-from vkprobe.footprint import flop, traffic_bytes
+from vkprobe.footprint import buffers, flop, traffic_bytes
 from vkprobe.jobs import OpenRequest
 from vkprobe.records import AnyRecord, Check, DeviceRecord, PipelineRecord, ResultRecord, Status, Time
 
@@ -79,8 +80,9 @@ class DeviceRun:
                     self._end(state, "unsupported", state.resolved.reason)
             self._compile()
             if self._executes():
-                self._prepare_all()
-                self._rounds()
+                for phase in self._phases():
+                    self._prepare_all(phase)
+                    self._rounds(phase)
         except GivenUp as error:
             for state in self._open():
                 if state.rounds:
@@ -168,8 +170,22 @@ class DeviceRun:
             self._end(state, "noop", f"{kind} (a canary dispatch left its buffer untouched)")
         return False
 
-    def _prepare_all(self) -> None:
-        states = self._open()
+    def _phases(self) -> list[list[_State]]:
+        """The open cells in groups whose buffers fit the device together."""
+        budget = memory_budget(self._device)
+        phases: list[list[_State]] = []
+        held: dict[Hashable, int] = {}
+        for state in self._open():
+            needs = buffers(state.resolved.job)
+            if not phases or sum({**held, **needs}.values()) > budget:
+                phases.append([])
+                held = {}
+            phases[-1].append(state)
+            held.update(needs)
+        return phases
+
+    def _prepare_all(self, phase: Sequence[_State]) -> None:
+        states = [state for state in phase if not state.ended]
         for done, state in enumerate(states):
             self._progress.step(self._device.device, f"verify {state.resolved.cell}", done, len(states))
             self._prepare(state)
@@ -230,19 +246,19 @@ class DeviceRun:
         except (WorkerFailed, Lost):
             pass  # a lost worker has an event of its own, and the next cell starts another
 
-    def _rounds(self) -> None:
-        """Rounds over all open cells until each is steady and narrow, or out of rounds or time."""
+    def _rounds(self, phase: Sequence[_State]) -> None:
+        """Rounds over the phase's open cells until each is steady and narrow, or out of rounds or time."""
         for number in range(self._policy.most_rounds):
             began = time.monotonic()
-            states = self._open()
+            states = [state for state in phase if not state.ended]
             for done, state in enumerate(states):
                 self._progress.step(self._device.device, f"round {number + 1}: {state.resolved.cell}", done, len(states))
                 self._sample(state, warm=done == 0)
-            for state in self._open():
-                if self._is_done(state, number + 1):
+            for state in states:
+                if not state.ended and self._is_done(state, number + 1):
                     self._finish(state)
                     self._release(state)
-            if not self._open():
+            if all(state.ended for state in states):
                 return
             time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
 
