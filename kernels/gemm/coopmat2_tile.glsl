@@ -22,8 +22,6 @@ void MULTIPLY(const uint m0, const uint n0) {
 
     coopmat<ACC, gl_ScopeWorkgroup, BM, WIDTH, gl_MatrixUseAccumulator> sum =
         coopmat<ACC, gl_ScopeWorkgroup, BM, WIDTH, gl_MatrixUseAccumulator>(0.0);
-    coopmat<COMPONENT, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> a;
-    coopmat<COMPONENT, gl_ScopeWorkgroup, BK, WIDTH, gl_MatrixUseB> b;
 #ifdef DECODE_SCALES
     fetch_scales(m0, begin);
 #endif
@@ -40,6 +38,8 @@ void MULTIPLY(const uint m0, const uint n0) {
             }
 #endif
             [[unroll]] for (uint i = 0; i < STEP; i += BK) {
+                coopmat<COMPONENT, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> a;
+                coopmat<COMPONENT, gl_ScopeWorkgroup, BK, WIDTH, gl_MatrixUseB> b;
                 coopMatLoadTensorNV(a, weights, 0, sliceTensorLayoutNV(a_inside, m0, BM, k + i, BK) DECODE);
                 coopMatLoadTensorNV(b, activations, 0, sliceTensorLayoutNV(b_inside, n0, WIDTH, k + i, BK), transposed);
                 sum = coopMatMulAdd(a, b, sum);
@@ -58,6 +58,8 @@ void MULTIPLY(const uint m0, const uint n0) {
             }
         }
 #endif
+        coopmat<COMPONENT, gl_ScopeWorkgroup, BM, BK, gl_MatrixUseA> a;
+        coopmat<COMPONENT, gl_ScopeWorkgroup, BK, WIDTH, gl_MatrixUseB> b;
         coopMatLoadTensorNV(a, weights, 0, sliceTensorLayoutNV(a_edge, m0, BM, k, BK) DECODE);
         coopMatLoadTensorNV(b, activations, 0, sliceTensorLayoutNV(b_edge, n0, WIDTH, k, BK), transposed);
         sum = coopMatMulAdd(a, b, sum);

@@ -3,7 +3,7 @@
 #define BLOCK_ELEMENTS 256
 #define DECODE_TABLE
 #include "../decode.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 8) readonly buffer Block {
+BLOCK(8) {
     float16_t d;
     uint16_t scales_h;
     uint scales_l;

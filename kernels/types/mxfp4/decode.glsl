@@ -3,7 +3,7 @@
 #define BLOCK_ELEMENTS 32
 #define DECODE_TABLE
 #include "../decode.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 1) readonly buffer Block {
+BLOCK(1) {
     uint8_t e;
     uint8_t qs[16];
 };

@@ -4,7 +4,7 @@
 #define BLOCK_UVEC4S 9
 #include "../decode.glsl"
 #include "../k_scales.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Block {
+BLOCK(16) {
     uvec4 header;
     uint16_t qs[64];
 };
@@ -13,5 +13,5 @@ float16_t decode(const in Block block, const in uint32_t block_at[2], const in u
     const uint i = at[1];
     const SCALE2 scale = SCALE(block, block_at, i);
     const uint pair = (uint(block.qs[((i & 0xC0) >> 2) + ((i & 30) >> 1)]) >> ((i & 32) >> 3)) & 0x0F0Fu;
-    return SCALED(scale, unsigned_of_pair(pair, i));
+    return SCALED(scale, unsigned_of_pair(pair, i, float16_t(0.0)));
 }

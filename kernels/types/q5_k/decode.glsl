@@ -4,7 +4,7 @@
 #define BLOCK_UVEC4S 11
 #include "../decode.glsl"
 #include "../k_scales.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Block {
+BLOCK(16) {
     uvec4 header;
     uint16_t qh[16];
     uint16_t qs[64];
@@ -15,5 +15,5 @@ float16_t decode(const in Block block, const in uint32_t block_at[2], const in u
     const SCALE2 scale = SCALE(block, block_at, i);
     const uint low = (uint(block.qs[((i & 0xC0) >> 2) + ((i & 30) >> 1)]) >> ((i & 32) >> 3)) & 0x0F0Fu;
     const uint high = ((uint(block.qh[(i & 30) >> 1]) >> (i >> 5)) & 0x0101u) << 4;
-    return SCALED(scale, unsigned_of_pair(low | high, i));
+    return SCALED(scale, unsigned_of_pair(low | high, i, float16_t(0.0)));
 }

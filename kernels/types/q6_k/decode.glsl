@@ -3,7 +3,7 @@
 // a byte of qh l, l + 32, l + 64 and l + 96.
 #define BLOCK_ELEMENTS 256
 #include "../decode.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer Block {
+BLOCK(2) {
     uint16_t ql[64];
     uint16_t qh[32];
     int8_t scales[16];
@@ -15,5 +15,5 @@ float16_t decode(const in Block block, const in uint32_t block_at[2], const in u
     const uint low = (uint(block.ql[((i & 128) >> 2) + ((i & 62) >> 1)]) >> ((i & 64) >> 4)) & 0x0F0Fu;
     const uint high = (uint(block.qh[((i & 128) >> 3) + ((i & 30) >> 1)]) >> ((i & 96) >> 4)) & 0x0303u;
     const float16_t scale = block.d * float16_t(block.scales[i >> 4]);
-    return scale * (unsigned_of_pair(low | high << 4, i) - float16_t(32.0));
+    return scale * unsigned_of_pair(low | high << 4, i, float16_t(32.0));
 }

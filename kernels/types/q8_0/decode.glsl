@@ -1,7 +1,7 @@
 // q8_0 for block loads: see type.glsl for the layout.
 #define BLOCK_ELEMENTS 32
 #include "../decode.glsl"
-layout(buffer_reference, std430, buffer_reference_align = 2) readonly buffer Block {
+BLOCK(2) {
     float16_t d;
     uint16_t qs[16];
 };
