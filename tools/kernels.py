@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.coopmat2_kernels import matrix_gemm
+from tools.intdot_kernels import conversions, intdot
 from tools.ladder_kernels import ladder
 from tools.variant import Variant
 
@@ -61,7 +62,7 @@ def variants() -> list[Variant]:
     for kind in DEQUANT_TYPES:
         facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
         made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
-    return made + ladder()
+    return [*made, *intdot(), *conversions(), *ladder()]
 
 
 def _type_folder(variant: Variant) -> Path:

@@ -47,7 +47,7 @@ class Tile(Struct, frozen=True, kw_only=True):
         return (self.bm + self.bn) * row + edges
 
 
-def _fitted(tile: Tile) -> Tile:
+def fitted(tile: Tile) -> Tile:
     """`tile` with as many subgroup tiles as the workgroup has subgroups.
 
     llama.cpp's tables suit subgroups of 16 to 64; with 8 (lavapipe) or 128 (Turnip) some would leave subgroups without a
@@ -84,7 +84,7 @@ def _tile(size: str, limits: Limits, coopmat: tuple[int, int, int] | None) -> Ti
         block, wm, wn = 512, sg, 32
     elif size == "m" and limits.gcn and not limits.amd_proprietary:
         block, bm, bn, wm, wn, tm, tn, tk, warp = 256, 64, 64, 16, 16, *(coopmat or (2, 2, 1)), 16
-    return _fitted(Tile(size=size, block=block, bm=bm, bn=bn, wm=wm, wn=wn, wmiter=wmiter, tm=tm, tn=tn, tk=tk, warp=warp))
+    return fitted(Tile(size=size, block=block, bm=bm, bn=bn, wm=wm, wn=wn, wmiter=wmiter, tm=tm, tn=tn, tk=tk, warp=warp))
 
 
 def _sizes(limits: Limits, coopmat: bool) -> str:
@@ -105,16 +105,20 @@ def _sizes(limits: Limits, coopmat: bool) -> str:
     return "sml"
 
 
+def tile_sizes(limits: Limits, coopmat: bool, m: int, n: int) -> list[str]:
+    """The sizes to try for D[n, m], the wanted one first: small for few rows or columns, then medium, else large."""
+    wanted = "s" if m <= 32 or n <= 32 else "m" if m <= 64 or n <= 64 else "l"
+    allowed = _sizes(limits, coopmat)
+    return [s for s in "lms" if s in allowed and "sml".index(s) <= "sml".index(wanted)] or [allowed[0]]
+
+
 def gemm_tile(limits: Limits, path: str, accumulator: str, m: int, n: int, coopmat: tuple[int, int, int] | None) -> Tile:
-    """The tile for D[n, m]: small for few rows or columns, then medium, else large; smaller where it does not fit the device.
+    """The tile for D[n, m] of the first size whose tile fits the device.
 
     Args:
         coopmat: the cooperative matrix's M, N, K; None for scalar paths.
     """
-    wanted = "s" if m <= 32 or n <= 32 else "m" if m <= 64 or n <= 64 else "l"
-    allowed = _sizes(limits, coopmat is not None)
-    order = [s for s in "lms" if s in allowed and "sml".index(s) <= "sml".index(wanted)] or [allowed[0]]
-    tiles = [_tile(size, limits, coopmat) for size in order]
+    tiles = [_tile(size, limits, coopmat) for size in tile_sizes(limits, coopmat is not None, m, n)]
     for tile in tiles:
         if tile.shared_bytes(path, accumulator) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
             return tile

@@ -1,0 +1,105 @@
+"""llama.cpp's tiles and workgroups for products with q8_1 activations, as pure functions of a device's limits.
+
+Source: llama.cpp@b10249 ggml-vulkan.cpp:4112-4160 (tiles), 3850 (shared memory), 5081-5170 and 7632 (GEMV).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vkprobe.bench.device import Limits, Vendor
+from vkprobe.bench.tiles import Rows, Tile, fitted, tile_sizes
+
+_STEP = 4  # blocks of 32 along K that the GEMM stages at once
+_CHUNK_BYTES = 16
+
+
+class Staged(NamedTuple):
+    """How the GEMM holds a block of 32 weights in shared memory.
+
+    Attributes:
+        chunks: of 16 B: one where bytes hold two codes, else two.
+        padding: rows that are added to a plane of chunks.
+        scale_bytes: its scale, or scale and offset, or two scales.
+    """
+
+    chunks: int
+    padding: int
+    scale_bytes: int
+
+
+_STAGED = {
+    "q4_0": Staged(1, 2, 4),
+    "q8_0": Staged(2, 1, 4),
+    "q4_k": Staged(1, 2, 8),
+    "q5_k": Staged(2, 1, 8),
+    "q6_k": Staged(2, 4, 8),
+    "mxfp4": Staged(2, 1, 4),
+}
+"""As kernels/types/*/intdot.glsl define A_CHUNKS, A_PAD and A_SCALE."""
+
+
+def shared_bytes(tile: Tile, weight_type: str) -> int:
+    """Shared memory of a workgroup (B): blocks of A and B, and their scales."""
+    a = _STAGED[weight_type]
+    weights = a.chunks * (tile.bm + a.padding) * _CHUNK_BYTES + tile.bm * a.scale_bytes
+    activations = 2 * (tile.bn + 1) * _CHUNK_BYTES + tile.bn * 4
+    return _STEP * (weights + activations)
+
+
+def _tile(size: str, limits: Limits, super_blocks: bool) -> Tile:
+    sg = max(limits.subgroup, 8)
+    block, bm, bn, wm, wn, tm, tn = {
+        "l": (128, 128, 128, 2 * sg, 64, 4, 4),
+        "m": (128, 64, 64, sg, 32, 2, 2),
+        "s": (max(sg, 32), 32, 32, 32, 32, 2, 1),
+    }[size]
+    wmiter, warp = (1 if super_blocks else 2), sg
+    if size == "m" and limits.gcn and not limits.amd_proprietary and not super_blocks:
+        block, wm, wn, warp = 256, 16, 16, 16
+    return fitted(Tile(size=size, block=block, bm=bm, bn=bn, wm=wm, wn=wn, wmiter=wmiter, tm=tm, tn=tn, tk=1, warp=warp))
+
+
+def gemm_tile(limits: Limits, weight_type: str, m: int, n: int) -> Tile:
+    """The tile for D[n, m] of the first size whose tile fits the device; K-quants cover a subgroup's rows in one step, others in two."""
+    tiles = [_tile(size, limits, weight_type.endswith("_k")) for size in tile_sizes(limits, False, m, n)]
+    for tile in tiles:
+        if shared_bytes(tile, weight_type) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
+            return tile
+    return tiles[-1]  # does not fit: the requirement's check says so
+
+
+def aligned(k: int) -> bool:
+    """Whether rows of activations are whole groups of four blocks, and rows of weights whole steps of the GEMM."""
+    return k % (32 * _STEP) == 0
+
+
+def required_subgroup(limits: Limits) -> int | None:
+    """The subgroup size that pipelines require: Intel's smallest, else the device's own; None where they can't."""
+    if limits.required_sizes is None:
+        return None
+    return limits.required_sizes[0] if limits.vendor == Vendor.INTEL else limits.subgroup
+
+
+def _rows(limits: Limits, weight_type: str) -> int:
+    if weight_type == "mxfp4":
+        return 2
+    if weight_type.endswith("_k"):
+        return 1
+    return 4 if limits.gcn else 2 if limits.vendor == Vendor.INTEL else 1
+
+
+def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
+    """llama.cpp's workgroup for a GEMV of `m` rows of `k`: one subgroup, or four on NVIDIA (not before Turing) and Intel."""
+    required = required_subgroup(limits)
+    subgroup = required or limits.subgroup
+    # llama.cpp takes an NVIDIA GPU whose driver lists no cooperative matrix for one before Turing.
+    several = limits.vendor == Vendor.INTEL or (limits.vendor == Vendor.NVIDIA and limits.coopmat)
+    few_rows = m < 4096 if weight_type == "q6_k" else m <= 8192
+    return Rows(
+        block=4 * subgroup if several and k >= 1024 and few_rows else subgroup,
+        rows=_rows(limits, weight_type),
+        subgroup=subgroup,
+        reduce="subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE else "shared",
+        required=required,
+    )
