@@ -19,7 +19,13 @@ void decode_init() {
 float16_t decode(const in Block block, const in uint32_t block_at[2], const in uint32_t at[2]) {
     const uint i = at[1];
     const uint e = uint(block.e);
-    const float d = uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     const uint q = (uint(block.qs[i & 15]) >> ((i & 16) >> 2)) & 15;
+#ifdef NUMBERS_BY_BITS
+    // e2m1 in the bits of f16 is 2^14 times too small; e beyond f16's largest exponent is infinite all the same.
+    const float number = unpackHalf2x16((q & 8) << 12 | (q & 7) << 9).x;
+    return float16_t(number * uintBitsToFloat(min(e + 14, 254) << 23));
+#else
+    const float d = uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23);
     return float16_t(float(table[q]) * d);
+#endif
 }
