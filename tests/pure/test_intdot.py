@@ -1,0 +1,257 @@
+"""Tiles and workgroups of products with q8_1 activations: llama.cpp's, and such that the kernels compute every element once."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.pure.recorded_devices import NAMES, recorded
+from tests.pure.test_tiles import AMDVLK, GCN, INTEL, LIMITS, RDNA
+from vkprobe.bench import intdot
+from vkprobe.bench.cells import Cell, Shape
+from vkprobe.bench.device import Vendor, limits
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.bench.tiles import Rows, Tile
+from vkprobe.requirements.model import Feature
+
+TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4")
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+STEP = 4
+VENDORS: dict[str, dict[str, Any]] = {"nvidia": {}, "rdna": RDNA, "gcn": GCN, "amdvlk": AMDVLK, "intel": INTEL}
+
+
+class Source(NamedTuple):
+    """What a type's intdot.glsl defines for the GEMM."""
+
+    chunks: int
+    items: int
+    gives: int
+    pad: int
+    scale: str
+    plane: str
+
+    def plane_of(self, item: int, i: int) -> int:
+        """A_PLANE, whose arithmetic Python's is."""
+        return int(eval(self.plane, {"item": item, "i": i}))
+
+
+def source(weight_type: str) -> Source:
+    """Read out of the type's file, and of the one that K-quants share."""
+    text = (KERNELS / "types" / weight_type / "intdot.glsl").read_text()
+    if "k_intdot.glsl" in text:
+        text += (KERNELS / "types" / "k_intdot.glsl").read_text()
+    found = dict(re.findall(r"^#define (A_\w+)(?:\(item, i\))? (.+)$", text, re.M))
+    numbers = (int(found[f"A_{name}"]) for name in ("CHUNKS", "ITEMS", "GIVES", "PAD"))
+    return Source(*numbers, found["A_SCALE"], found["A_PLANE"])
+
+
+def tile(weight_type: str = "q4_0", m: int = 4096, n: int = 512, **changed: Any) -> Tile:
+    """The tile of a shape on a device that is NVIDIA's but for what is changed."""
+    return intdot.gemm_tile(replace(LIMITS, **changed), weight_type, m, n)
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "n", "expected"),
+    [
+        ("q4_0", 512, "l 128x128 64x64 4x4 128/32"),
+        ("q4_k", 512, "l 128x128 64x64 4x4 128/32"),
+        ("mxfp4", 64, "m 64x64 32x32 2x2 128/32"),
+        ("q6_k", 64, "m 64x64 32x32 2x2 128/32"),
+        ("q8_0", 32, "s 32x32 32x32 2x1 32/32"),
+    ],
+)
+def test_nvidia_has_all_three_sizes(weight_type: str, n: int, expected: str) -> None:
+    """The tables' rows for subgroups of 32."""
+    assert str(tile(weight_type, n=n)) == expected
+
+
+def test_k_quants_cover_a_subgroup_tile_in_one_step_along_m() -> None:
+    """WMITER is all that differs between the two tables."""
+    for size_n in (512, 64, 32):
+        legacy, k_quant = tile("q8_0", n=size_n), tile("q5_k", n=size_n)
+        assert (legacy.wmiter, k_quant.wmiter) == (2, 1)
+        assert replace(legacy, wmiter=1) == k_quant
+
+
+def test_a_large_invocation_has_sixteen_by_eight_results() -> None:
+    """128 accumulators an invocation, as llama.cpp has them on NVIDIA."""
+    large = tile("q4_0")
+    rows = large.wmiter * large.tm
+    assert rows == 8
+    assert large.bm * large.bn // large.block == rows * 16
+
+
+@pytest.mark.parametrize(("vendor", "size"), [("rdna", "m"), ("gcn", "m"), ("amdvlk", "m"), ("intel", "m"), ("nvidia", "l")])
+def test_large_tiles_are_nvidia_s(vendor: str, size: str) -> None:
+    """llama.cpp gives AMD and Intel large tiles with matrix units only."""
+    assert tile(**VENDORS[vendor]).size == size
+
+
+def test_gcn_has_a_medium_tile_of_its_own_for_blocks_of_32() -> None:
+    """256 invocations in groups of 16; K-quants have the common one."""
+    assert str(tile("q4_0", **GCN)) == "m 64x64 16x16 2x2 256/16"
+    assert str(tile("q4_k", **GCN)) == "m 64x64 64x32 2x2 128/64"
+    assert str(tile("q4_0", **{**GCN, "driver_id": "VK_DRIVER_ID_AMD_PROPRIETARY"})) == "m 64x64 64x32 2x2 128/64"
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_the_host_s_table_is_the_sources(weight_type: str) -> None:
+    """Chunks, padding and scales decide the shared memory that a device must have."""
+    made = source(weight_type)
+    staged = intdot._STAGED[weight_type]
+    assert (staged.chunks, staged.padding, staged.scale_bytes) == (made.chunks, made.pad, {"float": 4, "vec2": 8}[made.scale])
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_items_fill_every_chunk_once(weight_type: str) -> None:
+    """Of a row's four blocks, none is left out and none written twice."""
+    made = source(weight_type)
+    planes = [made.plane_of(item, i) for item in range(made.items) for i in range(made.gives)]
+    assert sorted(planes) == list(range(STEP * made.chunks))
+
+
+@pytest.mark.parametrize("rows", [32, 64, 128])
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_neighbours_store_without_bank_conflicts(weight_type: str, rows: int) -> None:
+    """Eight invocations write 16 B each, to eight different groups of banks."""
+    made = source(weight_type)
+    for first in range(0, rows * made.items, 8):
+        for i in range(made.gives):
+            slots = set()
+            for at in range(first, first + 8):
+                row, item = divmod(at, made.items)
+                slots.add((made.plane_of(item, i) * (rows + made.pad) + row) % 8)
+            assert len(slots) == 8
+
+
+def elements(t: Tile) -> list[tuple[int, int]]:
+    """(row, column) of every result of a workgroup, by gemm/intdot.comp's arithmetic."""
+    wniter = t.wm * t.wn // (t.warp * t.tm * t.tn * t.wmiter)
+    wsubm, wsubn = t.wm // t.wmiter, t.wn // wniter
+    lanes_m, lanes_n = wsubm // t.tm, wsubn // t.tn
+    found: list[tuple[int, int]] = []
+    for invocation in range(t.block):
+        warp, lane = divmod(invocation, t.warp)
+        m = warp % (t.bm // t.wm) * t.wm + lane % lanes_m
+        n = warp // (t.bm // t.wm) * t.wn + lane // lanes_m
+        own_rows = [m + i // t.tm * wsubm + i % t.tm * lanes_m for i in range(t.wmiter * t.tm)]
+        own_columns = [n + j // t.tn * wsubn + j % t.tn * lanes_n for j in range(wniter * t.tn)]
+        found += product(own_rows, own_columns)
+    return found
+
+
+@pytest.mark.parametrize("subgroup", [8, 16, 32, 64, 128])
+@pytest.mark.parametrize("vendor", list(VENDORS))
+@pytest.mark.parametrize("weight_type", ["q4_0", "q4_k"])
+@pytest.mark.parametrize("n", [32, 64, 512])
+def test_every_element_of_a_tile_is_computed_once(weight_type: str, vendor: str, subgroup: int, n: int) -> None:
+    """For every size, table and subgroup size there is."""
+    changed = {**VENDORS[vendor], "subgroup": subgroup}
+    t = tile(weight_type, n=n, **changed)
+    assert sorted(elements(t)) == [(m, k) for m in range(t.bm) for k in range(t.bn)]
+
+
+@given(st.sampled_from(TYPES), st.integers(1, 1 << 16), st.integers(9, 4096), st.sampled_from([16384, 32768, 49152, 65536]))
+def test_a_tile_fits_the_shared_memory_that_there_is(weight_type: str, m: int, n: int, shared_memory: int) -> None:
+    """The small tile fits the specification's minimum; with 48 KiB the wanted size is taken."""
+    t = tile(weight_type, m, n, shared_memory=shared_memory)
+    assert intdot.shared_bytes(t, weight_type) <= shared_memory
+    if shared_memory >= 49152:
+        assert t.size == ("s" if min(m, n) <= 32 else "m" if min(m, n) <= 64 else "l")
+
+
+def test_shared_memory_is_what_the_kernel_declares() -> None:
+    """q8_0, 128x128: 8 planes of 129 rows of A and of B, 16 B each, and a scale of 4 B for each block."""
+    assert intdot.shared_bytes(tile("q8_0"), "q8_0") == 2 * (8 * 129 * 16 + 4 * 128 * 4)
+
+
+def rows(weight_type: str = "q4_0", m: int = 4096, k: int = 4096, **changed: Any) -> Rows:
+    """The workgroup of a GEMV on a device that is NVIDIA's but for what is changed."""
+    return intdot.gemv_rows(replace(LIMITS, **changed), weight_type, m, k)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "expected"),
+    [
+        ("nvidia", {"q4_0": 1, "q8_0": 1, "q4_k": 1, "q5_k": 1, "q6_k": 1, "mxfp4": 2}),
+        ("rdna", {"q4_0": 1, "q8_0": 1, "q4_k": 1, "mxfp4": 2}),
+        ("gcn", {"q4_0": 4, "q8_0": 4, "q4_k": 1, "mxfp4": 2}),
+        ("intel", {"q4_0": 2, "q8_0": 2, "q4_k": 1, "mxfp4": 2}),
+    ],
+)
+def test_rows_per_workgroup(vendor: str, expected: dict[str, int]) -> None:
+    """One but for mxfp4, and blocks of 32 on GCN and Intel."""
+    assert {t: rows(t, **VENDORS[vendor]).rows for t in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("weight_type", "m", "k", "block"),
+    [
+        ("q4_0", 8192, 1024, 128),
+        ("q4_0", 8193, 1024, 32),
+        ("q4_0", 8192, 992, 32),
+        ("q6_k", 4095, 4096, 128),
+        ("q6_k", 4096, 4096, 32),
+    ],
+)
+def test_nvidia_takes_four_subgroups_for_few_long_rows(weight_type: str, m: int, k: int, block: int) -> None:
+    """The float GEMV's rule, q6_k's own limit included."""
+    assert rows(weight_type, m, k).block == block
+
+
+def test_amd_and_nvidia_before_turing_take_one_subgroup() -> None:
+    """And so does an NVK that lists no cooperative matrix."""
+    assert rows(**RDNA).block == 64
+    assert rows(coopmat=False).block == 32
+
+
+def test_intel_requires_its_smallest_subgroup() -> None:
+    """Others require the device's own size, or nothing where they can't."""
+    assert (rows(**INTEL).required, rows(**INTEL).block) == (16, 64)
+    assert rows(**RDNA).required == 64
+    assert rows(required_sizes=None).required is None
+
+
+def test_without_subgroup_arithmetic_sums_go_through_shared_memory() -> None:
+    """On Apple's GPUs too, where llama.cpp leaves it off."""
+    assert rows(arithmetic=False).reduce == rows(vendor=Vendor.APPLE).reduce == "shared"
+    assert rows().reduce == "subgroup"
+
+
+def resolved(op: str, weight_type: str, shape: Shape, device: str = "nvk-172") -> Resolved:
+    """One intdot cell on a recorded device."""
+    (made,) = resolve([Cell(op=op, path="intdot", type=weight_type, accumulator="f32", shape=shape)], recorded(device))
+    return made
+
+
+@pytest.mark.parametrize("device", NAMES)
+@pytest.mark.parametrize("op", ["gemm", "gemv"])
+def test_recorded_devices_run_it(op: str, device: str) -> None:
+    """Dot products need not be accelerated, only there."""
+    made = resolved(op, "q4_0", Shape(4096, 512 if op == "gemm" else 8, 14336), device)
+    assert made.reason is None
+    assert made.job.activations == "q8_1"
+    names = {member for c in made.requirement.conditions if isinstance(c, Feature) for _, member in c.alternatives}
+    assert "shaderIntegerDotProduct" in names
+
+
+def test_alignment_is_to_groups_of_four_blocks() -> None:
+    """A row of activations that ends within a group shifts the next one's."""
+    assert resolved("gemm", "q4_0", Shape(64, 64, 256)).aligned
+    assert not resolved("gemm", "q4_0", Shape(64, 64, 160)).aligned
+    assert not resolved("gemv", "q8_0", Shape(64, 1, 96)).aligned
+
+
+def test_gemm_constants_and_grid() -> None:
+    """In the order of the ids, BK, TK and ALIGNED included."""
+    job = resolved("gemm", "q4_0", Shape(300, 200, 14336)).job
+    assert job.constants == list(enumerate((128, 128, 128, 32, 64, 64, 2, 4, 4, 1, 32, 1)))
+    assert job.groups == (3, 2, 1)
+    assert limits(recorded("nvk-172")).subgroup == 32
