@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
-from vkprobe.bench import coopmat2
+from vkprobe.bench import coopmat2, intdot
 from vkprobe.bench.cells import Cell, f16_tuples
 from vkprobe.bench.device import Limits, limits
 from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
@@ -165,9 +165,11 @@ def _job(
 
 
 def _gemm(cell: Cell, target: Target) -> Resolved:
-    """A GEMM: coopmat2 where that is asked for, else of matrices staged through shared memory."""
+    """A GEMM: coopmat2 or intdot where that is asked for, else of matrices staged through shared memory."""
     if cell.path == "coopmat2":
         return _coopmat2(cell, target)
+    if cell.path == "intdot":
+        return _intdot(cell, target)
     return _staged(cell, target, _kernel(cell), _matrix(cell))
 
 
@@ -203,6 +205,27 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
         tile=_words(str(tile), aligned),
         aligned=aligned,
         subgroup_size=tile.warp,
+        split_k=job.parts,
+    )
+
+
+def _intdot(cell: Cell, target: Target) -> Resolved:
+    """A GEMM of q8_1 activations."""
+    shape, kernel, known = cell.shape, _kernel(cell), target.limits
+    tile, aligned = intdot.gemm_tile(known, cell.type, shape.m, shape.n), intdot.aligned(shape.k)
+    required = intdot.required_subgroup(known)
+    requirement = kernels.requirement(kernel, shared_memory_bytes=intdot.shared_bytes(tile, cell.type), workgroup_invocations=tile.block)
+    groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
+    job = _job(cell, kernel, known, tile.constants(aligned), groups, subgroup_size=required)
+    job = split(msgspec.structs.replace(job, activations="q8_1"), tile.bm, tile.bn, target)
+    return Resolved(
+        cell=cell,
+        kernel=kernel,
+        job=job,
+        requirement=requirement,
+        tile=_words(str(tile), aligned),
+        aligned=aligned,
+        subgroup_size=required or known.subgroup,
         split_k=job.parts,
     )
 
@@ -272,14 +295,16 @@ def _matrix(cell: Cell) -> tuple[int, int, int] | None:
 
 
 def _gemv(cell: Cell, target: Target) -> Resolved:
-    shape, known = cell.shape, target.limits
-    rows = gemv_rows(known, cell.type, shape.m, shape.k)
+    shape, known, of_q8_1 = cell.shape, target.limits, cell.path == "intdot"
+    rows = (intdot.gemv_rows if of_q8_1 else gemv_rows)(known, cell.type, shape.m, shape.k)
     kernel = _kernel(cell, rows.reduce)
-    aligned = shape.k % 8 == 0
+    aligned = intdot.aligned(shape.k) if of_q8_1 else shape.k % 8 == 0
     requirement = kernels.requirement(kernel, workgroup_invocations=rows.block)
     groups = _fold(-(-shape.m // rows.rows), known)
     full = rows.reduce == "subgroup" and known.full_subgroups
     job = _job(cell, kernel, known, rows.constants(shape.n, aligned), groups, subgroup_size=rows.required, full_subgroups=full)
+    if of_q8_1:
+        job = msgspec.structs.replace(job, activations="q8_1")
     tile = _words(f"n{shape.n} {rows}", aligned)
     return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=tile, aligned=aligned, subgroup_size=rows.subgroup)
 
