@@ -22,8 +22,14 @@ class WeightType(Struct, frozen=True):
 WEIGHT_TYPES: dict[str, WeightType] = {
     "f32": WeightType(1, 4),
     "f16": WeightType(1, 2),
+    "bf16": WeightType(1, 2),
     "q4_0": WeightType(32, 18),
     "q8_0": WeightType(32, 34),
+    "q4_k": WeightType(256, 144),
+    "q5_k": WeightType(256, 176),
+    "q6_k": WeightType(256, 210),
+    "iq4_xs": WeightType(256, 136),
+    "mxfp4": WeightType(32, 17),
 }
 
 Q8_1_ELEMENTS = 32

@@ -9,6 +9,9 @@ layout(binding = 2, std430) writeonly buffer Output { f16vec4 result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     // Rows of K have no padding and K is a multiple of the block: the matrix is one run of chunks.
     const uint chunk = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * BLOCK_SIZE + gl_LocalInvocationIndex;
     if (chunk >= p.M * (p.K / 8)) {

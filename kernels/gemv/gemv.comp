@@ -27,7 +27,38 @@ const uint PARTS = BLOCK_SIZE;
 #endif
 shared float partial[NUM_COLS][NUM_ROWS][PARTS];
 
-void accumulate(uint m0, uint chunk) {
+// Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
+uint row_of(uint m) { return min(m, p.M - 1); }
+
+#ifdef A_SUPER
+#define UNIT 256
+#define LANES 16 // invocations to a super-block, sixteen elements each
+
+void accumulate(uint m0, uint block, uint part) {
+    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+        vec4 v[4], scale, offset;
+        a_load16(row_of(m0 + r) * (p.K / UNIT) + block, part, v, scale, offset);
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            vec4 products, totals;
+            [[unroll]] for (uint i = 0; i < 4; ++i) {
+                const vec4 b = activations_v[(n * p.K + block * UNIT + a_at(part, i)) / 4];
+                products[i] = dot(v[i], b);
+                totals[i] = dot(b, vec4(1.0));
+            }
+            // One addition to the sum: those of all columns and rows wait for nothing but their own products.
+#ifdef A_MIN
+            sums[n][r] += dot(scale, products) - dot(offset, totals);
+#else
+            sums[n][r] += dot(scale, products);
+#endif
+        }
+    }
+}
+#else
+#define UNIT 8
+#define LANES 1
+
+void accumulate(uint m0, uint chunk, uint part) {
     vec4 b[NUM_COLS][2];
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         b[n][0] = activations_v[(n * p.K + a_first(chunk)) / 4];
@@ -35,20 +66,18 @@ void accumulate(uint m0, uint chunk) {
     }
     [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
         vec4 first, second;
-        // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
-        const vec2 scale = a_load8(min(m0 + r, p.M - 1) * (p.K / 8) + chunk, first, second);
+        const vec2 scale = a_load8(row_of(m0 + r) * (p.K / UNIT) + chunk, first, second);
         [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-            const float s = dot(first, b[n][0]) + dot(second, b[n][1]);
-#ifdef A_MIN
-            sums[n][r] += scale.x * s - scale.y * (dot(b[n][0], vec4(1.0)) + dot(b[n][1], vec4(1.0)));
-#else
-            sums[n][r] = fma(scale.x, s, sums[n][r]);
-#endif
+            sums[n][r] = fma(scale.x, dot(first, b[n][0]) + dot(second, b[n][1]), sums[n][r]);
         }
     }
 }
+#endif
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     // Folded to y where the grid is wider than the device's limit.
     const uint m0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * NUM_ROWS;
     if (m0 >= p.M) {
@@ -74,14 +103,14 @@ void main() {
     } else
 #endif
     {
-        const uint chunks = p.K / 8;
-        const uint whole = chunks / BLOCK_SIZE;
-        uint chunk = lane;
-        for (uint i = 0; i < whole; ++i, chunk += BLOCK_SIZE) {
-            accumulate(m0, chunk);
+        const uint units = p.K / UNIT;
+        const uint whole = units / (BLOCK_SIZE / LANES);
+        uint unit = lane / LANES;
+        for (uint i = 0; i < whole; ++i, unit += BLOCK_SIZE / LANES) {
+            accumulate(m0, unit, lane % LANES);
         }
-        if (chunk < chunks) {
-            accumulate(m0, chunk);
+        if (unit < units) {
+            accumulate(m0, unit, lane % LANES);
         }
     }
 

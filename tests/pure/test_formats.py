@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gguf
 import numpy as np
 import pytest
 from gguf.quants import dequantize
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from vkprobe.weights import WEIGHT_TYPES
 from vkprobe.worker.formats import F32, FORMATS, U8
 
-QUANTISED = ("q4_0", "q8_0")
 ORACLE = {
     "f32": gguf.GGMLQuantizationType.F32,
     "f16": gguf.GGMLQuantizationType.F16,
+    "bf16": gguf.GGMLQuantizationType.BF16,
     "q4_0": gguf.GGMLQuantizationType.Q4_0,
     "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q4_k": gguf.GGMLQuantizationType.Q4_K,
+    "q5_k": gguf.GGMLQuantizationType.Q5_K,
+    "q6_k": gguf.GGMLQuantizationType.Q6_K,
+    "iq4_xs": gguf.GGMLQuantizationType.IQ4_XS,
+    "mxfp4": gguf.GGMLQuantizationType.MXFP4,
 }
+SCALES_AT = {"q4_0": [0], "q8_0": [0], "q4_k": [0, 2], "q5_k": [0, 2], "q6_k": [208], "iq4_xs": [0], "mxfp4": []}
+"""Where a block's f16 scales are."""
+QUANTISED = tuple(SCALES_AT)
 SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00]
 """f16 patterns: zeros of both signs, subnormals, the smallest normal, +-1, the largest, infinities."""
+REACH = {"q6_k": 32, "iq4_xs": 127}
+"""The largest magnitude of exact blocks where all codes can't be within 16."""
 
 
 def oracle(weight_type: str, blocks: U8) -> F32:
@@ -35,12 +48,18 @@ def same_bits(a: F32, b: F32) -> bool:
     return a.shape == b.shape and bool(((a.view(np.uint32) == b.view(np.uint32)) | nan).all())
 
 
-def with_scales(weight_type: str, blocks: U8, scales: np.ndarray[tuple[int], np.dtype[np.uint16]]) -> U8:
-    """`blocks` with their scales replaced, repeated as needed."""
+def with_scales(weight_type: str, blocks: U8, scales: NDArray[Any]) -> U8:
+    """`blocks` with their f16 scales replaced, repeated as needed."""
     parts = blocks.copy().reshape(-1, WEIGHT_TYPES[weight_type].bytes)
-    parts[:, :2] = np.resize(scales, len(parts)).astype("<u2").view(np.uint8).reshape(-1, 2)
+    for number, at in enumerate(SCALES_AT[weight_type]):
+        parts[:, at : at + 2] = np.resize(np.roll(scales, number), len(parts)).astype("<u2").view(np.uint8).reshape(-1, 2)
     replaced: U8 = parts.reshape(blocks.shape)
     return replaced
+
+
+def finite(weight_type: str, scales: list[int]) -> NDArray[np.uint16]:
+    """f16 patterns without infinities and NaN, which no quantiser writes."""
+    return np.array([s & 0xFBFF if s & 0x7C00 == 0x7C00 else s for s in scales], np.uint16)
 
 
 @settings(deadline=None)
@@ -49,10 +68,10 @@ def with_scales(weight_type: str, blocks: U8, scales: np.ndarray[tuple[int], np.
     st.integers(1, 5),
     st.integers(1, 6),
     st.integers(0, 2**32 - 1),
-    st.lists(st.sampled_from(SCALES), min_size=1),
+    st.lists(st.sampled_from(SCALES) | st.integers(0, 0xFFFF), min_size=1),
 )
 def test_any_bytes_decode_as_gguf_decodes_them(weight_type: str, rows: int, blocks: int, seed: int, scales: list[int]) -> None:
-    """Random payloads under extreme, subnormal, zero and infinite scales."""
+    """Random payloads under extreme, subnormal, zero and infinite scales, of both signs, and any others."""
     size = WEIGHT_TYPES[weight_type].bytes
     data = np.random.default_rng(seed).integers(0, 256, (rows, blocks * size), dtype=np.uint8)
     data = with_scales(weight_type, data, np.array(scales, np.uint16))
@@ -60,43 +79,190 @@ def test_any_bytes_decode_as_gguf_decodes_them(weight_type: str, rows: int, bloc
         assert same_bits(FORMATS[weight_type].decode(data), oracle(weight_type, data))
 
 
+@settings(deadline=None)
+@given(st.sampled_from(QUANTISED), st.data())
+def test_any_block_decodes_as_gguf_decodes_it(weight_type: str, data: st.DataObject) -> None:
+    """Bytes that hypothesis chooses and shrinks: all zero, all ones, and what differs in a single bit."""
+    size = WEIGHT_TYPES[weight_type].bytes
+    block = np.frombuffer(data.draw(st.binary(min_size=size, max_size=size)), np.uint8)[None]
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert same_bits(FORMATS[weight_type].decode(block), oracle(weight_type, block))
+
+
 @pytest.mark.parametrize("weight_type", QUANTISED)
 def test_every_code_decodes_as_gguf_decodes_it(weight_type: str) -> None:
-    """All 256 bytes in every position of a block."""
+    """All 256 bytes in every position of a block: scales of sub-blocks at their largest and smallest among them."""
     size = WEIGHT_TYPES[weight_type].bytes
     data = np.repeat(np.arange(256, dtype=np.uint8)[:, None], size, axis=1)
     data = with_scales(weight_type, data, np.array([0x3C00], np.uint16))
-    decoded = FORMATS[weight_type].decode(data)
-    assert same_bits(decoded, oracle(weight_type, data))
-    assert len(np.unique(decoded)) == (16 if weight_type == "q4_0" else 256)
+    with np.errstate(over="ignore"):
+        decoded = FORMATS[weight_type].decode(data)
+        assert same_bits(decoded, oracle(weight_type, data))
+    if weight_type in ("q4_0", "q8_0"):
+        assert len(np.unique(decoded)) == (16 if weight_type == "q4_0" else 256)
+
+
+@pytest.mark.parametrize("weight_type", ["q4_k", "q5_k", "iq4_xs"])
+def test_every_scale_of_six_bits_decodes_as_gguf_decodes_it(weight_type: str) -> None:
+    """Each bit of the packed scales alone, and all but each, over the largest code."""
+    first, last = {"q4_k": (4, 16), "q5_k": (4, 16), "iq4_xs": (2, 8)}[weight_type]
+    bits = np.eye(8 * (last - first), dtype=np.uint8)
+    data = np.full((2 * len(bits), WEIGHT_TYPES[weight_type].bytes), 0xFF, np.uint8)
+    data[:, first:last] = np.packbits(np.concatenate([bits, 1 - bits]), axis=1, bitorder="little")
+    data = with_scales(weight_type, data, np.array([0x3C00, 0xB800], np.uint16))
+    assert same_bits(FORMATS[weight_type].decode(data), oracle(weight_type, data))
+
+
+def test_every_exponent_of_mxfp4_decodes_as_gguf_decodes_it() -> None:
+    """Subnormal at 0 and 1, beyond f32 from 252; 255, NaN in the format's specification, is 2^127 in ggml as in gguf."""
+    data = np.random.default_rng(3).integers(0, 256, (256, 17), dtype=np.uint8)
+    data[:, 0] = np.arange(256)
+    data[:, 1] = 0x2A  # -2 and, 16 further, 2
+    with np.errstate(over="ignore"):
+        decoded = FORMATS["mxfp4"].decode(data)
+        assert same_bits(decoded, oracle("mxfp4", data))
+    assert decoded[1, 0] == -(2.0**-126)
+    assert decoded[128, 0] == -2
+    assert decoded[255, 16] == np.inf
+    ones = np.full((1, 17), 0x11, np.uint8)
+    ones[0, 0] = 255
+    assert (FORMATS["mxfp4"].decode(ones) == np.float32(2.0**127)).all()
+
+
+@pytest.mark.parametrize("bits", [0x0000, 0x8000, 0x0001, 0x807F, 0x0080, 0x3F80, 0x7F7F, 0xFF80, 0x7FC0])
+def test_bf16_decodes_as_gguf_decodes_it(bits: int) -> None:
+    """Zeros, subnormals, the smallest normal, one, the largest, infinity, NaN."""
+    data = np.array([[bits]], np.uint16).view(np.uint8)
+    assert same_bits(FORMATS["bf16"].decode(data), oracle("bf16", data))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(-30, 30))
+def test_bf16_is_rounded_as_gguf_rounds_it(seed: int, exponent: float) -> None:
+    """To nearest even."""
+    made = FORMATS["bf16"].random(np.random.default_rng(seed), 3, 64, 2.0**exponent)
+    values = np.random.default_rng(seed).standard_normal((3, 64), dtype=np.float32) * np.float32(2.0**exponent)
+    assert np.array_equal(made, gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16).view(np.uint8).reshape(3, -1))
 
 
 @pytest.mark.parametrize("weight_type", list(ORACLE))
-def test_random_blocks_are_valid_and_as_wide_as_asked(weight_type: str) -> None:
+@pytest.mark.parametrize("deviation", [0.05, 1 / 120])
+def test_random_blocks_are_valid_and_as_wide_as_asked(weight_type: str, deviation: float) -> None:
     """Finite, decoded as gguf does, of about the deviation asked for, and of the type's row size."""
-    blocks = FORMATS[weight_type].random(np.random.default_rng(1), 64, 512, 0.05)
-    assert blocks.shape == (64, WEIGHT_TYPES[weight_type].row_bytes(512))
+    blocks = FORMATS[weight_type].random(np.random.default_rng(1), 64, 1024, deviation)
+    assert blocks.shape == (64, WEIGHT_TYPES[weight_type].row_bytes(1024))
     decoded = FORMATS[weight_type].decode(blocks)
-    assert decoded.shape == (64, 512)
+    assert decoded.shape == (64, 1024)
     assert same_bits(decoded, oracle(weight_type, blocks))
     assert np.isfinite(decoded).all()
-    assert 0.035 < decoded.std() < 0.08
+    assert 0.7 < decoded.std() / deviation < 1.6
+    assert abs(decoded.mean()) < 0.25 * deviation
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.sampled_from(list(ORACLE)), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+@pytest.mark.parametrize("weight_type", QUANTISED)
+def test_random_blocks_have_all_bits_of_the_payload_random(weight_type: str) -> None:
+    """Each bit is one in about half of the blocks, but those of the block's own scales."""
+    blocks = FORMATS[weight_type].random(np.random.default_rng(1), 64, 8192, 0.05).reshape(-1, WEIGHT_TYPES[weight_type].bytes)
+    own = {byte for at in SCALES_AT[weight_type] for byte in (at, at + 1)} or {0}
+    payload = [i for i in range(blocks.shape[1]) if i not in own]
+    often = np.unpackbits(blocks[:, payload], axis=1).mean(axis=0)
+    assert np.abs(often - 0.5).max() < 0.06
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(list(ORACLE)), st.integers(1, 9), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_exact_blocks_are_small_integers(weight_type: str, rows: int, blocks: int, seed: int) -> None:
-    """Integers of magnitude at most 16: their products and f16 sums round nowhere."""
-    made = FORMATS[weight_type].exact(np.random.default_rng(seed), rows, 32 * blocks)
+    """Integers of magnitude at most 16, but for a few of types whose codes reach further: their products and f16 sums round nowhere."""
+    k = max(32, WEIGHT_TYPES[weight_type].elements) * blocks
+    made = FORMATS[weight_type].exact(np.random.default_rng(seed), rows, k)
+    assert made.shape == (rows, WEIGHT_TYPES[weight_type].row_bytes(k))
     decoded = FORMATS[weight_type].decode(made)
-    assert decoded.shape == (rows, 32 * blocks)
+    assert decoded.shape == (rows, k)
     assert (decoded == np.rint(decoded)).all()
-    assert np.abs(decoded).max() <= 16
+    assert np.abs(decoded).max() <= REACH.get(weight_type, 16)
 
 
-@pytest.mark.parametrize("weight_type", ["q4_0", "f16"])
+@pytest.mark.parametrize("weight_type", list(ORACLE))
+def test_exact_blocks_have_the_mean_square_that_f16_sums_are_planned_for(weight_type: str) -> None:
+    """At most 60, of either sign, and few elements beyond 16."""
+    decoded = FORMATS[weight_type].decode(FORMATS[weight_type].exact(np.random.default_rng(4), 64, 8192)).astype(np.float64)
+    assert 20 < np.mean(decoded**2) < 61
+    assert abs(np.mean(decoded)) < 0.15 * np.sqrt(np.mean(decoded**2))
+    assert np.mean(np.abs(decoded) > 16) < 0.06
+
+
+@pytest.mark.parametrize("weight_type", ["q4_0", "f16", "bf16"])
 def test_exact_blocks_use_all_codes(weight_type: str) -> None:
     """A kernel that drops a bit or swaps nibbles has something to get wrong."""
     decoded = FORMATS[weight_type].decode(FORMATS[weight_type].exact(np.random.default_rng(2), 32, 512))
-    wanted = np.arange(-8, 9) if weight_type == "f16" else np.unique(np.concatenate([np.arange(-8, 8), 2 * np.arange(-8, 8)]))
+    wanted = np.unique(np.concatenate([np.arange(-8, 8), 2 * np.arange(-8, 8)])) if weight_type == "q4_0" else np.arange(-8, 9)
     assert np.array_equal(np.unique(decoded), wanted)
+
+
+@pytest.mark.parametrize("weight_type", QUANTISED)
+@pytest.mark.parametrize("kind", ["exact", "random"])
+def test_blocks_have_every_bit_both_set_and_clear(weight_type: str, kind: str) -> None:
+    """Of codes and of scales of sub-blocks: nothing that a kernel could leave out; own scales and wide codes aside."""
+    made = FORMATS[weight_type]
+    rng = np.random.default_rng(5)
+    blocks = made.exact(rng, 64, 8192) if kind == "exact" else made.random(rng, 64, 8192, 0.05)
+    blocks = blocks.reshape(-1, WEIGHT_TYPES[weight_type].bytes)
+    own = {byte for at in SCALES_AT[weight_type] for byte in (at, at + 1)} or {0}
+    often = np.unpackbits(blocks, axis=1).reshape(len(blocks), -1, 8).mean(axis=0)[[i for i in range(blocks.shape[1]) if i not in own]]
+    assert often.min() > 0
+    assert often.max() < 1
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(QUANTISED),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.sampled_from(SCALES) | st.integers(0, 0xFFFF), min_size=1),
+)
+def test_parts_make_what_is_decoded(weight_type: str, rows: int, blocks: int, seed: int, scales: list[int]) -> None:
+    """A value minus the offset of its 32, rounded once, is the element; infinities of the largest exponents of mxfp4 included."""
+    k = max(32, WEIGHT_TYPES[weight_type].elements) * blocks
+    data = np.random.default_rng(seed).integers(0, 256, (rows, WEIGHT_TYPES[weight_type].row_bytes(k)), dtype=np.uint8)
+    data = with_scales(weight_type, data, finite(weight_type, scales))
+    with np.errstate(over="ignore"):
+        values, offsets = FORMATS[weight_type].parts(data)
+        decoded = FORMATS[weight_type].decode(data)
+    assert values.shape == (rows, k)
+    assert offsets.shape == (rows, k // 32)
+    assert values.dtype == offsets.dtype == np.float32
+    made = values.astype(np.float64) - np.repeat(offsets, 32, axis=1).astype(np.float64)
+    assert np.array_equal(made.astype(np.float32), decoded)
+    if weight_type not in ("q4_0", "q4_k", "q5_k"):
+        assert not offsets.any()
+
+
+def test_parts_are_those_of_the_q8_1_product() -> None:
+    """q4_0's codes are from 0 to 15, less 8 d; q4_k's and q5_k's less dmin times the sub-block's min; exact, not rounded to f32."""
+    rng = np.random.default_rng(6)
+    q4_0 = FORMATS["q4_0"].random(rng, 8, 256, 1.0)
+    d = np.repeat(q4_0.reshape(8, 8, 18)[:, :, :2].copy().view(np.float16).astype(np.float64)[..., 0], 32, axis=1)
+    values, offsets = FORMATS["q4_0"].parts(q4_0)
+    assert np.array_equal(np.unique(values / d), np.arange(16))
+    assert np.array_equal(np.repeat(offsets, 32, axis=1), 8 * d)
+    for weight_type, most in (("q4_k", 15), ("q5_k", 31)):
+        blocks = FORMATS[weight_type].random(rng, 64, 256, 1.0)
+        d, dmin = (blocks[:, at : at + 2].copy().view(np.float16).astype(np.float64) for at in (0, 2))
+        values, offsets = FORMATS[weight_type].parts(blocks)
+        mins = offsets / dmin
+        assert np.array_equal(np.unique(mins), np.arange(64))
+        assert np.array_equal(mins[:, :4], blocks[:, 8:12] & 63)
+        codes = values.reshape(64, 8, 32) / d[:, None]
+        assert np.array_equal(codes, np.rint(codes))
+        assert codes.max() == 63 * most
+
+
+@pytest.mark.parametrize("weight_type", ["f32", "f16", "bf16"])
+def test_parts_of_floats_are_the_values(weight_type: str) -> None:
+    """No offsets, also where K is no multiple of 32."""
+    made = FORMATS[weight_type].random(np.random.default_rng(7), 3, 40, 1.0)
+    values, offsets = FORMATS[weight_type].parts(made)
+    assert np.array_equal(values, FORMATS[weight_type].decode(made))
+    assert offsets.shape == (3, 2)
+    assert not offsets.any()

@@ -131,9 +131,10 @@ def gemm_aligned(tile: Tile, m: int, n: int, k: int) -> bool:
 
 
 class Rows(Struct, frozen=True, kw_only=True):
-    """A GEMV's workgroup: `block` invocations compute `rows` rows, reduced by subgroups or through shared memory.
+    """A GEMV's workgroup: `block` invocations compute `rows` rows; in words, `hybrid` adds up subgroups' sums in shared memory.
 
     Attributes:
+        reduce: the kernel's reduction, `subgroup` (one or several) or `shared` (memory only).
         required: the subgroup size that the pipeline requires; None where the device takes no requirement.
     """
 
@@ -145,31 +146,49 @@ class Rows(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
-        return f"{rows} {self.block}/{self.subgroup} {self.reduce}"
+        reduce = "hybrid" if self.reduce == "subgroup" and self.block > self.subgroup else self.reduce
+        return f"{rows} {self.block}/{self.subgroup} {reduce}"
 
     def constants(self, n: int, aligned: bool) -> list[tuple[int, int]]:
         """The kernel's specialisation constants."""
         return list(enumerate((self.block, self.rows, n, self.subgroup, int(aligned))))
 
 
-_ROWS = {"f32": 1, "f16": 2, "q4_0": 2, "q8_0": 1}  # times 1, or what the vendor's rule says for quantised types
+# Rows by type: f16 and f32 as they are, others times 1, or what the vendor's rule says.
+_ROWS = {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 2, "q8_0": 1, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}
+_FLOATS = ("f32", "f16", "bf16")
+_LEGACY = ("q4_0", "q8_0")
+_WIDE = 16  # invocations that kernels of the other types want at least
+_MANY_ROWS = 8192
+
+
+def _gemv_subgroup(limits: Limits, wide: bool) -> int:
+    """The subgroup size that llama.cpp's GEMV asks for: 16 on Intel, and for K and IQ types where sizes can be chosen."""
+    subgroup = limits.subgroup
+    low, high = limits.required_sizes or (subgroup, subgroup)
+    if limits.vendor == Vendor.INTEL and low <= _WIDE <= high:
+        return _WIDE
+    return _WIDE if wide and subgroup < _WIDE <= high else subgroup
 
 
 def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
-    """llama.cpp's workgroup for a GEMV of `m` rows of `k`: one subgroup, or four on NVIDIA (not before Turing) and Intel."""
+    """llama.cpp's workgroup for a GEMV of `m` rows of `k`: one subgroup, or four on NVIDIA (not before Turing) and Intel.
+
+    Kernels of K types, iq4_xs and mxfp4 want sixteen invocations: narrower subgroups add up through shared memory.
+    """
     rows = _ROWS[weight_type]
-    if weight_type not in ("f32", "f16") and (limits.gcn or limits.vendor == Vendor.INTEL):
+    wide = weight_type not in _FLOATS and weight_type not in _LEGACY
+    if weight_type not in _FLOATS and (limits.gcn or (limits.vendor == Vendor.INTEL and not wide)):
         rows *= 2
-    subgroup = limits.subgroup
-    low, high = limits.required_sizes or (subgroup, subgroup)
-    if limits.vendor == Vendor.INTEL and low <= 16 <= high:
-        subgroup = 16
+    subgroup = _gemv_subgroup(limits, wide)
     # llama.cpp takes an NVIDIA GPU whose driver lists no cooperative matrix for one before Turing.
     several = limits.vendor == Vendor.INTEL or (limits.vendor == Vendor.NVIDIA and limits.coopmat)
-    large = several and k >= 1024 and m <= 8192
-    reduce = "subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE else "shared"
+    large = several and k >= 1024 and (m < _MANY_ROWS // 2 if weight_type == "q6_k" else m <= _MANY_ROWS)
+    narrow = wide and subgroup < _WIDE
+    reduce = "subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE and not narrow else "shared"
+    width = _WIDE if narrow else subgroup
     return Rows(
-        block=4 * subgroup if large else subgroup,
+        block=4 * width if large else width,
         rows=rows,
         subgroup=subgroup,
         reduce=reduce,

@@ -1,0 +1,51 @@
+// q6_k: super-blocks of 256 in 210 bytes, ql[128] @0, qh[64] @128, scales int8[16] @192, d f16 @208; y = d * scale * (code - 32).
+// Each half of 128 elements has 64 bytes of ql, 32 of qh and eight scales. Of its four quarters of 32, the first two have their low four
+// bits in the low halves of ql, the others in the high ones; quarter q has its upper two in bits 2 q and 2 q + 1 of qh; a scale is for 16.
+// 210 is no multiple of four: all loads are of 16 bits. A chunk is eight elements of a quarter.
+struct block_q6_k {
+    uint16_t ql[64];
+    uint16_t qh[32];
+    uint16_t scales[8];
+    float16_t d;
+};
+layout(binding = 0, std430) readonly buffer Weights { block_q6_k weights[]; };
+
+uint a_first(uint chunk) { return chunk * 8; }
+uint a_second(uint chunk) { return chunk * 8 + 4; }
+
+uint a_ql(uint block, uint at) { return uint(weights[block].ql[at]) | uint(weights[block].ql[at + 1]) << 16; }
+uint a_qh(uint block, uint at) { return uint(weights[block].qh[at]) | uint(weights[block].qh[at + 1]) << 16; }
+
+// Four elements of a quarter before scaling.
+vec4 a_codes(uint low, uint high, uint quarter) {
+    return vec4(unpack8((low >> (quarter >> 1) * 4 & 0x0F0F0F0Fu) | ((high >> quarter * 2) << 4 & 0x30303030u))) - 32.0;
+}
+
+// The scale in the low or the high byte.
+float a_scale(uint16_t pair, uint high) { return float(bitfieldExtract(int(pair), int(high * 8), 8)); }
+
+vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
+    const uint block = chunk >> 5;
+    const uint at_half = (chunk >> 4) & 1;
+    const uint quarter = (chunk >> 2) & 3;
+    const uint ql = at_half * 32 + (quarter & 1) * 16 + (chunk & 3) * 4;
+    const uint qh = at_half * 16 + (chunk & 3) * 4;
+    first = a_codes(a_ql(block, ql), a_qh(block, qh), quarter);
+    second = a_codes(a_ql(block, ql + 2), a_qh(block, qh + 2), quarter);
+    return vec2(float(weights[block].d) * a_scale(weights[block].scales[at_half * 4 + quarter], (chunk >> 1) & 1), 0.0);
+}
+
+#define A_SUPER
+uint a_at(uint part, uint i) { return (part >> 3) * 128 + i * 32 + (part & 7) * 4; }
+
+void a_load16(uint block, uint part, out vec4 v[4], out vec4 scale, out vec4 offset) {
+    const uint at = (part >> 3) * 32 + (part & 7) * 2;
+    const uint low[2] = {a_ql(block, at), a_ql(block, at + 16)};
+    const uint high = a_qh(block, (part >> 3) * 16 + (part & 7) * 2);
+    const float d = float(weights[block].d);
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        v[i] = a_codes(low[i & 1], high, i);
+        scale[i] = d * a_scale(weights[block].scales[(part >> 3) * 4 + i], (part >> 2) & 1);
+    }
+    offset = vec4(0.0);
+}

@@ -1,0 +1,16 @@
+// A type's 16 values in shared memory, as llama.cpp has them.
+layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in; // as the kernels have it: gl_WorkGroupSize wants it declared
+shared float a_table[16];
+
+void a_init() {
+    for (uint i = gl_LocalInvocationIndex; i < 16; i += gl_WorkGroupSize.x) {
+        a_table[i] = a_values[i];
+    }
+    barrier();
+}
+
+// The values of four codes, a byte each.
+vec4 a_looked_up(uint codes) {
+    const uvec4 at = uvec4(unpack8(codes));
+    return vec4(a_table[at.x], a_table[at.y], a_table[at.z], a_table[at.w]);
+}

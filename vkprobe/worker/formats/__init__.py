@@ -1,0 +1,56 @@
+"""Weight blocks in numpy: random valid ones, ones whose products are exact, and what they decode to.
+
+Each format makes `u8[rows, row_bytes]` and decodes it to `f32[rows, k]`.
+Source: ggml-quants.c of llama.cpp@b10249; the tests hold the decoders against `gguf.quants`, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from vkprobe.worker.formats.blocks import F32, U8
+from vkprobe.worker.formats.floats import BFloat, Float
+from vkprobe.worker.formats.legacy import Mxfp4, Q40, Q80
+from vkprobe.worker.formats.superblocks import Iq4Xs, Q4K, Q5K, Q6K
+
+__all__ = ["F32", "U8", "Format", "FORMATS"]
+
+
+class Format(Protocol):
+    """A weight type's blocks."""
+
+    def random(self, rng: np.random.Generator, rows: int, k: int, deviation: float) -> U8:
+        """Valid blocks, every bit of the payload random, whose decoded values have about this standard deviation."""
+
+    def exact(self, rng: np.random.Generator, rows: int, k: int) -> U8:
+        """Blocks that decode to integers of a mean square of at most 60, all codes and bits of scales in use.
+
+        They are of magnitude at most 16; but codes that reach further, of q6_k (32) and iq4_xs (127), are met too, rarely.
+        """
+
+    def decode(self, blocks: U8) -> F32:
+        """What ggml decodes the blocks to: f32[rows, k]."""
+
+    def parts(self, blocks: U8) -> tuple[F32, F32]:
+        """(values: f32[rows, k], offsets: f32[rows, k / 32]), both exact: an element is its value minus the offset of its 32.
+
+        The offset is what llama.cpp's dot product multiplies with the sum of a q8_1 block: 8 d of q4_0, dmin * min of q4_k
+        and q5_k, nothing of other types.
+        """
+
+
+FORMATS: dict[str, Format] = {
+    "f32": Float(np.float32),
+    "f16": Float(np.float16),
+    "bf16": BFloat(),
+    "q4_0": Q40(),
+    "q8_0": Q80(),
+    "q4_k": Q4K(),
+    "q5_k": Q5K(),
+    "q6_k": Q6K(),
+    "iq4_xs": Iq4Xs(),
+    "mxfp4": Mxfp4(),
+}
+"""The formats by name; a new one is a class and a row here."""
