@@ -12,7 +12,7 @@ from vkprobe.records import DeviceRecord, KhrTuple
 from vkprobe.weights import WEIGHT_TYPES
 
 OPS = ("gemm", "gemv", "dequant")
-PATHS = ("scalar-f32", "scalar-f16", "dot2", "coopmat", "coopmat2")
+PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 TYPES = tuple(WEIGHT_TYPES)
 ACCUMULATORS = ("f16", "f32")
 

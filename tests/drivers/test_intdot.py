@@ -1,0 +1,106 @@
+"""Products with q8_1 activations, verified on lavapipe; and jobs made wrong, which must be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from tests.drivers.test_kernels_on_lavapipe import Bench
+from vkprobe.bench.cells import Selection, Shape, cells
+from vkprobe.bench.device import limits, open_request
+from vkprobe.bench.resolve import Resolved, Target, resolve, split
+from vkprobe.drivers.launch import Worker
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import gather
+
+BLOCKS_OF_32 = ("q4_0", "q8_0", "mxfp4")
+SUPER_BLOCKS = ("q4_k", "q5_k", "q6_k")
+TYPES = BLOCKS_OF_32 + SUPER_BLOCKS
+
+
+@pytest.fixture(scope="module")
+def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
+    """Open for both ops."""
+    (device,) = gather([embedded["lvp"]], "run").devices
+    wanted = [
+        Selection(op="gemm", shapes=[Shape(64, 64, 256)], types=TYPES, paths=["intdot"]),
+        Selection(op="gemv", shapes=[Shape(64, 1, 256)], types=TYPES, paths=["intdot"]),
+    ]
+    resolved = resolve([cell for selection in wanted for cell in cells(selection, device)], device)
+    assert {r.cell.type for r in resolved} == set(TYPES)
+    with Worker(embedded["lvp"]) as worker:
+        request = open_request(device, [r.requirement for r in resolved])
+        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+        yield Bench(device, worker)
+
+
+def one(bench: Bench, op: str, weight_type: str, shape: tuple[int, int, int]) -> Resolved:
+    """The intdot cell of a type and shape."""
+    (resolved,) = bench.jobs(op, shape, types=[weight_type], paths=["intdot"])
+    return resolved
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_gemm_of_small_and_medium_tiles(bench: Bench, weight_type: str) -> None:
+    """M and N no multiples of any tile, one workgroup and several."""
+    for size, m, n, k in (("s", 33, 9, 256), ("s", 31, 130, 512), ("m", 67, 33, 256), ("m", 130, 67, 768)):
+        resolved = one(bench, "gemm", weight_type, (m, n, k))
+        assert resolved.tile.startswith(size)
+        assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+@pytest.mark.parametrize("weight_type", BLOCKS_OF_32)
+def test_gemm_of_rows_that_end_within_a_group(bench: Bench, weight_type: str) -> None:
+    """K a multiple of 32 only: blocks of several rows share a group of activations, and the last step has fewer blocks."""
+    for m, n, k in ((33, 9, 32), (65, 67, 96), (40, 34, 160)):
+        resolved = one(bench, "gemm", weight_type, (m, n, k))
+        assert not resolved.aligned
+        assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+@pytest.mark.parametrize("weight_type", ["q4_0", "q6_k"])
+def test_gemm_of_a_split_k(bench: Bench, weight_type: str) -> None:
+    """Parts of K of which the last is shorter, and their sum."""
+    resolved = one(bench, "gemm", weight_type, (65, 70, 2304))
+    job = split(resolved.job, 64, 64, Target(device=bench.device, limits=limits(bench.device), cores=64))
+    assert job.parts > 1
+    assert bench.wrong(job) is None
+
+
+@pytest.mark.parametrize("columns", range(1, 9))
+def test_gemv_of_every_width(bench: Bench, columns: int) -> None:
+    """Odd M; every type, whole groups of activations and, where the type allows, not."""
+    for weight_type in TYPES:
+        for k in (256, 768) if weight_type in SUPER_BLOCKS else (32, 160, 1024):
+            resolved = one(bench, "gemv", weight_type, (37, columns, k))
+            assert bench.wrong(resolved.job) is None, resolved.cell
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_gemv_of_several_subgroups_and_rows(bench: Bench, weight_type: str) -> None:
+    """As on NVIDIA, Intel and GCN; M no multiple of the rows."""
+    job = one(bench, "gemv", weight_type, (37, 3, 2048)).job
+    constants = [(i, {0: 32, 1: 4}.get(i, value)) for i, value in job.constants]
+    assert bench.wrong(replace(job, constants=constants, groups=(10, 1, 1))) is None
+
+
+@pytest.mark.parametrize("weight_type", TYPES)
+def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
+    """The reduction for devices without subgroup arithmetic."""
+    job = one(bench, "gemv", weight_type, (37, 2, 256)).job
+    assert bench.wrong(replace(job, kernel=f"gemv_{weight_type}_intdot_shared")) is None
+
+
+def test_a_block_too_few_is_told(bench: Bench) -> None:
+    """K cut by the push constant that says how much a part covers."""
+    job = one(bench, "gemm", "q4_0", (64, 64, 512)).job
+    assert "exact pass" in (bench.wrong(replace(job, part_k=480)) or "")
+
+
+def test_an_alignment_that_is_not_there_is_told(bench: Bench) -> None:
+    """Rows of activations taken for whole groups."""
+    job = one(bench, "gemv", "q8_0", (37, 2, 160)).job
+    assert "exact pass" in (bench.wrong(replace(job, constants=[*job.constants[:4], (4, 1)])) or "")
