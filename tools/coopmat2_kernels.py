@@ -16,7 +16,7 @@ _BF16_STORAGE = ["VkPhysicalDeviceVulkan11Features", "storageBuffer16BitAccess"]
 _FULL = [[_NV, "cooperativeMatrixWorkgroupScope"], [_NV, "cooperativeMatrixFlexibleDimensions"], _LOCAL_SIZE_ID]
 _REDUCED = [[_NV, "cooperativeMatrixPerElementOperations"], _LOCAL_SIZE_ID]
 _ACCUMULATORS: tuple[tuple[str, dict[str, str]], ...] = (("f16", {"ACC_F16": "1"}), ("f32", {}))
-_UNQUANTISED = ("f32", "bf16", "f16")
+_UNQUANTISED = ("f32", "f16", "bf16")
 
 
 def matrix_gemm(types: tuple[str, ...]) -> Iterator[Variant]:
@@ -27,9 +27,8 @@ def matrix_gemm(types: tuple[str, ...]) -> Iterator[Variant]:
         if kind == "bf16":
             yield _gemm(kind, "coopmat2", "f32", "coopmat2", {"BF16": "1"}, features=[*_FULL, _BF16_STORAGE], target="vulkan1.3")
             yield _gemm(kind, "coopmat", "f32", "coopmat", {"STAGE_BF16": "1"})
-        if kind in ("f32", "bf16"):
-            continue  # llama.cpp's f32 weights are not here yet; bf16 has an f32 accumulator only
-        for accumulator, defines in _ACCUMULATORS:
+            continue
+        for accumulator, defines in _ACCUMULATORS[kind == "f32" :]:  # f32 weights are summed in f32
             yield _gemm(kind, "coopmat2", accumulator, "coopmat2", defines, features=_FULL, target="vulkan1.3")
             reduced = _gemm(kind, "coopmat2", accumulator, "coopmat2_reduced", defines, features=_REDUCED, target="vulkan1.3")
             name = f"gemm_{kind}_coopmat2_reduced_acc_{accumulator}"

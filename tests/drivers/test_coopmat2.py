@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tests.drivers.conftest import measured
 from vkprobe import kernels
+from vkprobe.bench import coopmat2
 from vkprobe.bench.cells import Cell, Shape
 from vkprobe.bench.device import open_request
 from vkprobe.bench.resolve import Resolved, resolve
@@ -24,6 +25,7 @@ from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.weights import WEIGHT_TYPES
 
 TYPES = [t for t in WEIGHT_TYPES if t not in ("f32", "bf16")]
+REDUCED = sorted((k.type, k.accumulator) for k in kernels.kernels().values() if k.tier == coopmat2.REDUCED)
 QUANTISED = [t for t in TYPES if t != "f16"]
 DECODED_IN_F16 = ("q6_k", "iq4_xs")
 """Types whose scales are products rounded to f16: results may be off by more than the last place."""
@@ -60,7 +62,7 @@ def cell(weight_type: str, accumulator: str, shape: tuple[int, int, int]) -> Cel
 def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
     """Open for every kernel of this file at once."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    everything = resolve([cell(t, accumulator, (64, 16, 256)) for t in TYPES for accumulator in ("f16", "f32")], device)
+    everything = resolve([cell(t, accumulator, (64, 16, 256)) for t, accumulator in REDUCED], device)
     decoding = [kernels.requirement(kernel) for kernel in kernels.kernels().values() if kernel.op == "decode"]
     request = open_request(device, [*(r.requirement for r in everything), *decoding])
     with Worker(embedded["lvp"]) as worker:
@@ -68,8 +70,7 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
         yield Bench(device, worker)
 
 
-@pytest.mark.parametrize("accumulator", ["f16", "f32"])
-@pytest.mark.parametrize("weight_type", TYPES)
+@pytest.mark.parametrize(("weight_type", "accumulator"), REDUCED)
 @pytest.mark.parametrize("rows", [(45, 21), (64, 32), (130, 70), (1, 9)])
 def test_the_reduced_kernel_is_right_on_lavapipe(bench: Bench, weight_type: str, accumulator: str, rows: tuple[int, int]) -> None:
     """One tile and several, edges of M and N ragged or not; K of three blocks, or a whole multiple of the step."""

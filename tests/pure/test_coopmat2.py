@@ -133,7 +133,7 @@ def test_granularity_and_largest_dimension_are_conditions() -> None:
 
 def test_kernels_ask_for_no_feature_that_they_do_not_use() -> None:
     """f16 weights need no block loads, the reduced kernel no tensor addressing; each is among what llama.cpp asks of the path."""
-    made = {name: asked(name) for name in kernels.kernels() if "coopmat2" in name}
+    made = {name: asked(name) for name, k in kernels.kernels().items() if k.op == "gemm" and k.path == "coopmat2"}
     whole = {c.alternatives[0][1] for c in requirement("coopmat2").conditions if isinstance(c, Feature)}
     for name, features in made.items():
         wanted = {"cooperativeMatrixPerElementOperations"} if "reduced" in name else WHOLE
