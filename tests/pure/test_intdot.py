@@ -48,8 +48,8 @@ def source(weight_type: str) -> Source:
     if "k_intdot.glsl" in text:
         text += (KERNELS / "types" / "k_intdot.glsl").read_text()
     found = dict(re.findall(r"^#define (A_\w+)(?:\(item, i\))? (.+)$", text, re.M))
-    numbers = (int(found[f"A_{name}"]) for name in ("CHUNKS", "ITEMS", "GIVES", "PAD"))
-    return Source(*numbers, found["A_SCALE"], found["A_PLANE"])
+    chunks, items, gives, pad = (int(found[f"A_{name}"]) for name in ("CHUNKS", "ITEMS", "GIVES", "PAD"))
+    return Source(chunks, items, gives, pad, found["A_SCALE"], found["A_PLANE"])
 
 
 def tile(weight_type: str = "q4_0", m: int = 4096, n: int = 512, **changed: Any) -> Tile:
