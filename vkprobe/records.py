@@ -246,7 +246,12 @@ def made_of(record: ResultRecord) -> tuple[Any, ...]:
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
-    """One compiled pipeline: creation time and what the driver's compiler says of it."""
+    """One compiled pipeline: creation time and what the driver's compiler says of it.
+
+    Attributes:
+        tile_registers: 32-bit registers of an invocation that the kernel's tile takes at the least; None for ops without a tile.
+        register_budget: those that an invocation can have on this chip; None where that is not known.
+    """
 
     device: str
     kernel: str
@@ -264,6 +269,8 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     code_bytes: int | None = None
     occupancy: float | None = None
     matrix_instructions: int | None = None
+    tile_registers: int | None = None
+    register_budget: int | None = None
     spirv_sha: str | None = None
 
 

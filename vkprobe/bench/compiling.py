@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.demand import register_budget, tile_registers
 from vkprobe.bench.isa import IsaFolder, matrix_instructions
 from vkprobe.bench.lives import CACHES_OFF, GivenUp, Lives, Lost
 from vkprobe.bench.pipelines import MATRIX_PATHS, normal
@@ -134,6 +135,7 @@ class Compiler:
     def _write(self, resolved: Resolved, status: Status, reason: str | None, told: dict[str, Any] | None = None) -> PipelineRecord:
         told = told or {}
         raw, path = told.get("statistics", {}), resolved.cell.path
+        subgroup = told.get("subgroup_size") or resolved.subgroup_size
         matrix = matrix_instructions(told.get("texts", {}))
         if path in MATRIX_PATHS and matrix == 0:
             reason = f"compiled to no matrix instruction: {path} {resolved.cell.tuple or resolved.tile} is emulated with ordinary ones"
@@ -144,13 +146,15 @@ class Compiler:
             path=path,
             type=resolved.cell.type,
             tile=_tile(resolved),
-            subgroup_size=told.get("subgroup_size") or resolved.subgroup_size,
+            subgroup_size=subgroup,
             status=status,
             reason=reason,
             compile_s=told.get("compile_s"),
             spirv_sha=resolved.kernel.spirv_sha256,
             raw=raw,
             matrix_instructions=matrix,
+            tile_registers=tile_registers(resolved.job, subgroup) if told else None,
+            register_budget=register_budget(self._device, resolved.job, subgroup, raw) if told else None,
             **msgspec.structs.asdict(normal(self._device.driver.id, raw)),
         )
         if not self._known(record):

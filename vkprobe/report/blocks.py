@@ -27,7 +27,7 @@ def blocks(matrix: Matrix, section: Section) -> list[Block]:
     drivers that give no compile statistics among those that do.
     """
     every = tuple(range(len(section.columns)))
-    if section.kind in ("requirements", "ladder"):
+    if section.kind in ("requirements", "ladder", "spills"):
         return [Block(title=section.title, note=section.note, positions=every, rows=section.rows)]
     cpu = [matrix.columns[i].software for i in section.columns]
     apart = [all(software or cell.status == "absent" for software, cell in zip(cpu, row.cells, strict=True)) for row in section.rows]

@@ -59,6 +59,38 @@ def bar_chart(groups: Sequence[BarGroup]) -> Markup:
     return Markup(f'<svg class="bars" viewBox="0 0 {_WIDTH} {y}" role="img">{"".join(parts)}</svg>')
 
 
+class Stack(Struct, frozen=True, kw_only=True):
+    """How a device's pipelines ended: (label, count, style) in order, those without any left out."""
+
+    heading: str
+    parts: Sequence[tuple[str, int, str]]
+
+
+_STACKS_WIDTH, _TOLD = 900, 360
+
+
+def stacked_bars(stacks: Sequence[Stack]) -> Markup:
+    """One bar for each stack on a common scale of counts, its parts side by side, each as wide as its count and told behind the bar."""
+    most = max((sum(count for _, count, _ in stack.parts) for stack in stacks), default=0)
+    room = _STACKS_WIDTH - _LABEL - _TOLD
+    rows = []
+    for index, stack in enumerate(stacks):
+        y, x = index * _ROW, float(_LABEL)
+        cells = [f'<text class="label" x="{_LABEL - 8}" y="{y + 13}">{escape(stack.heading)}</text>']
+        for label, count, style in stack.parts:
+            width = room * count / max(most, 1)
+            cells.append(
+                f'<rect class="{escape(style)}" x="{x:.1f}" y="{y + 3}" width="{width:.1f}" height="13">'
+                f"<title>{escape(stack.heading)}: {count} {escape(label)}</title></rect>"
+            )
+            x += width
+        told = ", ".join(f"{count} {label}" for label, count, _ in stack.parts)
+        cells.append(f'<text class="value" x="{x + 6:.1f}" y="{y + 13}">{escape(told)}</text>')
+        rows.append(f"<g>{''.join(cells)}</g>")
+    height = len(stacks) * _ROW + 6
+    return Markup(f'<svg class="bars stacks" viewBox="0 0 {_STACKS_WIDTH} {height}" role="img">{"".join(rows)}</svg>')
+
+
 _STEP_MIN_SPAN = 0.02
 """The least height of a strip, as a part of the median: noise of 0.1 % must not look like noise of 10 %."""
 

@@ -12,12 +12,14 @@ import msgspec
 from vkprobe.records import PipelineRecord
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
 from vkprobe.report.rows import PATHS, TYPES, rank, variants
-from vkprobe.report.statistics import LEGEND, statistics_text
+from vkprobe.report.statistics import LEGEND, spills_in_words, statistics_text
 from vkprobe.results.store import DeviceKey, Store
 from vkprobe.units import seconds
 
 _NOT_COMPILED = "not compiled: the files hold no record of this pipeline for this device"
-_OPS = ("gemm", "gemv", "dequant")
+OPS = ("gemm", "gemv", "dequant", "convert")
+"""Ops in the order of tables."""
+
 _DEMAND = "Max live registers"
 _DEMAND_NOTE = (
     "r is the most registers that are live at once (Max live registers), spilled ones included: each thread has the whole register file"
@@ -39,24 +41,24 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     lines: dict[_Line, dict[DeviceKey, PipelineRecord]] = {}
     for kernel, by_device in grouped.items():
         detail = _detail(by_device.values())
-        names = {_words(p)[detail] for records in by_device.values() for p in records if p.tile}
+        names = {tile_words(p)[detail] for records in by_device.values() for p in records if p.tile}
         for key, records in by_device.items():
             for p in records:
                 # What the device can't run has no tile of its own: it is told in every row of the kernel.
-                for name in [_words(p)[detail]] if p.tile or not names else names:
+                for name in [tile_words(p)[detail]] if p.tile or not names else names:
                     lines.setdefault((*kernel, name), {})[key] = p
     rows = []
     for line in sorted(lines, key=_order):
         found = [lines[line].get(columns[i].key) for i in shown]
-        common, cells = variants([_cell(p) for p in found], [_words(p)[-1] if p and p.status == "ok" else None for p in found])
+        common, cells = variants([_cell(p) for p in found], [tile_words(p)[-1] if p and p.status == "ok" else None for p in found])
         rows.append(Row(labels=(line[0], common or line[3]), cells=tuple(cells)))
     if not rows:
         return []
     return [Section(kind="pipelines", title="Compile statistics", note=LEGEND, labels=("kernel", "tile"), columns=shown, rows=tuple(rows))]
 
 
-def _words(p: PipelineRecord) -> tuple[str, ...]:
-    """What tells a kernel's pipelines apart, ever more of it; the last is everything."""
+def tile_words(p: PipelineRecord) -> tuple[str, ...]:
+    """What tells a kernel's pipelines apart, ever more of it: nothing, the tile's size or N, its tuple, all of it, the subgroup size."""
     words = (p.tile or "").split()
     size = words[0] if words else ""
     more = words[3] if len(words) > 3 and words[3].count("x") == 2 else ""
@@ -70,14 +72,14 @@ def _words(p: PipelineRecord) -> tuple[str, ...]:
 def _detail(devices: Any) -> int:
     """The least detail at which each device has one pipeline a row."""
     for detail in range(4):
-        if all(len({_words(p)[detail] for p in records}) == len(records) for records in devices):
+        if all(len({tile_words(p)[detail] for p in records}) == len(records) for records in devices):
             return detail
     return 4
 
 
 def _order(line: _Line) -> tuple[Any, ...]:
     kernel, path, type_, name = line
-    return rank(_OPS, kernel.split("_")[0]), rank(TYPES, type_), rank(PATHS, path), kernel, name
+    return rank(OPS, kernel.split("_")[0]), rank(TYPES, type_), rank(PATHS, path), kernel, name
 
 
 def _cell(p: PipelineRecord | None) -> Cell:
@@ -111,12 +113,15 @@ def blind(pipelines: Sequence[Section], columns: Sequence[Column]) -> list[str]:
 def compile_matrix(matrix: Matrix, *, times: bool) -> Matrix:
     """Only what `compile` tells of a matrix of its records: the table, alarms, spills and times; `times` adds a table of them."""
     kept = [section for section in matrix.sections if section.kind == "pipelines"]
+    spills = [section for section in matrix.sections if section.kind == "spills"]
     notes = [note for section in kept for note in _notes(section, matrix.columns)]
     counts = Counter(cell.status for section in kept for row in section.rows for cell in row.cells if cell.status != "absent")
     devices = len(kept[0].columns) if kept else 0
     words = ", ".join(f"{n} {status}" for status, n in sorted(counts.items(), key=lambda item: (item[0] != "ok", -item[1])))
     headline = f"{devices} device{'s' * (devices != 1)}, {counts.total()} pipeline{'s' * (counts.total() != 1)}: {words}"
-    shown = [*kept, *(_times(section) for section in kept if times)]
+    spilling = sum(bool(p.spills) for section in kept for i in range(len(section.columns)) for p in _compiled(section, i))
+    headline += f"; {spilling} spill{'s' * (spilling == 1)}" if spilling else ""
+    shown = [*kept, *spills, *(_times(section) for section in kept if times)]
     return msgspec.structs.replace(matrix, headline=headline, sections=tuple(shown), losses=(), notes=tuple(notes))
 
 
@@ -142,11 +147,7 @@ def _notes(section: Section, columns: Sequence[Column]) -> list[str]:
             took, longest = seconds(sum(p.compile_s or 0.0 for p in timed)), seconds(slowest.compile_s or 0.0)
             several = "s" * (len(timed) != 1)
             text = f"{columns[index].id}: {len(timed)} pipeline{several} created in {took}, slowest {slowest.kernel} ({longest})"
-            spilling = [p for p in made if p.spills]
-            if spilling:
-                most = max(spilling, key=lambda p: p.spills or 0)
-                text += f"; {len(spilling)} spill, most {most.kernel} ({most.spills})"
-            notes.append(text)
+            notes.append("; ".join(filter(None, [text, spills_in_words(made)])))
     demand = [
         columns[index].id
         for position, index in enumerate(section.columns)

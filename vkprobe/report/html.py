@@ -15,11 +15,12 @@ from markupsafe import Markup
 from vkprobe import __version__
 from vkprobe.records import DeviceRecord, ResultRecord, Time
 from vkprobe.report.blocks import Block, blocks
-from vkprobe.report.charts import Bar, BarGroup, bar_chart, strip
+from vkprobe.report.charts import Bar, BarGroup, Stack, bar_chart, stacked_bars, strip
 from vkprobe.report.climbs import lines as climb_lines
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
-from vkprobe.report.statistics import numbers
+from vkprobe.report.spills import health
+from vkprobe.report.statistics import numbers, spill_cause
 from vkprobe.report.tables import Footnotes
 from vkprobe.report.text import has_footnote, loss_details, ratio_text
 from vkprobe.requirements.facts import lookup
@@ -35,13 +36,17 @@ _ENVIRONMENT = jinja2.Environment(
 _OPEN_STRIPS = 80
 """Sections with more strips than this start closed."""
 
+_LAST = ("spills", "pipelines")
+"""Kinds of sections that come last, the gaps before the long table."""
+
 _MARKS = {"met": "yes", "unmet": "no", "partial": "partial", "unknown": "unknown"}
 
 
 def as_html(matrix: Matrix, *, title: str = "vkprobe matrix") -> str:
     """The whole page."""
     footnotes = Footnotes()
-    sections = [_block(matrix, section, block, footnotes) for section in matrix.sections for block in blocks(matrix, section)]
+    ordered = sorted(matrix.sections, key=lambda section: _LAST.index(section.kind) if section.kind in _LAST else -1)
+    sections = [_block(matrix, section, block, footnotes) for section in ordered for block in blocks(matrix, section)]
     return _ENVIRONMENT.get_template("matrix.html").render(
         title=title,
         version=__version__,
@@ -143,7 +148,13 @@ def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes)
         "anchor": re.sub(r"[^a-z0-9]+", "-", block.title.lower()),
         "columns": [(matrix.columns[i], i == matrix.baseline) for i in columns],
         "rows": rows,
+        "chart": _health(matrix, section, block) if section.kind == "pipelines" else None,
     }
+
+
+def _health(matrix: Matrix, section: Section, block: Block) -> Markup:
+    """How each device's pipelines ended, side by side."""
+    return stacked_bars([Stack(heading=matrix.columns[section.columns[i]].id, parts=health(section, i)) for i in block.positions])
 
 
 def _bests(matrix: Matrix, section: Section) -> dict[tuple[str, int | None], float]:
@@ -177,6 +188,8 @@ def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict
     pipeline = cell.pipeline
     if pipeline is not None and pipeline.spills:
         classes.append("spills")
+    if cell.spilling:
+        classes.append(f"spilling c-{spill_cause(cell.spilling[0])}")
     note = None
     if cell.reason and has_footnote(cell):
         note = footnotes.number(cell.reason)
@@ -208,6 +221,7 @@ def _tooltip(cell: Cell) -> str:
     if cell.result is not None:
         lines += _result_lines(cell.result)
     lines += climb_lines(cell.climbs)
+    lines += [f"{p.kernel} {p.tile or ''}: {p.spills} spills, {p.registers} registers" for p in cell.spilling]
     if cell.pipeline is not None:
         if cell.pipeline.compile_s is not None:
             lines.append(f"pipeline created in {seconds(cell.pipeline.compile_s)}")

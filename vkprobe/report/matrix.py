@@ -10,7 +10,7 @@ import msgspec
 
 from vkprobe.errors import UsageError
 from vkprobe.records import ResultRecord
-from vkprobe.report import climbs
+from vkprobe.report import climbs, spills
 from vkprobe.report import compile as compiled
 from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
@@ -53,6 +53,7 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
     sections += ladder
     sections += _measured(store, columns, index)
     sections += compiled.sections(store, columns)
+    sections += spills.sections(store, columns)
     failed = tuple(d for d in store.drivers.values() if d.state != "ok")
     return Matrix(
         headline=_headline(columns, sections) + (f"; {len(store.ladder)} climbs on the ladder" if store.ladder else ""),

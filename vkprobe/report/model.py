@@ -57,6 +57,7 @@ class Cell(Struct, frozen=True, kw_only=True):
         ratio: value over the baseline's.
         steady: of a measured cell; None where times are not judged, on a CPU device.
         variant: in what it differs from its row's other cells: a matrix tuple, a tile.
+        spilling: of a table of spills, the pipelines that do, the worst first.
     """
 
     status: str
@@ -70,6 +71,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     pipeline: PipelineRecord | None = None
     gap: Gap | None = None
     climbs: tuple[LadderRecord, ...] = ()
+    spilling: tuple[PipelineRecord, ...] = ()
 
 
 class Row(Struct, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ class Row(Struct, frozen=True, kw_only=True):
 class Section(Struct, frozen=True, kw_only=True):
     """Rows of one kind. `columns` are indices into the matrix's (compile statistics leave out who has none)."""
 
-    kind: Literal["requirements", "ladder", "measured", "pipelines"]
+    kind: Literal["requirements", "ladder", "measured", "pipelines", "spills"]
     title: str
     note: str
     labels: tuple[str, ...]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
+from vkprobe.bench.demand import Cause, cause
 from vkprobe.bench.pipelines import MATRIX_PATHS
 from vkprobe.records import PipelineRecord, ResultRecord
 
 LEGEND = "r registers, s spills, i instructions, m matrix instructions, as each driver counts them: not comparable across drivers"
+CAUSES: dict[Cause, str] = {
+    "compiler": "by the compiler alone, their tile fits",
+    "tight": "with hardly room beside their tile",
+    "tile": "forced by their tile",
+    "unknown": "cause unknown",
+}
+"""Why pipelines spill, in words; what a driver can mend comes first."""
+
 D = TypeVar("D", bound=Hashable)
 
 
@@ -27,6 +37,22 @@ def numbers(pipeline: PipelineRecord) -> list[tuple[int, str, bool]]:
 def statistics_text(pipeline: PipelineRecord) -> str:
     """`184r 0s 7706i`; empty where the driver gives none."""
     return " ".join(f"{value}{letter}" for value, letter, _ in numbers(pipeline))
+
+
+def spill_cause(pipeline: PipelineRecord) -> Cause:
+    """Why a pipeline that spills does."""
+    return cause(pipeline.tile_registers, pipeline.register_budget)
+
+
+def spills_in_words(pipelines: Iterable[PipelineRecord]) -> str:
+    """How many spill, the most, and why: `30 spill, most gemm_f16 (143): 30 the compiler, their tile fits`; empty where none does."""
+    spilling = [p for p in pipelines if p.spills]
+    if not spilling:
+        return ""
+    most = max(spilling, key=lambda p: p.spills or 0)
+    counts = Counter(spill_cause(p) for p in spilling)
+    told = ", ".join(f"{counts[name]} {words}" for name, words in CAUSES.items() if counts[name])
+    return f"{len(spilling)} spill{'s' * (len(spilling) == 1)}, most {most.kernel} ({most.spills}): {told}"
 
 
 class Finder(Generic[D]):

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from vkprobe.records import LadderRecord
+from vkprobe.records import LadderRecord, PipelineRecord
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Section
+from vkprobe.report.statistics import spill_cause
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.units import significant
 
@@ -24,6 +25,7 @@ _HEADING = 18
 """A column's heading is folded to so many characters, or to its device's id where that is longer."""
 
 _TILES = ("s ", "m ", "l ")
+_REGISTERS = ("registers", "spills", "tile_registers", "register_budget")
 
 _COLOURS = {"ok": "", "met": "\x1b[32m", "partial": "\x1b[33m", "noop": "\x1b[36m"} | dict.fromkeys(BAD, "\x1b[1;31m")
 _DIM = "\x1b[2m"
@@ -158,7 +160,7 @@ def _heading(column: Column, is_baseline: bool) -> str:
 def _coloured(cell: Cell, text: str, color: bool) -> str:
     if not color:
         return text
-    spills = cell.pipeline is not None and cell.result is None and cell.pipeline.spills
+    spills = bool(cell.spilling) or (cell.pipeline is not None and cell.result is None and cell.pipeline.spills)
     start = _COLOURS["partial"] if spills and cell.status == "ok" else _COLOURS.get(cell.status, _DIM)
     return f"{start}{text}\x1b[0m" if start else text
 
@@ -258,7 +260,9 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
                 }
                 found["tuple"] = cell.result.tuple if cell.result else None
             if section.kind == "pipelines" and cell.pipeline is not None:
-                found |= {"tile": cell.pipeline.tile, "subgroup_size": cell.pipeline.subgroup_size}
+                found |= {name: getattr(cell.pipeline, name) for name in ("tile", "subgroup_size", *_REGISTERS)}
+            if section.kind == "spills":
+                found["spilling"] = [_spill_json(p) for p in cell.spilling]
             if section.kind == "ladder":
                 found["climbs"] = [_climb_json(climb) for climb in cell.climbs]
             if section.kind == "requirements" and cell.gap is not None:
@@ -266,6 +270,11 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
             cells[matrix.columns[index].id] = found
         rows.append({**dict(zip(section.labels, row.labels, strict=True)), "cells": cells})
     return {"title": section.title, "kind": section.kind, "note": section.note, "rows": rows}
+
+
+def _spill_json(p: PipelineRecord) -> dict[str, Any]:
+    names = ("kernel", "type", "tile", "subgroup_size", *_REGISTERS)
+    return {**{name: getattr(p, name) for name in names}, "cause": spill_cause(p)}
 
 
 def _climb_json(climb: LadderRecord) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""Which kernels spill on which chip, how much, and whether their tile forces it: kernels of all types in one row. Pure.
+
+The table shows what is a gap between compilers: only rows in which some device spills, every device that tells of spills beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from vkprobe.bench.demand import ROOM
+from vkprobe.records import PipelineRecord
+from vkprobe.report.compile import OPS, tile_words
+from vkprobe.report.model import BAD, Cell, Column, Row, Section
+from vkprobe.report.rows import rank
+from vkprobe.report.statistics import CAUSES, spill_cause
+from vkprobe.results.store import DeviceKey, Store
+
+NOTE = (
+    "the most of a pipeline, and how many of these kernels do, one for each type. compiler 37/128: the tile takes 37 of an invocation's"
+    f" 128 registers, spilling is the compiler's doing; tile: it takes more than there are; tight: it leaves less than {ROOM};"
+    " unknown: the tile's or the chip's registers are not known"
+)
+_NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
+_Line = tuple[str, str]
+
+
+def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
+    """The table of spills, the worst first; none where no pipeline spills."""
+    made: dict[str, dict[DeviceKey, list[PipelineRecord]]] = {}
+    for (key, _), p in store.pipelines.items():
+        if p.status in ("ok", "noop") and p.spills is not None:
+            made.setdefault(_name(p), {}).setdefault(key, []).append(p)
+    telling = {key for by_device in made.values() for key in by_device}
+    shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
+    lines: dict[_Line, dict[DeviceKey, list[PipelineRecord]]] = {}
+    for name, by_device in made.items():
+        detail = _detail(by_device.values())
+        for key, pipelines in by_device.items():
+            for p in pipelines:
+                lines.setdefault((name, tile_words(p)[detail]), {}).setdefault(key, []).append(p)
+    spilling = {line: found for line, found in lines.items() if any(p.spills for pipelines in found.values() for p in pipelines)}
+    rows = tuple(
+        Row(labels=line, cells=tuple(_cell(spilling[line].get(columns[i].key, [])) for i in shown))
+        for line in sorted(spilling, key=lambda line: _order(line, spilling[line]))
+    )
+    if not rows:
+        return []
+    return [Section(kind="spills", title="Spills", note=NOTE, labels=("kernels", "tile"), columns=shown, rows=rows)]
+
+
+def health(section: Section, position: int) -> list[tuple[str, int, str]]:
+    """How a column's pipelines ended, as (words, count, style): without spills, spilling by cause, failed; unsupported ones left out."""
+    found = {id(cell.pipeline): cell.pipeline for row in section.rows for cell in [row.cells[position]] if cell.pipeline is not None}
+    counts: Counter[tuple[str, str]] = Counter()
+    for p in found.values():
+        if p.status in ("ok", "noop"):
+            told = "compiled" if p.spills is None else "without spills"
+            counts[(f"spill ({spill_cause(p)})", f"s-{spill_cause(p)}") if p.spills else (told, "s-none")] += 1
+        elif p.status != "unsupported":
+            counts[p.status, "s-failed" if p.status in BAD else "s-skipped"] += 1
+    order = ("s-none", *(f"s-{name}" for name in CAUSES), "s-failed", "s-skipped")
+    return sorted(((words, n, style) for (words, style), n in counts.items()), key=lambda part: (order.index(part[2]), part[0]))
+
+
+def _name(p: PipelineRecord) -> str:
+    """The kernel's name with a star for its type."""
+    return p.kernel.replace(f"_{p.type}", "_*", 1) if p.type else p.kernel
+
+
+def _detail(devices: Iterable[Sequence[PipelineRecord]]) -> int:
+    """The least detail of a tile's words, its size at least, at which each device has one pipeline of each type a row."""
+    for detail in range(1, 4):
+        if all(len({(p.type, tile_words(p)[detail]) for p in pipelines}) == len(pipelines) for pipelines in devices):
+            return detail
+    return 4
+
+
+def _order(line: _Line, found: dict[DeviceKey, list[PipelineRecord]]) -> tuple[object, ...]:
+    most = max(p.spills or 0 for pipelines in found.values() for p in pipelines)
+    return -most, rank(OPS, line[0].partition("_")[0]), line
+
+
+def _cell(pipelines: Sequence[PipelineRecord]) -> Cell:
+    if not pipelines:
+        return Cell(status="absent", text="-", reason=_NOT_COMPILED)
+    spilling = tuple(sorted((p for p in pipelines if p.spills), key=lambda p: -(p.spills or 0)))
+    if not spilling:
+        return Cell(status="ok", text=f"none of {len(pipelines)}")
+    worst = spilling[0]
+    why = spill_cause(worst)
+    share = f" {worst.tile_registers}/{worst.register_budget}" if why != "unknown" else ""
+    return Cell(status="ok", text=f"{worst.spills}s in {len(spilling)} of {len(pipelines)}  {why}{share}", spilling=spilling)
