@@ -21,6 +21,7 @@ from pathlib import Path
 from tools.coopmat2_kernels import matrix_gemm
 from tools.intdot_kernels import conversions, intdot
 from tools.ladder_kernels import ladder
+from tools.peak_kernels import ceilings
 from tools.variant import Variant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,9 +30,10 @@ SPIRV = ROOT / "vkprobe" / "spirv"
 OLDEST_GLSLANG = (15, 1)  # NV_cooperative_matrix2
 
 
-GEMM_TYPES = ("f32", "f16", "q4_0", "q8_0")
-GEMV_TYPES = ("f32", "f16", "q4_0", "q8_0")
-DEQUANT_TYPES = ("q4_0", "q8_0")
+QUANTISED_TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
+GEMM_TYPES = ("f32", "f16", "bf16", *QUANTISED_TYPES)
+GEMV_TYPES = ("f32", "f16", "bf16", *QUANTISED_TYPES)
+DEQUANT_TYPES = ("bf16", *QUANTISED_TYPES)
 
 
 def variants() -> list[Variant]:
@@ -48,8 +50,10 @@ def variants() -> list[Variant]:
             ("coopmat", "coopmat", "f16", {"ACC_F16": "1"}),
             ("coopmat", "coopmat", "f32", {}),
         ):
-            if kind == "f32" and path != "scalar-f32":
-                continue  # llama.cpp has no f16 path for f32 weights with f32 activations
+            if kind == "f32" and accumulator == "f16":
+                continue  # llama.cpp's f16 paths sum f32 weights in f32
+            if kind == "bf16" and path != "scalar-f32":
+                continue  # llama.cpp widens bf16 to f32 where there is no bf16 matrix unit
             name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
             facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
             made.append(Variant(name, f"gemm/{source}.comp", defines, facts))
@@ -62,7 +66,7 @@ def variants() -> list[Variant]:
     for kind in DEQUANT_TYPES:
         facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
         made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
-    return [*made, *intdot(), *conversions(), *ladder()]
+    return [*made, *intdot(), *conversions(), *ceilings(), *ladder()]
 
 
 def _type_folder(variant: Variant) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tools.variant import Variant
 
-_GLSL_TYPES = {
+GLSL_TYPES = {
     "f16": "float16_t",
     "f32": "float",
     "bf16": "bfloat16_t",
@@ -19,21 +19,21 @@ _GLSL_TYPES = {
     "u32": "uint",
 }
 # glslang declares no capability for bf16 and float8 in storage buffers; devices want the features of their widths.
-_STORAGE = {
+STORAGE = {
     "bf16": ["VkPhysicalDeviceVulkan11Features", "storageBuffer16BitAccess"],
     "e4m3": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
     "e5m2": ["VkPhysicalDeviceVulkan12Features", "storageBuffer8BitAccess"],
 }
 _NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 _EXT = "VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT"
-_WORKGROUP_SCOPE = [[_NV, "cooperativeMatrixWorkgroupScope"], [_NV, "cooperativeMatrixFlexibleDimensions"]]
-_LOCAL_SIZE_ID = ["VkPhysicalDeviceVulkan13Features", "maintenance4"]  # SPIR-V 1.6, which NV_cooperative_matrix2 needs, has the size so
-_FLOAT8 = ("e4m3", "e5m2")
+WORKGROUP_SCOPE = [[_NV, "cooperativeMatrixWorkgroupScope"], [_NV, "cooperativeMatrixFlexibleDimensions"]]
+LOCAL_SIZE_ID = ["VkPhysicalDeviceVulkan13Features", "maintenance4"]  # SPIR-V 1.6, which NV_cooperative_matrix2 needs, has the size so
+FLOAT8 = ("e4m3", "e5m2")
 _INT8 = ("s8", "u8")
-_TUPLE_TYPES = (
+TUPLE_TYPES = (
     *(("f16", "f16", c, False) for c in ("f16", "f32")),
     *(("bf16", "bf16", c, False) for c in ("bf16", "f32")),
-    *((a, b, c, False) for a in _FLOAT8 for b in _FLOAT8 for c in ("f16", "f32")),
+    *((a, b, c, False) for a in FLOAT8 for b in FLOAT8 for c in ("f16", "f32")),
     *((a, b, c, False) for a in _INT8 for b in _INT8 for c in ("s32", "u32")),
     *((a, b, "s32", True) for a in _INT8 for b in _INT8),
     ("u8", "u8", "u32", True),
@@ -49,21 +49,21 @@ def ladder() -> list[Variant]:
 
 def _tuples() -> Iterator[Variant]:
     """Each tuple's types by cooperative matrices of either scope, and by plain arithmetic."""
-    for a, b, c, saturating in _TUPLE_TYPES:
+    for a, b, c, saturating in TUPLE_TYPES:
         types: dict[str, Any] = {"a": a, "b": b, "c": c, "saturating": saturating}
         name = f"{a}_{b}_{c}" + ("_sat" if saturating else "")
-        defines = {f"{x.upper()}_T": _GLSL_TYPES[types[x]] for x in ("a", "b", "c")}
+        defines = {f"{x.upper()}_T": GLSL_TYPES[types[x]] for x in ("a", "b", "c")}
         if "bf16" in (a, b, c):
             defines["WITH_BF16"] = "1"
-        storage = [_STORAGE[t] for t in dict.fromkeys((a, b, c)) if t in _STORAGE]
-        if {a, b} & set(_FLOAT8):
+        storage = [STORAGE[t] for t in dict.fromkeys((a, b, c)) if t in STORAGE]
+        if {a, b} & set(FLOAT8):
             defines["WITH_FLOAT8"] = "1"
         for scope in _SCOPES:
             facts = {
                 "op": "ladder-tuple",
                 **types,
                 "scope": scope,
-                "features": storage + ([*_WORKGROUP_SCOPE, _LOCAL_SIZE_ID] if scope == "workgroup" else []),
+                "features": storage + ([*WORKGROUP_SCOPE, LOCAL_SIZE_ID] if scope == "workgroup" else []),
             }
             more = {"SCOPE": f"gl_Scope{scope.capitalize()}", **({"SATURATE": "1"} if saturating else {})}
             if scope == "workgroup":
@@ -71,7 +71,7 @@ def _tuples() -> Iterator[Variant]:
             target = "vulkan1.3" if scope == "workgroup" else "vulkan1.2"
             yield Variant(f"ladder_{name}_{scope}", "ladder/tuple.comp", {**defines, **more}, facts, target)
         if not saturating:
-            accumulate = "float" if c == "bf16" else _GLSL_TYPES[c]
+            accumulate = "float" if c == "bf16" else GLSL_TYPES[c]
             facts = {"op": "ladder-scalar", **types, "scope": "", "features": storage}
             yield Variant(f"ladder_{name}_scalar", "ladder/tuple.comp", {**defines, "SCALAR": "1", "ACC_T": accumulate}, facts)
 
@@ -84,7 +84,7 @@ def _matrices() -> Iterator[Variant]:
     """NV_cooperative_matrix2's features in both scopes, and those that EXT_cooperative_matrix_maintenance1 has too."""
     for scope in _SCOPES:
         for c in ("f16", "f32"):
-            typed = {"T": _GLSL_TYPES[c]}
+            typed = {"T": GLSL_TYPES[c]}
             made = [
                 _matrix(scope, f"reduce_{c}", "reduce", "cooperativeMatrixReductions", typed),
                 _matrix(scope, f"reduce_2x2_{c}", "reduce", "cooperativeMatrixReductions", {**typed, "REDUCE_2X2": "1"}),
@@ -95,21 +95,21 @@ def _matrices() -> Iterator[Variant]:
             if scope == "subgroup":
                 yield from (_maintenance1(v) for v in made)
         for use, c in (("a", "f16"), ("b", "f16"), ("c", "f32")):
-            defines = {"T": _GLSL_TYPES[c], "USE": _USES[use], "CLAMP_BITS": _CLAMP_BITS[c]}
+            defines = {"T": GLSL_TYPES[c], "USE": _USES[use], "CLAMP_BITS": _CLAMP_BITS[c]}
             yield _matrix(scope, f"tensor_{use}_{c}", "tensor", "cooperativeMatrixTensorAddressing", defines)
         for use in ("a", "b"):
             used = {"USE": _USES[use]}
             yield _matrix(scope, f"block_{use}", "block", "cooperativeMatrixBlockLoads", used)
             yield _matrix(scope, f"block_vector_{use}", "block", "cooperativeMatrixBlockLoads", {**used, "DECODE_VECTOR": "1"})
     for c in ("f16", "f32"):
-        facts = {"op": "ladder-feature", "scope": "subgroup", "features": [[_EXT, "cooperativeMatrixGetCoordinate"], _LOCAL_SIZE_ID]}
-        defines = {"SCOPE": "gl_ScopeSubgroup", "T": _GLSL_TYPES[c]}
+        facts = {"op": "ladder-feature", "scope": "subgroup", "features": [[_EXT, "cooperativeMatrixGetCoordinate"], LOCAL_SIZE_ID]}
+        defines = {"SCOPE": "gl_ScopeSubgroup", "T": GLSL_TYPES[c]}
         name, source = f"ladder_ext_coordinate_{c}_subgroup", "ladder/coordinate.comp"
         yield Variant(name, source, defines, facts, "vulkan1.3", optimize=False)
 
 
 def _matrix(scope: str, name: str, source: str, feature: str, defines: dict[str, str]) -> Variant:
-    features = [[_NV, feature], _LOCAL_SIZE_ID, *(_WORKGROUP_SCOPE if scope == "workgroup" else [])]
+    features = [[_NV, feature], LOCAL_SIZE_ID, *(WORKGROUP_SCOPE if scope == "workgroup" else [])]
     facts = {"op": "ladder-feature", "scope": scope, "features": features}
     scoped = {"SCOPE": f"gl_Scope{scope.capitalize()}", **defines}
     return Variant(f"ladder_{name}_{scope}", f"ladder/{source}.comp", scoped, facts, "vulkan1.3")
@@ -150,7 +150,7 @@ def _numbers() -> Iterator[Variant]:
     source = "ladder/number.comp"
     bf16 = {"DECODE(w)": "float(uintBitsToBFloat16EXT(uint16_t(w)))", "ENCODE(x)": "bfloat16BitsToUintEXT(bfloat16_t(x))"}
     yield Variant("ladder_number_bf16", source, bf16, facts)
-    for kind in _FLOAT8:
+    for kind in FLOAT8:
         defines = {
             "FLOAT8": f"float{kind}_t",
             "DECODE(w)": f"float(uintBitsToFloat{kind}EXT(uint8_t(w)))",
@@ -200,7 +200,7 @@ def _float_dots() -> Iterator[Variant]:
 
     def defines(vector: str, result: str, dot: str) -> dict[str, str]:
         kind, load = _VECTORS[vector]
-        return {"V_T": kind, "R_T": _GLSL_TYPES[result], "VECTOR(w,i)": load, "BITS(x)": _BITS[result], "DOT": dot}
+        return {"V_T": kind, "R_T": GLSL_TYPES[result], "VECTOR(w,i)": load, "BITS(x)": _BITS[result], "DOT": dot}
 
     for vector in ("bf16", "bf16x4"):
         yield Variant(f"ladder_float_dot_{vector}", source, defines(vector, "bf16", "dot(x, y)"), facts)
@@ -213,7 +213,7 @@ def _float_dots() -> Iterator[Variant]:
         yield Variant(f"ladder_plain_dot_{vector}_f32", source, defines(vector, "f32", converted), facts)
     yield Variant("ladder_plain_dot_f16_f16", source, defines("f16", "f16", "fma(x.x, y.x, fma(x.y, y.y, z))"), facts)
     of_four = f"fma(float(x.z), float(y.z), fma(float(x.w), float(y.w), {converted}))"
-    for vector in _FLOAT8:
+    for vector in FLOAT8:
         yield Variant(f"ladder_plain_dot_{vector}_f32", source, defines(vector, "f32", of_four), facts)
 
 
