@@ -53,23 +53,37 @@ def footprint(job: Job) -> Footprint:
     if job.op == "convert":
         return Footprint(source=4 * job.n * job.k, activations=0, scratch=0, output=activation_bytes(job.type, job.n, job.k))
     if job.op == "copy":
-        return Footprint(source=4 * job.k, activations=0, scratch=0, output=4 * job.k)
+        return Footprint(source=4 * job.k, activations=0, scratch=0, output=job.output_bytes or 4 * job.k)
     assert job.op == "peak", job.op
     return Footprint(source=job.source_bytes, activations=0, scratch=0, output=job.output_bytes)
 
 
+def source_key(job: Job) -> tuple[Hashable, ...]:
+    """What jobs that read the same data have in common: weights are shared by every op and N of their shape, a copy's data by its kinds."""
+    if job.op in ("gemm", "gemv", "dequant"):
+        return "weights", job.type, job.m, job.k
+    if job.op == "copy":
+        return job.op, job.k, job.source_memory
+    return job.op, job.kernel, job.m, job.n, job.k, job.source_bytes
+
+
+def workload_key(job: Job) -> tuple[Hashable, ...]:
+    """What jobs that have all buffers in common have in common."""
+    own = (job.op, job.type, job.m, job.n, job.k, job.activations, job.padded_n, job.parts, job.output_memory, job.output_bytes)
+    return *own, *source_key(job)
+
+
 def buffers(job: Job) -> dict[Hashable, int]:
-    """The job's device buffers and their sizes (B); those of one name are shared: weights by every op and N of their shape."""
+    """The job's device buffers and their sizes (B); those of one name are shared."""
     sizes = footprint(job)
-    weights = job.op in ("gemm", "gemv", "dequant")
-    source: Hashable = (job.type, job.m, job.k) if weights else (job.op, job.kernel, job.m, job.n, job.k)
-    own = (job.op, job.type, job.m, job.n, job.k, job.activations, job.padded_n, job.parts)
-    return {source: sizes.source, own: sizes.activations + sizes.scratch + sizes.output}
+    return {source_key(job): sizes.source, workload_key(job): sizes.activations + sizes.scratch + sizes.output}
 
 
 def traffic_bytes(job: Job) -> int:
-    """The fewest bytes that the op moves: what it reads once, and what it writes once."""
+    """The fewest bytes that the op moves: what it reads once, and what it writes once; of a copy to or from the host what crosses."""
     sizes = footprint(job)
+    if job.op == "copy" and (job.output_bytes or job.source_memory != job.output_memory):
+        return sizes.source  # a copy that only reads writes next to nothing
     if job.op in ("gemm", "gemv"):
         return sizes.source + activation_bytes(job.activations, job.n, job.k) + sizes.output
     return sizes.source + sizes.output

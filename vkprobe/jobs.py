@@ -35,7 +35,7 @@ class Job(Struct, frozen=True, kw_only=True):
         parts: how many parts K is split into, each with a D of its own; `reduce` sums them.
         part_k: elements along K of a part; 0 for k.
         reduce: dispatched after the kernel: reads what that wrote, writes the result.
-        source_bytes, output_bytes: of a peak, whose buffers follow from nothing else.
+        source_bytes, output_bytes: of a peak, whose buffers follow from nothing else; of a copy that only reads, what it writes.
         transfer: no kernel: the device's copy command. `source_memory` and `output_memory` are `device`, or `upload` and
             `readback` for the host's.
     """

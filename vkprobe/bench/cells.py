@@ -11,14 +11,16 @@ from vkprobe import kernels
 from vkprobe.records import DeviceRecord, KhrTuple
 from vkprobe.weights import WEIGHT_TYPES
 
-OPS = ("gemm", "gemv", "dequant")
+OPS = ("gemm", "gemv", "dequant", "convert")
 PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 TYPES = tuple(WEIGHT_TYPES)
+CONVERTED = ("f16", "q8_1")
+"""What activations are converted to."""
 ACCUMULATORS = ("f16", "f32")
 
 
 class Shape(Struct, frozen=True):
-    """M weight rows, N tokens, K reduction; a dequant has N = 1."""
+    """M weight rows, N tokens, K reduction; a dequant has N = 1, a convert M = 1."""
 
     m: int
     n: int
@@ -29,7 +31,10 @@ class Shape(Struct, frozen=True):
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """One op of one kernel path and shape; `tuple` names a cooperative-matrix shape as `16x16x16`, None where there is none."""
+    """One op of one kernel path and shape; `tuple` names a cooperative-matrix shape as `16x16x16`, None where there is none.
+
+    `kernel` is named for copy and peak, which path and types do not tell apart.
+    """
 
     op: str
     path: str
@@ -39,8 +44,11 @@ class Cell(Struct, frozen=True, kw_only=True):
     tuple: str | None = None
     residency: Literal["cold", "hot"] = "cold"
     tier: str = "mimic"
+    kernel: str | None = None
 
     def __str__(self) -> str:
+        if self.kernel is not None:
+            return " ".join(filter(None, [self.kernel, self.tuple]))
         parts = [self.op, self.type, self.path, str(self.shape)]
         if self.path != "scalar-f32":
             parts.insert(3, f"acc {self.accumulator}")
@@ -101,7 +109,7 @@ def _tuples(device: DeviceRecord, weight_type: str, accumulator: str, wanted: Se
 def cells(selection: Selection, device: DeviceRecord) -> Iterable[Cell]:
     """The cells of a selection on a device, those that it can't run included: they will say why."""
     for shape in selection.shapes:
-        for weight_type in selection.types or TYPES:
+        for weight_type in selection.types or (CONVERTED if selection.op == "convert" else TYPES):
             for path in selection.paths or PATHS:
                 for accumulator in selection.accumulators or ACCUMULATORS:
                     if not _exists(selection.op, path, weight_type, accumulator):
@@ -119,4 +127,4 @@ def cells(selection: Selection, device: DeviceRecord) -> Iterable[Cell]:
 
 
 def _exists(op: str, path: str, weight_type: str, accumulator: str) -> bool:
-    return kernels.find(op, path, weight_type, accumulator, reduce="subgroup" if op == "gemv" else "") is not None
+    return any(kernels.find(op, path, weight_type, accumulator, reduce=reduce) is not None for reduce in ("", "subgroup"))

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
-from vkprobe.bench import coopmat2, intdot
+from vkprobe.bench import coopmat2, intdot, peaks
 from vkprobe.bench.cells import Cell, f16_tuples
 from vkprobe.bench.device import Limits, limits
 from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
@@ -23,6 +23,7 @@ from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Missing, Requirement
 
 _DEQUANT_BLOCK = 256
+_CONVERT_BLOCK = 256
 _REDUCE_BLOCK = 256
 _REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
 _INDICES = 1 << 32
@@ -144,7 +145,7 @@ def _job(
     subgroup_size: int | None = None,
     full_subgroups: bool = False,
 ) -> Job:
-    half = "Float16" in kernel.capabilities or cell.op == "dequant"
+    half = "Float16" in kernel.capabilities or cell.op in ("dequant", "convert")
     return Job(
         op=cell.op,
         kernel=kernel.name,
@@ -325,5 +326,34 @@ def _dequant(cell: Cell, target: Target) -> Resolved:
     )
 
 
-_RESOLVERS: dict[str, Callable[[Cell, Target], Resolved]] = {"gemm": _gemm, "gemv": _gemv, "dequant": _dequant}
+def _convert(cell: Cell, target: Target) -> Resolved:
+    known, elements = target.limits, cell.shape.n * cell.shape.k
+    kernel = _kernel(cell, ("subgroup" if known.clusters else "shared") if cell.type == "q8_1" else "")
+    invocations = -(-elements // 128) * 32  # also for the blocks that fill q8_1's last group of four up
+    job = _job(cell, kernel, known, [(0, _CONVERT_BLOCK)], _fold(-(-invocations // _CONVERT_BLOCK), known))
+    requirement = kernels.requirement(kernel, workgroup_invocations=_CONVERT_BLOCK)
+    return Resolved(
+        cell=cell,
+        kernel=kernel,
+        job=job,
+        requirement=requirement,
+        tile=f"{_CONVERT_BLOCK} invocations",
+        aligned=elements % 4 == 0,
+        subgroup_size=known.subgroup,
+    )
+
+
+def _ceiling(cell: Cell, target: Target) -> Resolved:
+    """A copy or a peak."""
+    return Resolved(cell=cell, aligned=True, **peaks.made(cell, target.device, target.limits)._asdict())
+
+
+_RESOLVERS: dict[str, Callable[[Cell, Target], Resolved]] = {
+    "gemm": _gemm,
+    "gemv": _gemv,
+    "dequant": _dequant,
+    "convert": _convert,
+    "copy": _ceiling,
+    "peak": _ceiling,
+}
 """What makes the choices of each op."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
 
-from vkprobe.footprint import Footprint, footprint
+from vkprobe.footprint import Footprint, footprint, source_key, workload_key
 from vkprobe.jobs import Job
 from vkprobe.worker.session import Session
 from vkprobe.worker.vk.core import VkError
@@ -57,29 +56,20 @@ def _padded(size: int) -> int:
     return -(-size // 16) * 16
 
 
-def _source_key(job: Job) -> tuple[Any, ...]:
-    """Jobs with equal keys read the same data."""
-    kind = "weights" if job.op in ("gemm", "gemv", "dequant") else job.op
-    if kind == "weights":
-        return kind, job.type, job.m, job.k
-    return kind, job.kernel, job.m, job.n, job.k, job.source_memory
-
-
 class Buffers:
     """All buffers of a session's cells."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._workloads: dict[tuple[Any, ...], Workload] = {}
-        self._sources: dict[tuple[Any, ...], Source] = {}
+        self._workloads: dict[tuple[Hashable, ...], Workload] = {}
+        self._sources: dict[tuple[Hashable, ...], Source] = {}
         self._rotation: Buffer | None = None
         self._rotation_bytes = session.request.rotation_bytes
         self._rotation_holds: Source | None = None
 
     def workload(self, job: Job) -> Workload:
         """The job's buffers, made where there are none; raises VkError where memory is out."""
-        sizes, shared = footprint(job), _source_key(job)
-        key = (job.op, job.type, job.m, job.n, job.k, job.activations, job.padded_n, job.parts, job.output_memory, *shared)
+        sizes, shared, key = footprint(job), source_key(job), workload_key(job)
         if key not in self._workloads:
             if shared not in self._sources:
                 self._sources[shared] = Source(self._session, job, sizes.source)

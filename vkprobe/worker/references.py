@@ -8,8 +8,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from vkprobe.jobs import Job
+from vkprobe.peak import WIDTHS
 from vkprobe.worker.activations import bf16_bits, q8_1_blocks
 from vkprobe.worker.formats import F32, U8
+from vkprobe.worker.peaks import MatrixPeak, VectorPeak
 from vkprobe.worker.verify import DequantReference, MatrixReference, Verdict, WeightsReference, nmse_bound
 
 SEED = 20261121
@@ -209,6 +211,44 @@ class _Copy:
         return wrong
 
 
+class _Read:
+    """Of all bytes read: the sum of each workgroup's words, modulo 2^32."""
+
+    def __init__(self, job: Job) -> None:
+        data = np.random.default_rng([SEED, 6]).integers(0, 256, 4 * job.k, dtype=np.uint8)
+        self._data, self._sums = data, data.view(np.uint32).reshape(job.groups[0], -1).sum(axis=1, dtype=np.uint32)
+        self.exact: list[Pass] = []
+        self.verdict: Verdict
+
+    @property
+    def timed(self) -> Pass:
+        return Pass(self._data, None, self._judge)
+
+    def _judge(self, output: U8) -> str | None:
+        off = output.view(np.uint32) != self._sums
+        differ = int(np.count_nonzero(off))
+        wrong = f"{differ} of {off.size} sums differ, the first of workgroup {int(np.argmax(off))}" if differ else None
+        self.verdict = Verdict(method="the sum of each workgroup's words", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
+        return wrong
+
+
+class _Peak:
+    """Of multiply-adds from registers."""
+
+    def __init__(self, job: Job) -> None:
+        self._made = VectorPeak(job) if job.path in WIDTHS else MatrixPeak(job)
+        self.exact: list[Pass] = []
+        self.verdict: Verdict
+
+    @property
+    def timed(self) -> Pass:
+        return Pass(self._made.source, None, self._judge)
+
+    def _judge(self, output: U8) -> str | None:
+        self.verdict = self._made.judge(output)
+        return self.verdict.wrong
+
+
 class References:
     """The references of a session's jobs; the last of each kind is kept, as cells of one workload come one after the other."""
 
@@ -242,4 +282,8 @@ class References:
         return kept
 
 
-_OTHERS: dict[str, Callable[[Job], Reference]] = {"convert": _Convert, "copy": _Copy}
+_OTHERS: dict[str, Callable[[Job], Reference]] = {
+    "convert": _Convert,
+    "copy": lambda job: _Read(job) if job.output_bytes else _Copy(job),
+    "peak": _Peak,
+}
