@@ -26,9 +26,10 @@ def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
 
 @pytest.mark.parametrize("name", ["nvk-172", "radv-gfx1201", "anv-bmg", "turnip-750"])
 def test_the_default_set_is_the_main_job_s(name: str) -> None:
-    """`run` and `compile` tell of the same pipelines."""
+    """`run` and `compile` tell of the same pipelines, but for the kernels of copy and peak, which stand for none of llama.cpp's."""
     device = recorded(name)
-    job = {(r.kernel.name, r.tile) for r in resolve(run_cells(device, full=False), device) if r.reason is None}
+    cells = [c for c in run_cells(device, full=False) if c.op not in ("copy", "peak")]
+    job = {(r.kernel.name, r.tile) for r in resolve(cells, device) if r.reason is None}
     assert job == {(r.kernel.name, r.tile) for r in planned(name) if r.reason is None}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from vkprobe.bench.ceilings import needed
 from vkprobe.bench.cells import Cell
 from vkprobe.bench.compiling import Progress
 from vkprobe.bench.device import open_request
 from vkprobe.bench.engine import DeviceRun, Sink
 from vkprobe.bench.ladder import Climb, LadderRun
+from vkprobe.bench.plans import software
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
@@ -29,7 +31,7 @@ def measure(
     progress: Progress,
     done: Done | None = None,
 ) -> None:
-    """Measure each device's cells; those that `done` holds are left out."""
+    """Measure each device's cells, before them what their share of the roofline takes; what `done` holds is left out."""
     specs = {driver.spec.name: driver.spec for driver in found.drivers}
     for device in found.devices:
         key = device_key(device)
@@ -42,17 +44,35 @@ def measure(
 
         if not resolved:
             continue
+        ceilings, known_ceilings = _ceilings(resolved, device, done)
         DeviceRun(
             specs[device.device.rpartition("/")[0]],
             device,
-            open_request(device, [r.requirement for r in resolved if r.reason is None]),
+            open_request(device, [r.requirement for r in (*ceilings, *resolved) if r.reason is None]),
             resolved,
             run=run,
             policy=policy_of(device),
             sink=sink,
             progress=progress,
             known_pipelines=known,
+            ceilings=ceilings,
+            known_ceilings=known_ceilings,
         ).measure()
+
+
+def _ceilings(resolved: Sequence[Resolved], device: DeviceRecord, done: Done | None) -> tuple[list[Resolved], list[ResultRecord]]:
+    """The copies and peaks that are to be measured for these cells beside those among them, and the results that are there already."""
+    if device.null or software(device):
+        return [], []
+    key, asked = device_key(device), {_cell_key(r) for r in resolved}
+    missing, known = [], []
+    for ceiling in needed(resolved, device):
+        found = done.ceilings.get((key, _cell_key(ceiling), _made_of(ceiling))) if done is not None else None
+        if found is not None:
+            known.append(found)
+        elif _cell_key(ceiling) not in asked:
+            missing.append(ceiling)
+    return missing, known
 
 
 def climb(
@@ -76,7 +96,7 @@ def climb(
 
 def _made_of(resolved: Resolved) -> tuple[object, ...]:
     """As `records.made_of` makes it."""
-    return resolved.kernel.spirv_sha256, resolved.tile, resolved.subgroup_size
+    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size
 
 
 def _cell_key(resolved: Resolved) -> tuple[object, ...]:

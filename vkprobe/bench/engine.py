@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from vkprobe.bench.ceilings import OPS, Ceilings, brief
 from vkprobe.bench.compiling import Compiler, Progress, by_pipeline
 from vkprobe.bench.device import memory_budget
 from vkprobe.bench.lives import GivenUp, Lives, Lost
+from vkprobe.bench.plans import software
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
 from vkprobe.bench.statistics import Judged, judge
@@ -29,9 +31,10 @@ _HOST_ELEMENTS_PER_S = 5e6
 class _State:
     """A cell on its way: its rounds so far, and how it ended."""
 
-    def __init__(self, index: int, resolved: Resolved) -> None:
+    def __init__(self, index: int, resolved: Resolved, policy: Policy) -> None:
         self.index = index
         self.resolved = resolved
+        self.policy = policy
         self.compile_s: float | None = None
         self.generation = 0  # of the worker that it is prepared in
         self.check: Check | None = None
@@ -46,10 +49,12 @@ class DeviceRun:
     """All cells of one device, from compile to record.
 
     Args:
-        resolved: the cells to measure.
+        resolved: the cells to measure; copies and peaks among them first, as the others' shares of the roofline follow from them.
+        ceilings: copies and peaks to measure before all others, briefly, for that alone.
         request: what to open the device with.
         sink: takes each record as soon as it is final.
         known_pipelines: whether a pipeline's record is there already, from the run that is being resumed.
+        known_ceilings: copies and peaks of that run.
     """
 
     def __init__(
@@ -64,13 +69,19 @@ class DeviceRun:
         sink: Sink,
         progress: Progress,
         known_pipelines: Callable[[PipelineRecord], bool] = lambda record: False,
+        ceilings: Sequence[Resolved] = (),
+        known_ceilings: Sequence[ResultRecord] = (),
     ) -> None:
         self._device, self._policy, self._sink, self._progress, self._run = device, policy, sink, progress, run
         self._compiler = Compiler(spec, device, request, run=run, limit_s=policy.compile_limit_s, sink=sink, known=known_pipelines)
         self._measuring = Lives(spec, request, run, device.device, sink, {})
         # Cells of the same weights one after the other: they share references, buffers and the rotation's filling.
-        ordered = sorted(resolved, key=lambda r: (r.cell.type, r.cell.shape.m, r.cell.shape.k, r.cell.shape.n, r.cell.op))
-        self._states = [_State(i, r) for i, r in enumerate(ordered)]
+        asked = [r for r in resolved if r.cell.op in OPS]
+        others = [r for r in resolved if r.cell.op not in OPS]
+        ordered = sorted(others, key=lambda r: (r.cell.type, r.cell.shape.m, r.cell.shape.k, r.cell.shape.n, r.cell.op))
+        with_policies = [*((r, brief(policy)) for r in ceilings), *((r, policy) for r in [*asked, *ordered])]
+        self._states = [_State(i, *one) for i, one in enumerate(with_policies)]
+        self._ceilings = None if software(device) else Ceilings(known_ceilings)
 
     def measure(self) -> None:
         """Bring every cell to its end. An interrupt ends the run; what was measured until then is recorded first."""
@@ -81,6 +92,7 @@ class DeviceRun:
             self._compile()
             if self._executes():
                 for phase in self._phases():
+                    self._policy = phase[0].policy
                     self._prepare_all(phase)
                     self._rounds(phase)
         except GivenUp as error:
@@ -127,14 +139,14 @@ class DeviceRun:
             split_k=resolved.split_k,
             aligned=resolved.aligned,
             subgroup_size=resolved.subgroup_size,
-            spirv_sha=resolved.kernel.spirv_sha256,
+            spirv_sha=resolved.kernel.spirv_sha256 or None,
             compile_s=state.compile_s,
             **ended,
         )
 
     def _compile(self) -> None:
         """Create each pipeline once, caches off, in a worker of its own: a compiler's crash costs no measurement."""
-        states = {id(state.resolved): state for state in self._open()}
+        states = {id(state.resolved): state for state in self._open() if not state.resolved.job.transfer}
         groups = by_pipeline(state.resolved for state in states.values())
         for done, group in enumerate(groups):
             self._progress.step(self._device.device, f"compile {group[0].kernel.name}", done, len(groups))
@@ -171,13 +183,13 @@ class DeviceRun:
         return False
 
     def _phases(self) -> list[list[_State]]:
-        """The open cells in groups whose buffers fit the device together."""
+        """The open cells in groups of one policy whose buffers fit the device together; copies and peaks come before the rest."""
         budget = memory_budget(self._device)
         phases: list[list[_State]] = []
         held: dict[Hashable, int] = {}
         for state in self._open():
             needs = buffers(state.resolved.job)
-            if not phases or sum({**held, **needs}.values()) > budget:
+            if not phases or not _alike(phases[-1][-1], state) or sum({**held, **needs}.values()) > budget:
                 phases.append([])
                 held = {}
             phases[-1].append(state)
@@ -325,20 +337,26 @@ class DeviceRun:
             unsteady_because=judged.because,
             telemetry={"rounds": [r["telemetry"] for r in state.rounds]} if any(r["telemetry"] for r in state.rounds) else {},
         )
-        self._sink(
-            self._record(
-                state,
-                status="ok",
-                reason=None,
-                interrupted=because is not None,
-                time=measured,
-                flops_per_s=UNSET if computed is None else computed / judged.median_s,
-                bytes_per_s=traffic_bytes(job) / judged.median_s,
-                peak_share=None,
-                working_set_bytes=last["working_set_bytes"],
-                check=state.check,
-            )
+        record = self._record(
+            state,
+            status="ok",
+            reason=None,
+            interrupted=because is not None,
+            time=measured,
+            flops_per_s=UNSET if computed is None else computed / judged.median_s,
+            bytes_per_s=UNSET if job.op == "peak" else traffic_bytes(job) / judged.median_s,
+            peak_share=None if self._ceilings is None else self._ceilings.share(state.resolved, judged.median_s),
+            working_set_bytes=last["working_set_bytes"],
+            check=state.check,
         )
+        if self._ceilings is not None:
+            self._ceilings.add(record)
+        self._sink(record)
+
+
+def _alike(one: _State, other: _State) -> bool:
+    """Whether two cells may be measured in turn: a ceiling is known before anything is held against it."""
+    return one.policy == other.policy and (one.resolved.cell.op in OPS) == (other.resolved.cell.op in OPS)
 
 
 class _Ended(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.peaks import copy_cells, peak_cells
 from vkprobe.bench.policy import FULL, QUICK, SOFTWARE, Policy
 from vkprobe.records import DeviceRecord
 
@@ -36,7 +37,7 @@ def policy(device: DeviceRecord, *, full: bool) -> Policy:
 
 
 def run_cells(device: DeviceRecord, *, full: bool) -> list[Cell]:
-    """The main job's cells: every path, type and accumulator; N = 1, 2, 4, 8 and the default tuple unless `full`."""
+    """The main job's cells: copies and peaks, then every path, type and accumulator; N = 1, 2, 4, 8 and the default tuple unless `full`."""
     gemv: Sequence[Shape] = default_shapes("gemv", device)
     if not full:
         gemv = [s for s in gemv if s.n in (1, 2, 4, 8)]
@@ -45,4 +46,5 @@ def run_cells(device: DeviceRecord, *, full: bool) -> list[Cell]:
         Selection(op="gemv", shapes=gemv, types=RUN_TYPES),
         Selection(op="dequant", shapes=default_shapes("dequant", device), types=RUN_TYPES),
     ]
-    return [cell for selection in selections for cell in cells(selection, device)]
+    ceilings = [*copy_cells(device), *peak_cells(device)]
+    return ceilings + [cell for selection in selections for cell in cells(selection, device)]

@@ -21,6 +21,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
+    "copy": ("vkprobe.cli.peak:copy", "What memory delivers: copies inside the device, and to and from the host."),
+    "peak": (
+        "vkprobe.cli.peak:peak",
+        "What arithmetic delivers: multiply-adds from registers, of vectors and of each cooperative-matrix tuple.",
+    ),
     "compile": ("vkprobe.cli.compile:compile_", "What each driver's compiler makes of the kernels: registers, spills, instructions, ISA."),
     "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
     "compare": ("vkprobe.cli.compare:compare", "What changed from one record file to another, the worst first."),

@@ -19,6 +19,7 @@ from vkprobe.report.charts import Bar, BarGroup, Stack, bar_chart, stacked_bars,
 from vkprobe.report.climbs import lines as climb_lines
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
+from vkprobe.report.rows import CEILINGS
 from vkprobe.report.spills import health
 from vkprobe.report.statistics import numbers, spill_cause
 from vkprobe.report.tables import Footnotes
@@ -234,6 +235,8 @@ def _result_lines(r: ResultRecord) -> list[str]:
     if r.time:
         low, high = r.time.ci95_s
         lines.append(f"median {seconds(r.time.median_s)}, 95 % interval {seconds(low)} to {seconds(high)}, {r.time.clock} clock")
+    if isinstance(r.peak_share, float):
+        lines.append(f"{r.peak_share:.0%} of what the device's own copies and peaks allow")
     if r.check:
         lines.append(f"checked: {r.check.method}; nmse {r.check.nmse}, bound {r.check.bound}")
     return lines
@@ -245,7 +248,8 @@ def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
     for row in section.rows:
         shape = next((cell.result for cell in row.cells if cell.result), None)
         if shape is not None and any(cell.value for cell in row.cells):
-            grouped.setdefault((shape.type, shape.m, shape.k), []).append(row)
+            key = (shape.type, shape.m, shape.k) if section.title not in CEILINGS else ("", 0, 0)
+            grouped.setdefault(key, []).append(row)
     charts = []
     for (type_, m, k), rows in grouped.items():
         several = len({row.labels[0] for row in rows}) > 1
@@ -262,12 +266,15 @@ def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
                     BarGroup(heading=f"{column.id}  {column.name}", bars=bars, own_scale=column.software and len(matrix.columns) > 1)
                 )
         title = f"{section.title} {type_} {m}x…x{k}" if several else f"{section.title} {rows[0].labels[0]}"
+        title = title if type_ else section.title
         charts.append({"title": title, "svg": bar_chart(groups)})
     return charts
 
 
 def _bar(row: Row, cell: Cell, several: bool) -> Bar:
     n = f"N={cell.result.n} " if several and cell.result else ""
+    if cell.result and cell.result.op == "peak":
+        n = f"{row.labels[0]} "
     style = "bad" if cell.status in BAD else f"p-{_result_path(row)}"
     return Bar(label=f"{n}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vkprobe.report.model import Cell, Column, Loss, Price, Section
+from vkprobe.report.rows import CEILINGS
 from vkprobe.requirements import Gap, Missing, Requirement, requirements
 from vkprobe.requirements.promotions import PROVIDERS, base_name
 
@@ -108,6 +109,8 @@ def _price(path: str, measured: Sequence[Section], columns: Sequence[Column]) ->
     """What the path is worth on the device that gains most by it; devices that run on the CPU tell nothing about others."""
     found = []
     for section in measured:
+        if section.title in CEILINGS:  # they are worth nothing by themselves
+            continue
         for position, index in enumerate(section.columns):
             best: dict[tuple[str, bool], float] = {}
             for row in section.rows:

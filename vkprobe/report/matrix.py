@@ -14,19 +14,19 @@ from vkprobe.report import climbs, spills
 from vkprobe.report import compile as compiled
 from vkprobe.report.losses import gap_cell, losses_of
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
-from vkprobe.report.rows import PATHS, TYPES, rank, variants
+from vkprobe.report.rows import PATHS, TYPES, multiplied, rank, variants
 from vkprobe.report.statistics import Finder, statistics_text
 from vkprobe.report.steadiness import SOFTWARE_NOTE, because, causes
 from vkprobe.requirements import evaluate, requirements
 from vkprobe.results.store import DeviceKey, Store
-from vkprobe.units import bytes_per_s, flops_per_s, seconds
+from vkprobe.units import bytes_per_s, flops_per_s, seconds, size
 
 OPS = {
     "gemm": "rate of 2·M·N·K FLOP per op",
     "gemv": "weights and activations moved per second, and time per op",
     "dequant": "bytes read and written per second, and time per op",
-    "copy": "bytes read and written per second",
-    "peak": "as this driver delivers it",
+    "copy": "bytes read and written per second, between device and host those that cross",
+    "peak": "multiply-adds from registers, as this driver delivers them",
     "sync": "time per op",
 }
 """Ops in the order of tables -> what their cells show. An op that is not here comes last."""
@@ -117,7 +117,14 @@ _Workload = tuple[str, str, int, int, int, str, str, str, str]
 
 
 def _workload(r: ResultRecord) -> _Workload:
-    """What one row compares: everything of a cell but the kernel and the matrix tuple, which devices differ in."""
+    """What one row compares: everything of a cell but the kernel and the matrix tuple, which devices differ in.
+
+    A peak is as large as its device, a copy's kernel is its path.
+    """
+    if r.op == "peak":
+        return r.op, multiplied(r), 0, 0, 0, r.path, r.accumulator, r.tier, r.residency
+    if r.op == "copy":
+        return r.op, r.type, r.m, r.n, r.k, r.kernel, r.accumulator, r.tier, r.residency
     return r.op, r.type, r.m, r.n, r.k, r.path, r.accumulator, r.tier, r.residency
 
 
@@ -151,16 +158,23 @@ def _measured(store: Store, columns: tuple[Column, ...], baseline: int | None) -
         sections.setdefault(workload[0], []).append(Row(labels=_labels(workload, (split[0] or common, split[1])), cells=tuple(cells)))
     every = tuple(range(len(columns)))
     return [
-        Section(kind="measured", title=op, note=OPS.get(op, ""), labels=("workload", "path"), columns=every, rows=tuple(rows))
+        Section(kind="measured", title=op, note=_note(op, rows), labels=("workload", "path"), columns=every, rows=tuple(rows))
         for op, rows in sections.items()
     ]
 
 
+def _note(op: str, rows: Sequence[Row]) -> str:
+    shares = any(cell.result is not None and isinstance(cell.result.peak_share, float) for row in rows for cell in row.cells)
+    return "; ".join(filter(None, [OPS.get(op, ""), "%: of what the device's own copies and peaks allow" if shares else ""]))
+
+
 def _labels(workload: _Workload, split: tuple[str, str]) -> tuple[str, str]:
     op, type_, m, n, k, path, accumulator, tier, residency = workload
+    if op == "copy":
+        return size(4 * k), path
     how = ("", "", "") if op == "dequant" else (path, split[0], f"{accumulator}acc")  # it accumulates nothing
     words = [*how, tier if tier != "mimic" else "", residency if residency != "cold" else "", split[1]]
-    return f"{type_} {m}x{n}x{k}", " ".join(filter(None, words))
+    return type_ if op == "peak" else f"{type_} {m}x{n}x{k}", " ".join(filter(None, words))
 
 
 def _result_cell(record: ResultRecord | None, column: Column, finder: Finder[DeviceKey]) -> Cell:
@@ -169,6 +183,8 @@ def _result_cell(record: ResultRecord | None, column: Column, finder: Finder[Dev
     pipeline = finder.of(column.key, record)
     if record.status == "ok":
         value, text = _value(record)
+        if isinstance(record.peak_share, float):
+            text += f"  {record.peak_share:.0%}"
         unsteady = because(record.time) if record.time and not column.software else None
         return Cell(
             status="ok",

@@ -257,6 +257,7 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
                     "ratio": cell.ratio,
                     "steady": time.steady if time else None,
                     "median_s": time.median_s if time else None,
+                    "peak_share": cell.result.peak_share or None if cell.result else None,
                 }
                 found["tuple"] = cell.result.tuple if cell.result else None
             if section.kind == "pipelines" and cell.pipeline is not None:

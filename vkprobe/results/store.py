@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -256,6 +257,9 @@ def _keep_newest(into: dict[Any, _R], key: Any, record: _R) -> None:
         into[key] = record
 
 
+CellDone = tuple[DeviceKey, tuple[Any, ...], tuple[Any, ...]]
+
+
 class Done(NamedTuple):
     """What need not be measured again.
 
@@ -263,11 +267,13 @@ class Done(NamedTuple):
         cells: by (device key, `cell_key`, `made_of`).
         pipelines: by (device key, `pipeline_key`, SPIR-V hash).
         climbs: by (device key, `climb_key`).
+        ceilings: the copies and peaks among the cells that are right: other cells are held against them.
     """
 
-    cells: frozenset[tuple[DeviceKey, tuple[Any, ...], tuple[Any, ...]]]
+    cells: frozenset[CellDone]
     pipelines: frozenset[tuple[DeviceKey, PipelineKey, str | None]]
     climbs: frozenset[tuple[DeviceKey, str]] = frozenset()
+    ceilings: Mapping[CellDone, ResultRecord] = MappingProxyType({})
 
 
 def done(path: str | os.PathLike[str]) -> Done:
@@ -282,10 +288,12 @@ def done(path: str | os.PathLike[str]) -> Done:
     if not _holds_anything(path):
         return Done(frozenset(), frozenset())
     store = Store.load([path])
+    ended = {(*key, made_of(r)): r for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted}
     return Done(
-        frozenset((*key, made_of(r)) for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted),
+        frozenset(ended),
         frozenset((*key, p.spirv_sha) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
         frozenset(key for key, c in store.ladder.items() if c.status not in RETRIED_STATUSES),
+        {key: r for key, r in ended.items() if r.op in ("copy", "peak") and r.status == "ok"},
     )
 
 

@@ -1,0 +1,270 @@
+"""Shares of the roofline, and the copies and peaks that they take: pure, and through the engine with fake workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.pure.recorded_devices import recorded
+from tests.pure.test_engine import POLICY, Fakes, good
+from vkprobe.bench import lives
+from vkprobe.bench.campaign import measure
+from vkprobe.bench.ceilings import Ceilings, brief, needed
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.peaks import copy_cells, peak_cells
+from vkprobe.bench.policy import FULL, QUICK
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.drivers.probe import Found
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import Gathered
+from vkprobe.records import AnyRecord, ResultRecord, Status, cell_key, made_of
+from vkprobe.results.store import Appender, Done, device_key, done
+
+H200 = recorded("nvidia-h200")
+
+
+def cell(op: str, path: str, weight_type: str = "f16", accumulator: str = "f32", *, hot: bool = False, tuple_: str = "default") -> Resolved:
+    """A cell of an H200."""
+    shape = {"gemm": Shape(4096, 512, 14336), "gemv": Shape(4096, 1, 14336), "dequant": Shape(4096, 1, 14336)}[op]
+    selection = Selection(op=op, shapes=[shape], types=[weight_type], paths=[path], accumulators=[accumulator], tuples=[tuple_], hot=hot)
+    (resolved,) = resolve(list(cells(selection, H200)), H200)
+    assert resolved.reason is None
+    return resolved
+
+
+def result(kernel: str, rate: float, *, tuple_: str | None = None, status: Status = "ok") -> ResultRecord:
+    """The record of a copy (B/s) or a peak (FLOP/s)."""
+    found = next(c for c in (*copy_cells(H200), *peak_cells(H200)) if c.kernel == kernel and tuple_ in (None, c.tuple))
+    rates: dict[str, Any] = {"bytes_per_s" if found.op == "copy" else "flops_per_s": rate} if status == "ok" else {}
+    return ResultRecord(
+        run="r", device="nvidia/0", op=found.op, kernel=kernel, tier=found.tier, residency="cold", path=found.path, type=found.type,
+        accumulator=found.accumulator, tuple=found.tuple, m=1, n=1, k=1, status=status, **rates,
+    )  # fmt: skip
+
+
+BANDWIDTH = [result("copy_shader", 2e12), result("read_shader", 4e12), result("copy_device", 3e12), result("copy_from_host", 9e12)]
+FLOP = 2.0 * 4096 * 512 * 14336
+WEIGHTS = 4096 * 14336 * 2
+
+
+def test_a_product_bound_by_arithmetic_is_held_against_its_peak() -> None:
+    """Half the peak's rate is a share of one half; what memory allows is far more."""
+    ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
+    assert ceilings.share(cell("gemm", "scalar-f32"), FLOP / 30e12) == pytest.approx(0.5)
+    assert ceilings.share(cell("gemm", "scalar-f32", hot=True), FLOP / 30e12) == pytest.approx(0.5)
+
+
+def test_a_product_bound_by_memory_is_held_against_the_best_copy_inside_the_device() -> None:
+    """Weights, activations and results at 4 TB/s; a copy from the host counts for nothing, however fast."""
+    ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
+    moved = WEIGHTS + 4 * 14336 + 4 * 4096
+    assert ceilings.share(cell("gemv", "scalar-f32"), 2 * moved / 4e12) == pytest.approx(0.5)
+
+
+def test_what_computes_nothing_is_held_against_memory_alone() -> None:
+    """Blocks read and f16 written; no peak is asked for."""
+    one = cell("dequant", "scalar-f32", "q4_0")
+    moved = 4096 * 14336 * (18 / 32 + 2)
+    assert Ceilings(BANDWIDTH).share(one, moved / 1e12) == pytest.approx(0.25)
+    assert Ceilings(BANDWIDTH).share(cell("dequant", "scalar-f32", "q4_0", hot=True), 1.0) is None
+
+
+def test_a_hot_gemv_has_no_share() -> None:
+    """Its weights come out of a cache, and arithmetic says nothing of it."""
+    ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
+    assert ceilings.share(cell("gemv", "scalar-f32", hot=True), 1e-5) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "weight_type", "accumulator", "kernel", "tuple_"),
+    [
+        ("scalar-f32", "q4_0", "f32", "peak_scalar_f32", None),
+        ("scalar-f16", "q4_0", "f16", "peak_scalar_f16", None),
+        ("scalar-f16", "f16", "f32", "peak_scalar_f32", None),
+        ("intdot", "q8_0", "f32", "peak_intdot", None),
+        ("coopmat", "q4_0", "f16", "peak_coopmat_f16_f16_f16", "16x16x16"),
+        ("coopmat", "f16", "f32", "peak_coopmat_f16_f16_f32", "16x16x16"),
+        ("coopmat2", "f16", "f16", "peak_coopmat2_f16_f16_f16", "128x256x64"),
+    ],
+)
+def test_each_path_has_its_own_arithmetic(path: str, weight_type: str, accumulator: str, kernel: str, tuple_: str | None) -> None:
+    """With that peak there is a share; with every other one there is none."""
+    one = cell("gemm", path, weight_type, accumulator)
+    peaks = {(c.kernel, c.tuple): result(c.kernel or "", 1e12, tuple_=c.tuple) for c in peak_cells(H200)}
+    own = peaks.pop((kernel, tuple_))
+    assert Ceilings([*BANDWIDTH, own]).share(one, FLOP / 0.5e12) == pytest.approx(0.5)
+    others = [p for (name, _), p in peaks.items() if not (path == "coopmat2" and name == kernel)]
+    assert Ceilings([*BANDWIDTH, *others]).share(one, FLOP / 0.5e12) is None
+
+
+def test_coopmat2_takes_the_higher_of_both_scopes_but_never_the_lower_alone() -> None:
+    """A peak of subgroup scope is no ceiling of a kernel of workgroup scope, unless it is above that one's."""
+    one = cell("gemm", "coopmat2", "q4_0", "f16")
+    subgroup = [result("peak_coopmat_f16_f16_f16", rate, tuple_=shape) for shape, rate in (("16x16x16", 6e14), ("16x8x16", 5e14))]
+    workgroup = [result("peak_coopmat2_f16_f16_f16", rate, tuple_=shape) for shape, rate in (("128x256x16", 3e14), ("128x256x64", 4e14))]
+    assert Ceilings([*BANDWIDTH, *subgroup]).share(one, FLOP / 2e14) is None
+    assert Ceilings([*BANDWIDTH, *workgroup]).share(one, FLOP / 2e14) == pytest.approx(0.5)
+    assert Ceilings([*BANDWIDTH, *workgroup, *subgroup]).share(one, FLOP / 2e14) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("status", ["wrong", "unsupported", "crash"])
+def test_a_ceiling_that_could_not_be_had_leaves_no_share(status: Status) -> None:
+    """Neither a peak nor all copies; nothing is guessed in their place."""
+    peak, one = result("peak_scalar_f32", 60e12), cell("gemm", "scalar-f32")
+    assert Ceilings([*BANDWIDTH, result("peak_scalar_f32", 0, status=status)]).share(one, 1.0) is None
+    assert Ceilings([result("copy_shader", 0, status=status), peak]).share(one, 1.0) is None
+
+
+def test_copies_and_peaks_have_no_share_themselves() -> None:
+    """They would be all of it."""
+    ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
+    assert {ceilings.share(r, 1.0) for r in resolve([*copy_cells(H200), *peak_cells(H200)], H200)} == {None}
+
+
+def test_only_what_the_cells_need_is_measured_for_them() -> None:
+    """Copies inside the device, and the peak of each arithmetic among them; nothing for copies and peaks that were asked for."""
+
+    def names(*resolved: Resolved) -> set[tuple[str, str | None]]:
+        return {(r.kernel.name, r.cell.tuple) for r in needed(resolved, H200)}
+
+    inside = {("copy_shader", None), ("read_shader", None), ("copy_device", None)}
+    assert names(cell("dequant", "scalar-f32", "q4_0")) == inside
+    assert names(cell("gemv", "scalar-f32"), cell("gemm", "scalar-f16")) == inside | {("peak_scalar_f32", None)}
+    assert names(cell("gemm", "coopmat")) == inside | {("peak_coopmat_f16_f16_f32", "16x16x16")}
+    assert names(*resolve(peak_cells(H200), H200)) == set()
+    both = names(cell("gemm", "coopmat2", "f16", "f16"))
+    assert len(both - inside) == 6
+    refused = replace(cell("gemm", "scalar-f32"), reason="no such feature")
+    assert names(refused) == set()
+
+
+class Campaign:
+    """Cells of an H200, measured by fake workers: each dispatch takes what `good` says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wanted: Sequence[Cell], handler: Any = good, device: Any = H200) -> None:
+        self.fakes, self.records, self._wanted, self._device = Fakes(handler), list[AnyRecord](), wanted, device
+        monkeypatch.setattr(lives, "Worker", self.fakes.start)
+
+    def measure(self, earlier: Done | None = None) -> list[ResultRecord]:
+        """To the end."""
+        name = self._device.device.rpartition("/")[0]
+        driver = Found(spec=DriverSpec(name=name, icd=None), state="ok")
+        measure(
+            Gathered(drivers=[driver], devices=[self._device]),
+            cells_of=lambda _: self._wanted,
+            policy_of=lambda _: POLICY,
+            run="run",
+            sink=self.records.append,
+            progress=self,
+            done=earlier,
+        )
+        return [r for r in self.records if isinstance(r, ResultRecord)]
+
+    def step(self, device: str, what: str, done: int, total: int) -> None:
+        """Progress, which tells nothing here."""
+
+
+def gemvs() -> list[Cell]:
+    """Two cells."""
+    return list(cells(Selection(op="gemv", shapes=[Shape(4096, n, 14336) for n in (1, 2)], types=["f16"]), H200))
+
+
+def test_ceilings_are_measured_before_what_is_held_against_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of their own, first; every cell then has its share, they have none."""
+    campaign = Campaign(monkeypatch, gemvs())
+    results = campaign.measure()
+    assert [r.op for r in results] == ["copy"] * 3 + ["peak"] + ["gemv"] * 2
+    assert all(r.status == "ok" for r in results)
+    assert [r.peak_share for r in results[:4]] == [None] * 4
+    best = max(r.bytes_per_s for r in results[:3] if isinstance(r.bytes_per_s, float))
+    for r in results[4:]:
+        assert isinstance(r.bytes_per_s, float)
+        assert r.peak_share == pytest.approx(r.bytes_per_s / best)
+    sampled = [a["cell"] for a in campaign.fakes.verbs("sample")]
+    assert max(i for i, c in enumerate(sampled) if c < 4) < min(i for i, c in enumerate(sampled) if c >= 4)
+
+
+def test_transfers_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shader does them: they have no pipeline, no creation time and no SPIR-V."""
+    campaign = Campaign(monkeypatch, copy_cells(H200))
+    results = campaign.measure()
+    compiled = [a["job"]["kernel"] for a in campaign.fakes.verbs("compile")]
+    assert compiled == ["copy_shader", "read_shader"]
+    assert {r.kernel: r.spirv_sha is None and r.compile_s is None for r in results if r.path == "transfer"} == dict.fromkeys(
+        ("copy_device", "copy_to_host", "copy_from_host"), True
+    )
+
+
+def test_a_wrong_peak_leaves_its_cells_without_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record says `wrong` and has no number; the cells are measured all the same."""
+
+    def handle(verb: str, arguments: dict[str, Any]) -> Any:
+        reply = good(verb, arguments)
+        return {**reply, "wrong": "1 of 2 invocations differ"} if verb == "prepare" and arguments["job"]["op"] == "peak" else reply
+
+    results = Campaign(monkeypatch, gemvs(), handle).measure()
+    assert [(r.op, r.status) for r in results if r.op != "copy"] == [("peak", "wrong"), ("gemv", "ok"), ("gemv", "ok")]
+    assert all(not r.flops_per_s for r in results if r.op == "peak")
+    assert [r.peak_share for r in results if r.op == "gemv"] == [None, None]
+
+
+def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are not measured again; the cells that are missing have their shares."""
+    first = Campaign(monkeypatch, gemvs())
+    results = first.measure()
+    key = device_key(H200)
+    ceilings = {(key, cell_key(r), made_of(r)): r for r in results if r.op in ("copy", "peak")}
+    again = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(ceilings), frozenset(), ceilings=ceilings))
+    assert [r.op for r in again] == ["gemv", "gemv"]
+    assert [r.peak_share for r in again] == [r.peak_share for r in results if r.op == "gemv"]
+    fewer = {k: r for k, r in ceilings.items() if r.op == "copy"}
+    missing = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(fewer), frozenset(), ceilings=fewer))
+    assert [r.op for r in missing] == ["peak", "gemv", "gemv"]
+
+
+def test_ceilings_that_were_asked_for_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the main job has them among its cells."""
+    asked = [*gemvs(), *copy_cells(H200), *(c for c in peak_cells(H200) if c.kernel == "peak_scalar_f32")]
+    results = Campaign(monkeypatch, asked).measure()
+    assert sorted(r.op for r in results) == ["copy"] * 5 + ["gemv"] * 2 + ["peak"]
+    assert all(isinstance(r.peak_share, float) for r in results if r.op == "gemv")
+
+
+@pytest.mark.parametrize("kind", ["cpu", "null"])
+def test_processors_and_null_devices_have_no_roofline(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Nothing is measured that was not asked for, and no share is given, though copies and peaks are among the cells."""
+    device = replace(H200, type="cpu") if kind == "cpu" else replace(H200, null=True)
+
+    def handle(verb: str, arguments: dict[str, Any]) -> Any:
+        return {"executes": kind == "cpu", "timestamps": True} if verb == "open" else good(verb, arguments)
+
+    assert [r.op for r in Campaign(monkeypatch, gemvs(), handle, device).measure()] == ["gemv", "gemv"]
+    results = Campaign(monkeypatch, [*gemvs(), *copy_cells(H200), *peak_cells(H200)], handle, device).measure()
+    assert {r.status for r in results} <= {"ok" if kind == "cpu" else "noop", "unsupported"}
+    assert not any(isinstance(r.peak_share, float) for r in results)
+
+
+def test_ceilings_that_nobody_asked_for_are_measured_briefly() -> None:
+    """With the quick policy's rounds, whatever the cells have; limits are the command line's."""
+    assert brief(replace(FULL, time_limit_s=7.0)) == replace(QUICK, time_limit_s=7.0)
+
+
+def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
+    """Those that are right, by device, cell and what they were made of."""
+    records = [
+        *BANDWIDTH,
+        result("peak_scalar_f32", 6e13),
+        result("peak_intdot", 0, status="wrong"),
+        result("peak_dot2", 0, status="crash"),
+    ]
+    with Appender(tmp_path / "run.jsonl") as file:
+        file.append(H200)
+        for record in records:
+            file.append(replace(record, run=H200.run, device=H200.device))
+    found = done(tmp_path / "run.jsonl")
+    assert {r.kernel for r in found.ceilings.values()} == {r.kernel for r in records[:-2]}
+    assert set(found.ceilings) < found.cells
