@@ -11,6 +11,7 @@ from vkprobe.jobs import Job
 from vkprobe.peak import PAIRS, WIDTHS, WORDS, Matrices, looped
 from vkprobe.worker.components import decode
 from vkprobe.worker.peaks import MatrixPeak, VectorPeak
+from vkprobe.worker.references import References
 
 LOCAL = 8
 
@@ -168,3 +169,28 @@ def test_a_matrix_kernel_that_is_wrong_is_told(a: str, b: str, c: str) -> None:
     if c in ("f16", "f32", "bf16"):
         assert made.judge(stored(job, np.where(right_sums == 0, -0.0, right_sums))).wrong is None
     assert made.judge(np.full(stored(job, sums).size, 0xFF, np.uint8)).wrong
+
+
+def copy_job(size: int, groups: int, output: int = 0) -> Job:
+    """A copy of `size` bytes; with an output of its own it only reads."""
+    return Job(
+        op="copy", kernel="", path="scalar-f32", type="f32", accumulator="f32", m=1, n=1, k=size // 4, hot=True, constants=[],
+        groups=(groups, 1, 1), output_bytes=output,
+    )  # fmt: skip
+
+
+def test_copies_beyond_the_random_data_are_checked_to_the_end() -> None:
+    """Data begin again after some 16 MiB; a byte that differs is found wherever it is, and a sum of any workgroup."""
+    size, groups = 33 << 20, (33 << 20) >> 15
+    copied, read = References().of(copy_job(size, 1)), References().of(copy_job(size, groups, 4 * groups))
+    data = np.resize(copied.timed.source, size)
+    assert copied.timed.source.size < size / 2
+    assert copied.timed.judge(data) is None
+    sums = data.view(np.uint32).reshape(groups, -1).sum(axis=1, dtype=np.uint32)
+    assert np.array_equal(read.timed.source, copied.timed.source)
+    assert read.timed.judge(sums.view(np.uint8)) is None
+    data[-1] ^= 1
+    sums[groups - 1] += 1
+    assert copied.timed.judge(data) == f"1 of {size} B differ, the first at {size - 1}"
+    assert read.timed.judge(sums.view(np.uint8)) == f"1 of {groups} sums differ, the first of workgroup {groups - 1}"
+    assert copied.verdict.wrong

@@ -207,7 +207,9 @@ class DeviceRun:
         if self._measuring.living(state.generation):
             return True
         job, limit = state.resolved.job, self._policy.time_limit_s
-        host_s = 10 + job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
+        host_s = 10.0
+        if job.op != "peak":  # its numbers are few
+            host_s += job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
         try:
             reply = self._ask(
                 state,

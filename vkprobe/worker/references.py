@@ -192,11 +192,20 @@ def _q8_1_verdict(values: F32, output: U8) -> Verdict:
     )
 
 
+_PERIOD = 255 << 16
+"""Bytes after which copied data begin again: whole workgroups' parts, and no power of two, at which errors are likely."""
+
+
+def _copied(job: Job) -> U8:
+    made: U8 = np.random.default_rng([SEED, 6]).integers(0, 256, min(4 * job.k, _PERIOD), dtype=np.uint8)
+    return made
+
+
 class _Copy:
-    """Of a copy: every byte."""
+    """Of bytes that are to come out as they went in."""
 
     def __init__(self, job: Job) -> None:
-        self._data: U8 = np.random.default_rng([SEED, 6]).integers(0, 256, 4 * job.k, dtype=np.uint8)
+        self._data = _copied(job)
         self.exact: list[Pass] = []
         self.verdict: Verdict
 
@@ -205,8 +214,14 @@ class _Copy:
         return Pass(self._data, None, self._judge)
 
     def _judge(self, output: U8) -> str | None:
-        differ = int(np.count_nonzero(output != self._data))
-        wrong = f"{differ} of {output.size} B differ, the first at {int(np.argmax(output != self._data))}" if differ else None
+        differ, first = 0, 0
+        for start in range(0, output.size, self._data.size):
+            part = output[start : start + self._data.size]
+            off = part != self._data[: part.size]
+            if not differ and off.any():
+                first = start + int(np.argmax(off))
+            differ += int(np.count_nonzero(off))
+        wrong = f"{differ} of {output.size} B differ, the first at {first}" if differ else None
         self.verdict = Verdict(method="every byte", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
         return wrong
 
@@ -215,8 +230,10 @@ class _Read:
     """Of all bytes read: the sum of each workgroup's words, modulo 2^32."""
 
     def __init__(self, job: Job) -> None:
-        data = np.random.default_rng([SEED, 6]).integers(0, 256, 4 * job.k, dtype=np.uint8)
-        self._data, self._sums = data, data.view(np.uint32).reshape(job.groups[0], -1).sum(axis=1, dtype=np.uint32)
+        groups = job.groups[0]
+        self._data = _copied(job)
+        sums = self._data.view(np.uint32).reshape(-1, job.k // groups).sum(axis=1, dtype=np.uint32)
+        self._sums = np.resize(sums, groups)
         self.exact: list[Pass] = []
         self.verdict: Verdict
 
