@@ -55,7 +55,8 @@ def arithmetics(resolved: Resolved) -> tuple[Arithmetic, ...]:
         if resolved.kernel.tier == coopmat2.REDUCED:
             return (subgroup,)
         return Arithmetic("coopmat2", component, cell.accumulator), subgroup
-    return (_VECTORS[cell.path, cell.accumulator],)
+    known = _VECTORS.get((cell.path, cell.accumulator))
+    return () if known is None else (known,)
 
 
 def needed(resolved: Sequence[Resolved], device: DeviceRecord) -> list[Resolved]:
