@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tests.pure.recorded_devices import recorded, with_properties
 from vkprobe.bench.device import Limits, Vendor, limits
 from vkprobe.bench.tiles import Tile, gemm_aligned, gemm_tile, gemv_rows
+from vkprobe.weights import WEIGHT_TYPES
 
 LIMITS = Limits(
     vendor=Vendor.NVIDIA,
@@ -231,14 +232,15 @@ def test_aligned_follows_the_tile_and_the_shape(shape: tuple[int, int, int], ali
 @pytest.mark.parametrize(
     ("changed", "rows"),
     [
-        ({}, {"f32": 1, "f16": 2, "q4_0": 2, "q8_0": 1}),
-        (RDNA, {"f32": 1, "f16": 2, "q4_0": 2, "q8_0": 1}),
-        (GCN, {"f32": 1, "f16": 2, "q4_0": 4, "q8_0": 2}),
-        (INTEL, {"f32": 1, "f16": 2, "q4_0": 4, "q8_0": 2}),
+        ({}, {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 2, "q8_0": 1, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}),
+        (RDNA, {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 2, "q8_0": 1, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}),
+        (GCN, {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 4, "q8_0": 2, "q4_k": 4, "q5_k": 4, "q6_k": 4, "iq4_xs": 8, "mxfp4": 8}),
+        (INTEL, {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 4, "q8_0": 2, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}),
     ],
 )
 def test_gemv_rows_follow_type_and_vendor(changed: dict[str, Any], rows: dict[str, int]) -> None:
-    """Quantised types get twice the rows on GCN and Intel."""
+    """Quantised types get twice the rows on GCN, those of 32 elements also on Intel."""
+    assert rows.keys() == WEIGHT_TYPES.keys()
     assert {t: gemv_rows(replace(LIMITS, **changed), t, 4096, 4096).rows for t in rows} == rows
 
 
@@ -261,6 +263,31 @@ def test_gemv_workgroups_are_one_subgroup_or_four(changed: dict[str, Any], shape
     assert gemv_rows(replace(LIMITS, **changed), "f16", *shape).block == block
 
 
+@pytest.mark.parametrize(("weight_type", "most"), [("q6_k", 4095), ("q4_k", 8192), ("iq4_xs", 8192), ("bf16", 8192)])
+def test_gemv_workgroups_of_q6_k_are_large_for_fewer_rows(weight_type: str, most: int) -> None:
+    """Half as many as those of other types."""
+    assert gemv_rows(LIMITS, weight_type, most, 4096).block == 128
+    assert gemv_rows(LIMITS, weight_type, most + 1, 4096).block == 32
+
+
+@pytest.mark.parametrize("weight_type", ["q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"])
+def test_gemv_of_super_blocks_wants_sixteen_invocations(weight_type: str) -> None:
+    """Narrower subgroups add up through shared memory, unless the device can be asked for wider ones; other types keep theirs."""
+    narrow = replace(LIMITS, vendor=0x10005, subgroup=8, subgroup_min=8, subgroup_max=8, required_sizes=(8, 8))
+    rows = gemv_rows(narrow, weight_type, 4096, 4096)
+    assert (rows.block, rows.subgroup, rows.reduce) == (16, 8, "shared")
+    wider = gemv_rows(replace(narrow, subgroup_max=32, required_sizes=(8, 32)), weight_type, 4096, 4096)
+    assert (wider.block, wider.subgroup, wider.reduce, wider.required) == (16, 16, "subgroup", 16)
+    assert gemv_rows(narrow, "q8_0", 4096, 4096).block == 8
+
+
+def test_gemv_words_tell_the_three_reductions_apart() -> None:
+    """Subgroup arithmetic alone, with shared memory behind it, or shared memory alone."""
+    assert str(gemv_rows(LIMITS, "q4_k", 4096, 4096)) == "2 rows 128/32 hybrid"
+    assert str(gemv_rows(LIMITS, "q4_k", 16384, 4096)) == "2 rows 32/32 subgroup"
+    assert str(gemv_rows(replace(LIMITS, arithmetic=False), "f32", 4096, 4096)) == "1 row 128/32 shared"
+
+
 def test_gemv_requires_a_subgroup_size_only_where_compute_may() -> None:
     """NVK's requiredSubgroupSizeStages lacks compute; Intel is asked for 16."""
     assert gemv_rows(limits(recorded("nvk-172")), "f16", 4096, 4096).required is None
@@ -278,10 +305,11 @@ def test_gemv_reduces_through_shared_memory_without_subgroup_arithmetic() -> Non
     assert gemv_rows(replace(LIMITS, vendor=Vendor.APPLE), "q4_0", 4096, 4096).reduce == "shared"
 
 
-@given(ANY_LIMITS, st.sampled_from(["f32", "f16", "q4_0", "q8_0"]), st.integers(1, 20000), st.integers(1, 20000), st.integers(1, 8))
+@given(ANY_LIMITS, st.sampled_from(list(WEIGHT_TYPES)), st.integers(1, 20000), st.integers(1, 20000), st.integers(1, 8))
 def test_gemv_constants_describe_the_workgroup(device: Limits, weight_type: str, m: int, k: int, n: int) -> None:
     """Whole subgroups, and a power of two where halves are added."""
     rows = gemv_rows(device, weight_type, m, k)
     assert rows.constants(n, True) == [(0, rows.block), (1, rows.rows), (2, n), (3, rows.subgroup), (4, 1)]
     assert rows.block % rows.subgroup == 0
     assert rows.block & (rows.block - 1) == 0
+    assert rows.block >= 16 or WEIGHT_TYPES[weight_type].elements < 256

@@ -12,8 +12,8 @@ import numpy as np
 
 from vkprobe.worker.formats.blocks import F32, U8
 from vkprobe.worker.formats.floats import BFloat, Float
-from vkprobe.worker.formats.legacy import Mxfp4, Q40, Q80
-from vkprobe.worker.formats.superblocks import Iq4Xs, Q4K, Q5K, Q6K
+from vkprobe.worker.formats.legacy import Q40, Q80, Mxfp4
+from vkprobe.worker.formats.superblocks import Q4K, Q5K, Q6K, Iq4Xs
 
 __all__ = ["F32", "U8", "Format", "FORMATS"]
 
