@@ -16,7 +16,7 @@ SOME_DRIVERS_ONLY = ("coopmat2", "dot2")
 BENCHMARKS = sorted(
     k.name
     for k in kernels().values()
-    if k.op in ("canary", "gemm", "gemv", "dequant") and k.path not in SOME_DRIVERS_ONLY and k.type != "bf16"
+    if k.op in ("canary", "gemm", "gemv", "dequant") and k.path not in SOME_DRIVERS_ONLY and (k.type, k.path) != ("bf16", "coopmat")
 )
 MATRIX = {"anv-bmg": (8, 16, 16), "lvp": (8, 8, 8), "nvk-172": (16, 16, 16), "radv-gfx1201": (16, 16, 16)}
 
@@ -71,6 +71,7 @@ def test_recorded_devices_run_every_kernel_but_coopmat_on_turnip(name: str, devi
         ("gemm_f16_coopmat_acc_f32", "cooperativeMatrix"),
         ("gemv_q8_0_subgroup", "storageBuffer16BitAccess"),
         ("dequant_q4_0", "storageBuffer16BitAccess"),
+        ("gemv_mxfp4_subgroup", "storageBuffer8BitAccess"),
     ],
 )
 def test_a_feature_that_is_off_is_what_is_missing(kernel: str, feature: str) -> None:
@@ -83,8 +84,15 @@ def test_a_feature_that_is_off_is_what_is_missing(kernel: str, feature: str) -> 
 def test_a_scalar_f32_gemm_needs_no_f16_arithmetic() -> None:
     """llama.cpp's last resort runs where shaderFloat16 is off."""
     without = with_features(recorded("nvk-172"), shaderFloat16=False)
-    for kernel in ("gemm_f16_scalar_f32", "gemm_q4_0_scalar_f32", "gemv_q4_0_subgroup", "gemv_f16_shared"):
+    for kernel in ("gemm_f16_scalar_f32", "gemm_q4_0_scalar_f32", "gemv_q4_0_subgroup", "gemv_f16_shared", "gemv_q6_k_subgroup"):
         assert evaluate(without, requirement(kernels()[kernel])).met is True, kernel
+
+
+def test_bf16_weights_ask_for_no_bf16() -> None:
+    """Widened by shifting, they run where VK_KHR_shader_bfloat16 is not listed."""
+    assert "VK_KHR_shader_bfloat16" not in recorded("nvk-172").extensions
+    for kernel in ("gemm_bf16_scalar_f32", "gemv_bf16_subgroup", "dequant_bf16"):
+        assert evaluate(recorded("nvk-172"), requirement(kernels()[kernel])).met is True, kernel
 
 
 def test_subgroup_arithmetic_is_asked_of_the_property() -> None:
