@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vkprobe import units
+from vkprobe.bench.cells import default_accumulator
 from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time
 from vkprobe.report.tables import render
 from vkprobe.requirements.choice import GEMV_COLUMNS, Workload, choices
@@ -62,16 +63,11 @@ def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, 
     return passes
 
 
-def accumulator(path: str, kind: str) -> str:
-    """The one that llama.cpp takes by default: f16 for f16 and quantised weights on paths that have it."""
-    return "f16" if path in ("scalar-f16", "coopmat", "coopmat2") and kind != "bf16" else "f32"
-
-
 def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
     """The newest hot mimic cell of each key."""
     found: dict[Key, ResultRecord] = {}
     for r in results:
-        if r.op in ("gemm", "gemv") and r.residency == "hot" and r.tier == "mimic" and r.accumulator == accumulator(r.path, r.type):
+        if r.op in ("gemm", "gemv") and r.residency == "hot" and r.tier == "mimic" and r.accumulator == default_accumulator(r.path, r.type):
             found[Key(r.path, r.type, r.m, r.n, r.k)] = r
     return found
 

@@ -26,7 +26,7 @@ def matrix_gemm(types: tuple[str, ...]) -> Iterator[Variant]:
             yield Variant(f"decode_{kind}", "dequant/decode.comp", {}, {"op": "decode", "type": kind})
         if kind == "bf16":
             yield _gemm(kind, "coopmat2", "f32", "coopmat2", {"BF16": "1"}, features=[*_FULL, _BF16_STORAGE], target="vulkan1.3")
-            yield _gemm(kind, "coopmat", "f32", "coopmat", {"STAGE_BF16": "1"})
+            yield _gemm(kind, "coopmat", "f32", "coopmat", {"STAGE_BF16": "1", "B_BF16": "1"})
             continue
         for accumulator, defines in _ACCUMULATORS[kind == "f32" :]:  # f32 weights are summed in f32
             yield _gemm(kind, "coopmat2", accumulator, "coopmat2", defines, features=_FULL, target="vulkan1.3")

@@ -20,8 +20,9 @@ def intdot() -> Iterator[Variant]:
 
 
 def conversions() -> Iterator[Variant]:
-    """f32 activations to what coopmat2 and intdot read."""
+    """f32 activations to what products of bf16 weights, coopmat2 and intdot read."""
     facts = {"op": "convert", "path": "scalar-f32", "accumulator": "f32", "tier": "mimic"}
     yield Variant("convert_f16", "convert/f16.comp", {}, {**facts, "type": "f16"})
+    yield Variant("convert_bf16", "convert/f16.comp", {"TO_BF16": "1"}, {**facts, "type": "bf16"})
     for reduce, defines in _REDUCTIONS:
         yield Variant(f"convert_q8_1_{reduce}", "convert/q8_1.comp", defines, {**facts, "type": "q8_1", "reduce": reduce})

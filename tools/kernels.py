@@ -54,6 +54,8 @@ def variants() -> list[Variant]:
                 continue  # llama.cpp's f16 paths sum f32 weights in f32
             if kind == "bf16" and path != "scalar-f32":
                 continue  # llama.cpp widens bf16 to f32 where there is no bf16 matrix unit
+            if kind == "bf16":
+                defines = {"B_BF16": "1"}
             name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
             facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
             made.append(Variant(name, f"gemm/{source}.comp", defines, facts))

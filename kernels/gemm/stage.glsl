@@ -14,8 +14,21 @@ layout(constant_id = 10) const uint WARP = 32; // subgroup size
 layout(constant_id = 11) const bool ALIGNED = true; // K is a multiple of the tile's alignment: vector loads, no tail
 #define BK 32
 
+#ifdef B_BF16
+// Activations converted to bf16 beforehand: the upper halves of f32.
+layout(binding = 1, std430) readonly buffer ActivationsV { uvec2 activations_v[]; };
+layout(binding = 1, std430) readonly buffer ActivationsS { uint16_t activations_s[]; };
+vec4 b_load4(uint at) {
+    const uvec2 bits = activations_v[at];
+    return uintBitsToFloat(uvec4(bits.x << 16, bits.x & 0xFFFF0000u, bits.y << 16, bits.y & 0xFFFF0000u));
+}
+float b_load1(uint at) { return uintBitsToFloat(uint(activations_s[at]) << 16); }
+#else
 layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
+vec4 b_load4(uint at) { return activations_v[at]; }
+float b_load1(uint at) { return activations_s[at]; }
+#endif
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 // PART_K: how much of K a workgroup covers, K where it is not split; parts lie one after the other in D.
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
@@ -105,13 +118,13 @@ void stage_activations(uint n0, uint k0) {
         const uint n = min(n0 + row, p.N - 1);
         if (ALIGNED) {
             const uint from = (n * p.K + k0) / 4 + chunk * 2;
-            put4(false, row, chunk * 8, activations_v[from]);
-            put4(false, row, chunk * 8 + 4, activations_v[from + 1]);
+            put4(false, row, chunk * 8, b_load4(from));
+            put4(false, row, chunk * 8 + 4, b_load4(from + 1));
         } else {
             vec4 v[2];
             [[unroll]] for (uint j = 0; j < 8; ++j) {
                 const uint k = k0 + chunk * 8 + j;
-                v[j / 4][j % 4] = k < p.K ? activations_s[n * p.K + k] : 0.0;
+                v[j / 4][j % 4] = k < p.K ? b_load1(n * p.K + k) : 0.0;
             }
             put4(false, row, chunk * 8, v[0]);
             put4(false, row, chunk * 8 + 4, v[1]);

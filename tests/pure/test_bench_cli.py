@@ -35,19 +35,22 @@ def refused(argv: list[str], cwd: Path) -> str:
         ("gemm --shape 64,-1,64", "expected M,N,K"),
         ("gemm --shape 64,64,0", "M, N and K are 1 or more"),
         ("gemm --shape 65536,1,65536", "beyond the kernels' 32-bit indices"),
-        ("gemm --type q4_0 --shape 64,64,48", "q4_0 has blocks of 32 elements; K must be a multiple of 32"),
-        ("gemv --type f16,q8_0 --shape 64,1,33", "q8_0 has blocks of 32"),
+        ("gemm --type q4_0 --shape 64,64,48", "gemm takes q4_0 in blocks of 32 elements; K must be a multiple of 32"),
+        ("gemv --type f16,q8_0 --shape 64,1,33", "gemv takes q8_0 in blocks of 32"),
         ("gemv --shape 64,9,64", "gemv has N = 1 to 8; use gemm for N = 9"),
         ("dequant --shape 64,2,64", "dequant has N = 1"),
-        ("dequant --shape 64,1,33", "K must be a multiple of 32"),
-        ("gemm --type q9_9", "--type q9_9: not known; there is f32, f16, q4_0, q8_0"),
-        ("dequant --type f16", "--type f16: not known; there is q4_0, q8_0"),
+        ("dequant --shape 64,1,33", "K must be a multiple of 8"),
+        ("gemm --type q9_9", "--type q9_9: not known; there is f32, f16, bf16, q4_0"),
+        ("dequant --type f16", "--type f16: not known; there is bf16, q4_0"),
         ("gemm --path coopmat3", "--path coopmat3: not known"),
         ("gemv --path coopmat", "--path coopmat: not known; there is scalar-f32"),
         ("gemm --accumulator s32", "--accumulator s32: not known; there is f16, f32"),
         ("gemm --coopmat --tuple 16x16", "--tuple 16x16: expected a shape as 16x8x16"),
         ("gemm --coopmat --tuple 0x8x8", "--tuple 0x8x8: expected a shape"),
-        ("gemm --coopmat --type f32", "gemm --type f32 --path coopmat: there is no kernel for these together"),
+        (
+            "gemm --coopmat --type f32 --accumulator f16",
+            "gemm --type f32 --path coopmat --accumulator f16: there is no kernel for these together",
+        ),
         ("gemm --path scalar-f32 --accumulator f16", "no kernel for these together"),
         ("gemm --driver nosuch -o new.jsonl", "nosuch"),
         ("gemv --null nosuch:chip -o new.jsonl", "nosuch"),
@@ -115,7 +118,7 @@ def test_help_names_what_the_verb_has(verb: str) -> None:
     text = CliRunner().invoke(cli, [verb, "--help"]).output
     assert "--shape" in text
     assert ("coopmat" in text) == (verb == "gemm")
-    assert ("f16" in text.partition("--type")[2].partition("--path")[0]) == (verb != "dequant")
+    assert (" f16" in text.partition("--type")[2].partition("--path")[0]) == (verb != "dequant")
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

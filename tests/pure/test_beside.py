@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import result, sample
-from tools.beside import accumulator, page, parsed, rows, theirs
+from tools.beside import page, parsed, rows, theirs
 from vkprobe.records import Time, encode
 
 LINE = "  MUL_MAT(type_a={},type_b=f32,m=4096,n={},k=14336,bs=[1,1],nr=[1,1],per=[0,1,2,3],o=1):   3820 runs -   {} us/run -  60 GFLOP/run"
@@ -32,12 +30,6 @@ def test_vectors_take_the_path_that_llama_cpp_takes() -> None:
         ("q4_0", 1): "intdot", ("q8_0", 1): "scalar-f32", ("q8_0", 8): "intdot", ("q4_0", 512): "coopmat2"
     }  # fmt: skip
     assert {k.path for k in theirs([("scalar-f16", told("q4_0", 1, 21.6))], device)} == {"scalar-f32"}
-
-
-@pytest.mark.parametrize(("path", "kind", "wanted"), [("coopmat", "q4_0", "f16"), ("coopmat2", "bf16", "f32"), ("intdot", "q4_0", "f32")])
-def test_the_accumulator_is_llama_cpps_default(path: str, kind: str, wanted: str) -> None:
-    """f16 where the path has it, but for bf16."""
-    assert accumulator(path, kind) == wanted
 
 
 def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_amd_without_matrices_never_has_large_tiles(vendor: int) -> None:
     [
         ("lvp", (256, 64), None, "m 64x64 8x32 4x2 128/8"),
         ("lvp", (256, 64), (8, 8, 8), "m 64x64 8x32 8x8x8 128/8"),
-        ("lvp", (256, 32), None, "s 32x32 16x16 2x2 32/8"),
+        ("lvp", (256, 32), None, "s 32x32 8x8 2x2 128/8"),
         ("turnip-750", (256, 64), None, "m 64x64 64x64 4x2 128/128"),
         ("turnip-750", (256, 32), None, "s 32x32 32x32 2x2 128/128"),
         ("nvk-172", (4096, 512), MATRIX, "l 128x128 64x64 16x16x16 128/32"),

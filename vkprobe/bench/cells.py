@@ -14,7 +14,7 @@ from vkprobe.weights import WEIGHT_TYPES
 OPS = ("gemm", "gemv", "dequant", "convert")
 PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 TYPES = tuple(WEIGHT_TYPES)
-CONVERTED = ("f16", "q8_1")
+CONVERTED = ("f16", "bf16", "q8_1")
 """What activations are converted to."""
 ACCUMULATORS = ("f16", "f32")
 
@@ -61,6 +61,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     """What a command line asks for; empty means all that there is.
 
     Attributes:
+        accumulators: `default` for llama.cpp's, or names.
         tuples: `default` for the one that llama.cpp would take, `all` for each advertised one, or names (`16x8x16`).
     """
 
@@ -111,7 +112,7 @@ def cells(selection: Selection, device: DeviceRecord) -> Iterable[Cell]:
     for shape in selection.shapes:
         for weight_type in selection.types or (CONVERTED if selection.op == "convert" else TYPES):
             for path in selection.paths or PATHS:
-                for accumulator in selection.accumulators or ACCUMULATORS:
+                for accumulator in _accumulators(selection, path, weight_type):
                     if not _exists(selection.op, path, weight_type, accumulator):
                         continue
                     for name in _tuples(device, weight_type, accumulator, selection.tuples) if path == "coopmat" else [None]:
@@ -124,6 +125,20 @@ def cells(selection: Selection, device: DeviceRecord) -> Iterable[Cell]:
                             tuple=name,
                             residency="hot" if selection.hot else "cold",
                         )
+
+
+def default_accumulator(path: str, weight_type: str) -> str:
+    """The one that llama.cpp takes: f16 for f16 and quantised weights on paths that have it.
+
+    >>> default_accumulator("coopmat", "q4_0"), default_accumulator("coopmat2", "bf16"), default_accumulator("intdot", "q4_0")
+    ('f16', 'f32', 'f32')
+    """
+    return "f16" if path in ("scalar-f16", "coopmat", "coopmat2") and weight_type not in ("f32", "bf16") else "f32"
+
+
+def _accumulators(selection: Selection, path: str, weight_type: str) -> Sequence[str]:
+    named = [default_accumulator(path, weight_type) if name == "default" else name for name in selection.accumulators]
+    return list(dict.fromkeys(named)) or ACCUMULATORS
 
 
 def _exists(op: str, path: str, weight_type: str, accumulator: str) -> bool:

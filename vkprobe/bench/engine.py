@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from vkprobe.bench.ahead import Ahead
 from vkprobe.bench.ceilings import OPS, Ceilings, brief
 from vkprobe.bench.compiling import Compiler, Progress, by_pipeline
 from vkprobe.bench.device import memory_budget
@@ -75,6 +76,9 @@ class DeviceRun:
         self._device, self._policy, self._sink, self._progress, self._run = device, policy, sink, progress, run
         self._compiler = Compiler(spec, device, request, run=run, limit_s=policy.compile_limit_s, sink=sink, known=known_pipelines)
         self._measuring = Lives(spec, request, run, device.device, sink, {})
+        self._spec, self._request = spec, request
+        self._ahead: Ahead | None = None
+        self._at = 0
         # Cells of the same weights one after the other: they share references, buffers and the rotation's filling.
         asked = [r for r in resolved if r.cell.op in OPS]
         others = [r for r in resolved if r.cell.op not in OPS]
@@ -198,27 +202,36 @@ class DeviceRun:
 
     def _prepare_all(self, phase: Sequence[_State]) -> None:
         states = [state for state in phase if not state.ended]
-        for done, state in enumerate(states):
-            self._progress.step(self._device.device, f"verify {state.resolved.cell}", done, len(states))
-            self._prepare(state)
+        if self._policy.ahead and len(states) > 1:
+            requests = [{"cell": state.index, **self._preparation(state)} for state in states]
+            self._ahead = Ahead(self._spec, self._request, self._device.device, requests, self._preparing_s(states[-1]))
+        try:
+            for done, state in enumerate(states):
+                self._progress.step(self._device.device, f"verify {state.resolved.cell}", done, len(states))
+                self._at = done
+                self._prepare(state)
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+                self._ahead = None
+
+    def _preparation(self, state: _State) -> dict[str, Any]:
+        limit = max(self._policy.time_limit_s, self._policy.compile_limit_s)
+        return {"job": msgspec.to_builtins(state.resolved.job), "timeout_s": limit}
+
+    def _preparing_s(self, state: _State) -> float:
+        """How long preparing a cell may take, the host's reckoning included."""
+        job, host_s = state.resolved.job, 10.0
+        if job.op != "peak":  # its numbers are few
+            host_s += job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
+        return 2 * self._policy.time_limit_s + 2 * self._policy.compile_limit_s + host_s
 
     def _prepare(self, state: _State) -> bool:
         """Make sure that the cell is verified and ready in the worker that lives now; False where that ended it."""
         if self._measuring.living(state.generation):
             return True
-        job, limit = state.resolved.job, self._policy.time_limit_s
-        host_s = 10.0
-        if job.op != "peak":  # its numbers are few
-            host_s += job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
         try:
-            reply = self._ask(
-                state,
-                "prepare",
-                "verifying",
-                2 * limit + 2 * self._policy.compile_limit_s + host_s,
-                job=msgspec.to_builtins(job),
-                timeout_s=max(limit, self._policy.compile_limit_s),
-            )
+            reply = self._ask(state, "prepare", "verifying", self._preparing_s(state), **self._preparation(state))
         except _Ended:
             return False
         state.generation = self._measuring.generation
@@ -236,7 +249,11 @@ class DeviceRun:
         """
         where = f"{doing} {state.resolved.cell}"
         try:
-            return self._measuring.ask(verb, where=where, timeout=timeout, cell=state.index, **arguments)
+            if self._ahead is None:
+                return self._measuring.ask(verb, where=where, timeout=timeout, cell=state.index, **arguments)
+            self._measuring.begin(verb, where=where, timeout=timeout, cell=state.index, **arguments)
+            self._ahead.attend(self._measuring, self._at)
+            return self._measuring.end()
         except WorkerFailed as error:
             self._end(state, "error", f"{doing}: {error.reason}")
         except Lost as lost:

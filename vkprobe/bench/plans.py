@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.peaks import copy_cells, peak_cells
 from vkprobe.bench.policy import FULL, QUICK, SOFTWARE, Policy
@@ -11,7 +9,7 @@ from vkprobe.records import DeviceRecord
 
 MOST_GEMV_COLUMNS = 8
 """Beyond it llama.cpp multiplies matrices (ggml-vulkan.cpp:362)."""
-RUN_TYPES = ("f16", "q4_0", "q8_0")
+RUN_TYPES = ("f16", "q4_0", "q8_0", "q4_k")
 
 
 def software(device: DeviceRecord) -> bool:
@@ -23,7 +21,7 @@ def default_shapes(op: str, device: DeviceRecord) -> list[Shape]:
     """llama.cpp's test-backend-ops shape on devices, a small one on software; null devices compile what devices run."""
     m, k = (512, 512) if software(device) else (4096, 14336)
     if op == "gemm":
-        return [Shape(256, 64, 256)] if software(device) else [Shape(m, 512, k)]
+        return [Shape(256, 32, 256)] if software(device) else [Shape(m, 512, k)]
     if op == "gemv":
         return [Shape(m, n, k) for n in range(1, MOST_GEMV_COLUMNS + 1)]
     if op == "convert":
@@ -37,14 +35,26 @@ def policy(device: DeviceRecord, *, full: bool) -> Policy:
 
 
 def run_cells(device: DeviceRecord, *, full: bool) -> list[Cell]:
-    """The main job's cells: copies and peaks, then every path, type and accumulator; N = 1, 2, 4, 8 and the default tuple unless `full`."""
-    gemv: Sequence[Shape] = default_shapes("gemv", device)
-    if not full:
-        gemv = [s for s in gemv if s.n in (1, 2, 4, 8)]
+    """The main job's cells: copies and peaks, then every path and accumulator.
+
+    On devices the types that models are mostly made of, N = 1, 2, 4, 8 and the default tuple, unless `full`. Software devices
+    are there to verify: all types, N = 1 and 2, llama.cpp's accumulators.
+    """
+    types = () if full or software(device) else RUN_TYPES
+    columns = range(1, MOST_GEMV_COLUMNS + 1) if full else (1, 2) if software(device) else (1, 2, 4, 8)
+    accumulators = ("default",) if software(device) and not full else ()
+    gemv = [s for s in default_shapes("gemv", device) if s.n in columns]
     selections = [
-        Selection(op="gemm", shapes=default_shapes("gemm", device), types=RUN_TYPES, tuples=("all",) if full else ("default",)),
-        Selection(op="gemv", shapes=gemv, types=RUN_TYPES),
-        Selection(op="dequant", shapes=default_shapes("dequant", device), types=RUN_TYPES),
+        Selection(
+            op="gemm",
+            shapes=default_shapes("gemm", device),
+            types=types,
+            accumulators=accumulators,
+            tuples=("all",) if full else ("default",),
+        ),
+        Selection(op="gemv", shapes=gemv, types=types),
+        Selection(op="dequant", shapes=default_shapes("dequant", device), types=types),
+        Selection(op="convert", shapes=default_shapes("convert", device)[-1:]),
     ]
     ceilings = [*copy_cells(device), *peak_cells(device)]
     return ceilings + [cell for selection in selections for cell in cells(selection, device)]

@@ -16,6 +16,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         gap_s: at least, from one round's beginning to the next one's.
         time_limit_s: of one cell, sampling and settling together; also of one dispatch.
         compile_limit_s: of one pipeline's creation.
+        ahead: a second worker prepares cells from the other end, for devices that compile at the first dispatch.
     """
 
     least_rounds: int = 3
@@ -27,9 +28,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     gap_s: float = 0.5
     time_limit_s: float = 20.0
     compile_limit_s: float = 60.0
+    ahead: bool = False
 
 
 QUICK = Policy(most_rounds=5)
 FULL = Policy(most_rounds=12, least_samples=10, least_s=0.3, settle_s=1.0, gap_s=2.0)
-SOFTWARE = Policy(most_rounds=3, least_samples=5, least_s=0.05, settle_s=0.1, warm_s=0.0)
+SOFTWARE = Policy(least_rounds=1, most_rounds=1, least_samples=5, least_s=0.05, settle_s=0.1, warm_s=0.0, ahead=True)
 """For software devices: their times mean nothing absolute, so that they are not worth waiting for."""

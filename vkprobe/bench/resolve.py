@@ -197,6 +197,8 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
     job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
     if reduced:
         job = _with_converted(job, tile.bn)
+    elif cell.type == "bf16":
+        job = msgspec.structs.replace(job, activations="bf16")  # llama.cpp converts them before any GEMM of bf16 weights
     job = split(job, tile.bm, tile.bn, target)
     return Resolved(
         cell=cell,

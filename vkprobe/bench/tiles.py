@@ -11,6 +11,7 @@ from msgspec import Struct
 from vkprobe.bench.device import Limits, Vendor
 
 _BK = 32  # the kernels' step along K
+LLVMPIPE = "VK_DRIVER_ID_MESA_LLVMPIPE"
 _ALIGNMENT = {"l": 128, "m": 64, "s": 32}
 
 
@@ -78,6 +79,8 @@ def _tile(size: str, limits: Limits, coopmat: tuple[int, int, int] | None) -> Ti
     }[size]
     warp = sg
     wmiter = 2
+    if size == "s" and limits.driver_id == LLVMPIPE:
+        block = 128  # lavapipe compiles at first dispatch, and takes a quarter of the time for a quarter of the code
     if size == "l" and coopmat and limits.vendor == Vendor.AMD and not limits.amd_proprietary:
         block, wm, wn = 256, sg, 64
     elif size == "l" and coopmat and limits.vendor == Vendor.INTEL:
@@ -92,7 +95,7 @@ def _sizes(limits: Limits, coopmat: bool) -> str:
 
     Of lavapipe llama.cpp knows nothing; it compiles at first dispatch, and the large tile's matrices take it half a minute.
     """
-    if limits.driver_id == "VK_DRIVER_ID_MESA_LLVMPIPE":
+    if limits.driver_id == LLVMPIPE:
         return "sm"
     if limits.vendor == Vendor.APPLE:
         return "m"

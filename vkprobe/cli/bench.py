@@ -24,11 +24,12 @@ from vkprobe.workloads.model import Op
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHAPES = {
-    "gemm": "4096,512,14336; on CPU devices 256,64,256",
+    "gemm": "4096,512,14336; on CPU devices 256,32,256",
     "gemv": "4096,N,14336 with N = 1 to 8; on CPU devices 512,N,512",
     "dequant": "4096,1,14336; on CPU devices 512,1,512",
     "convert": "1,N,14336 with N = 1, 8 and 512; on CPU devices 1,N,512",
 }
+_DECODED_TOGETHER = 8  # elements, by an invocation of a dequant
 _LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
 
 
@@ -81,7 +82,7 @@ def _block(op: str, weight_type: str) -> int:
     """Elements that K must be a multiple of."""
     if op == "convert":
         return Q8_1_ELEMENTS if weight_type == "q8_1" else 1
-    return WEIGHT_TYPES[weight_type].elements
+    return max(WEIGHT_TYPES[weight_type].elements, _DECODED_TOGETHER if op == "dequant" else 1)
 
 
 def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulators: Sequence[str]) -> None:
@@ -106,7 +107,8 @@ def _fits_blocks(op: str, shape: Shape, types: Sequence[str], asked: bool) -> li
         if weight_type not in fitting and (asked or not fitting):
             block = _block(op, weight_type)
             raise UsageError(
-                f"--shape {shape.m},{shape.n},{shape.k}: {weight_type} has blocks of {block} elements; K must be a multiple of {block}"
+                f"--shape {shape.m},{shape.n},{shape.k}: {op} takes {weight_type} in blocks of {block} elements; "
+                f"K must be a multiple of {block}"
             )
     return fitting
 
@@ -127,7 +129,7 @@ def bench_options(op: str) -> Callable[[F], F]:
             ),
         ]
         if op == "gemm":
-            accumulator_help = "f16 (llama.cpp's default) or f32.  [default: both]"
+            accumulator_help = "f16, f32, or `default` for llama.cpp's.  [default: both]"
             tuple_help = "A coopmat shape, or `all` that are advertised.  [default: llama.cpp's]"
             options += [
                 click.option("--coopmat", is_flag=True, help="Short for --path coopmat."),
@@ -171,9 +173,9 @@ def _run(
     known_types = _of_op(op, "type", CONVERTED if op == "convert" else TYPES)
     wanted_types = words("--type", types, known_types)
     wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
-    wanted_accumulators = words("--accumulator", accumulators, ACCUMULATORS)
+    wanted_accumulators = words("--accumulator", accumulators, (*ACCUMULATORS, "default"))
     wanted_tuples = _tuples(tuples)
-    _some_kernel(op, wanted_types, wanted_paths, wanted_accumulators)
+    _some_kernel(op, wanted_types, wanted_paths, [] if "default" in wanted_accumulators else wanted_accumulators)
     asked = [parse_shape(op, text) for text in shapes]
     for shape in asked:
         _fits_blocks(op, shape, wanted_types or known_types, bool(wanted_types))
@@ -259,5 +261,8 @@ def dequant(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
 @click.command()
 @bench_options("convert")
 def convert(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
-    """Activations from f32 to what coopmat2 (f16) and intdot (q8_1) read: dispatches of their own before those paths' products."""
+    """Activations from f32 to what products of bf16 weights, coopmat2 and intdot read.
+
+    llama.cpp dispatches it before such a product, once for all products of the same activations.
+    """
     _run("convert", choice, form, **options)

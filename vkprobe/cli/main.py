@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
+    "convert": ("vkprobe.cli.bench:convert", "Activations from f32 to what products of bf16 weights, coopmat2 and intdot read."),
     "copy": ("vkprobe.cli.peak:copy", "What memory delivers: copies inside the device, and to and from the host."),
     "peak": (
         "vkprobe.cli.peak:peak",

@@ -28,7 +28,6 @@ _MARGIN = 4.0
 _OUTLIER = 8.0  # times the bound's own deviation
 _GAIN = 0.25  # of the bound's deviation: errors of many elements cancel
 _GAIN_SPREAD = 3.0
-_UNIT_BF16 = 2.0**-8
 _SHORTEST_STEP = 8  # of cooperative matrices along K
 _MOST_DISTINCT = 1 << 26  # weights: beyond it rows repeat, so that the host keeps up
 
@@ -60,9 +59,7 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
     """
     rounding = _UNIT_F16**2 / 3
     inputs = 0.0
-    if path == "coopmat" and weight_type == "bf16":
-        inputs += _UNIT_BF16**2 / 3  # f32 activations are staged as bf16
-    elif path != "scalar-f32":
+    if path != "scalar-f32":
         if form == "f32":
             inputs += rounding  # activations are staged as f16
         if weight_type not in ("f16", "bf16"):
