@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.pure.recorded_devices import NAMES, recorded, with_properties
+from vkprobe.bench.compile_plan import compile_plan
 from vkprobe.bench.compiling import by_pipeline, compile_cells
 from vkprobe.bench.plans import run_cells
 from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.kernels import kernels
 
 
 def planned(name: str, *, full: bool = False) -> list[Resolved]:
@@ -65,3 +67,35 @@ def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
     missing = [r for r in planned("turnip-750", full=True) if r.cell.path in ("coopmat", "coopmat2")]
     assert len(missing) == len({r.kernel.name for r in missing}) >= 12
     assert all("cooperative_matrix" in str(r.reason) for r in missing)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_records_tell_all_pipelines_apart(name: str) -> None:
+    """Those of copies, peaks and kernels without subgroup arithmetic too."""
+    made = [r for r in compile_plan(recorded(name), full=True) if r.reason is None]
+    keys = {(r.kernel.name, r.cell.path, r.cell.type, r.tile, r.subgroup_size) for r in made}
+    assert len(keys) == len(made) > 200
+
+
+def test_full_leaves_no_kernel_out() -> None:
+    """Of llama.cpp's and of the roofline, but for the peaks of matrix types that none of these devices lists."""
+    planned = {r.kernel.name for name in NAMES for r in compile_plan(recorded(name), full=True)}
+    every = {k.name: k for k in kernels().values() if k.tier or k.op in ("convert", "copy", "peak", "reduce")}
+    left = [k for name, k in every.items() if name not in planned]
+    assert {(k.op, k.path) for k in left} <= {("peak", "coopmat"), ("peak", "coopmat2")}
+    assert all(k.type in ("bf16", "e4m3", "e5m2") for k in left), [k.name for k in left]
+
+
+def test_full_of_a_type_has_that_type_only() -> None:
+    """Nor copies and peaks, which have none of the weights' types."""
+    made = compile_plan(recorded("nvk-172"), full=True, types=["q4_0"])
+    assert {r.cell.type for r in made} == {"q4_0"}
+    assert {r.cell.op for r in made} == {"gemm", "gemv", "dequant"}
+    assert "gemv_q4_0_shared" in {r.kernel.name for r in made}
+
+
+def test_the_default_is_one_pipeline_for_each_cell() -> None:
+    """Nothing beside the main job's."""
+    device = recorded("nvk-172")
+    groups = by_pipeline(resolve(compile_cells(device, full=False), device, dispatched=False))
+    assert [r.tile for r in compile_plan(device, full=False)] == [group[0].tile for group in groups]

@@ -55,6 +55,7 @@ def by_hand(path: str, constants: list[int], weights: str = "q4_0", accumulator:
         # 4 rows of 8 weights and a scale, and a column's 8; or 2 columns of 8 and a row.
         (job("anv-bmg", "gemv", "scalar-f32", n=2), 4 * 2 + 2 * 8 + 9),
         (job("nvk-172", "gemv", "scalar-f32", "f16", n=8), 2 * 8 + 2 * 8 + 8),
+        (job("nvk-172", "gemv", "scalar-f32", "q4_k", n=8), 2 * 8 + 2 * (16 + 2) + 16),
         (job("nvk-172", "gemv", "intdot", n=8), 8 + 4),
     ],
 )

@@ -51,6 +51,8 @@ def compile_cells(device: DeviceRecord, *, full: bool, types: Sequence[str] = ()
         Selection(op="gemv", shapes=[Shape(m, n, _K) for m in rows for n in columns], types=chosen, paths=paths),
         Selection(op="dequant", shapes=[Shape(_M, 1, _K)], types=chosen, paths=paths),
     ]
+    if not types:
+        selections.append(Selection(op="convert", shapes=[Shape(1, 512, _K)], paths=paths))
     return [cell for selection in selections for cell in cells(selection, device)]
 
 

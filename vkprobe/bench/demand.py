@@ -23,7 +23,7 @@ ROOM = 16
 
 _REGISTER_BYTES = 4
 _TILE_CONSTANTS = 12  # of kernels/gemm/stage.glsl; coopmat2.comp has fewer
-_CHUNK = 8  # elements of a row that a GEMV takes at once
+_CHUNK, _SUPER_CHUNK = 8, 16  # elements of a row that a GEMV takes at once, of K-quants those of a super-block
 _BLOCK_WORDS = 8  # 32 integers of 8 bits
 _GRANULE_K = 16  # the least K of the workgroup's matrices: VK_NV_cooperative_matrix2's granularity as llama.cpp asks for it
 
@@ -109,10 +109,12 @@ def _workgroup_matrices(job: Job, values: Sequence[int]) -> int:
 
 
 def _rows(job: Job, *, rows: int, columns: int) -> int:
-    """Of a GEMV: a step is a chunk of eight elements in f32; of intdot the one dot product of four that it is made of."""
+    """Of a GEMV: a step is a chunk of elements in f32; of intdot the one dot product of four that it is made of."""
     if job.path == "intdot":
         return rows * columns + _least(rows, columns, 1 + _scales(job), 2)
-    return rows * columns + _least(rows, columns, _CHUNK + (_scales(job) if job.type not in ("f32", "f16", "bf16") else 0), _CHUNK)
+    chunk = _SUPER_CHUNK if job.type.endswith("_k") else _CHUNK
+    scales = 0 if job.type in ("f32", "f16", "bf16") else _scales(job)
+    return rows * columns + _least(rows, columns, chunk + scales, chunk)
 
 
 def _scales(job: Job) -> int:

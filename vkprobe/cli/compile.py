@@ -11,10 +11,10 @@ import click
 
 from vkprobe.bench.campaign import exit_status
 from vkprobe.bench.cells import PATHS, TYPES
-from vkprobe.bench.compiling import Compiler, Lane, by_pipeline, compile_all, compile_cells
+from vkprobe.bench.compile_plan import compile_plan
+from vkprobe.bench.compiling import Compiler, Lane, compile_all
 from vkprobe.bench.device import open_request
 from vkprobe.bench.isa import IsaFolder
-from vkprobe.bench.resolve import resolve
 from vkprobe.cli.bench import words
 from vkprobe.cli.devices import leave, status_of
 from vkprobe.cli.measuring import Recording, compiling_options, recording
@@ -33,7 +33,7 @@ _LIMIT_S = 60.0
 
 
 @click.command("compile")
-@click.option("--full", is_flag=True, help="Every kernel, tile size and f16 tuple, N = 1 to 8.  [default: what pp512 and tg take]")
+@click.option("--full", is_flag=True, help="Every kernel, tile size and tuple, N = 1 to 8.  [default: what pp512 and tg take]")
 @click.option("--type", "types", multiple=True, metavar="T", help="Only these weight types.")
 @click.option("--path", "paths", multiple=True, metavar="P", help="Only these paths.")
 @click.option(
@@ -91,8 +91,7 @@ def _lane(
     folder: IsaFolder | None,
 ) -> Lane:
     """A device's pipelines, each once."""
-    resolved = resolve(compile_cells(device, full=full, types=types, paths=paths), device, dispatched=False)
-    waiting = [group[0] for group in by_pipeline(resolved)]
+    waiting = compile_plan(device, full=full, types=types, paths=paths)
     request = open_request(device, [r.requirement for r in waiting if r.reason is None])
     spec = made.specs()[device.device.rpartition("/")[0]]
     compiler = Compiler(spec, device, request, run=made.run, limit_s=limit_s, sink=made.sink, isa=folder)

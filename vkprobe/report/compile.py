@@ -17,8 +17,8 @@ from vkprobe.results.store import DeviceKey, Store
 from vkprobe.units import seconds
 
 _NOT_COMPILED = "not compiled: the files hold no record of this pipeline for this device"
-OPS = ("gemm", "gemv", "dequant", "convert")
-"""Ops in the order of tables."""
+OPS = ("gemm", "gemv", "dequant", "convert", "copy", "read", "peak")
+"""How kernels' names begin, in the order of tables."""
 
 _DEMAND = "Max live registers"
 _DEMAND_NOTE = (

@@ -18,8 +18,8 @@ from vkprobe.results.store import DeviceKey, Store
 
 NOTE = (
     "the most of a pipeline, and how many of these kernels do, one for each type. compiler 37/128: the tile takes 37 of an invocation's"
-    f" 128 registers, spilling is the compiler's doing; tile: it takes more than there are; tight: it leaves less than {ROOM};"
-    " unknown: the tile's or the chip's registers are not known"
+    " 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than there are;"
+    f" tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
 )
 _NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
 _Line = tuple[str, str]

@@ -12,7 +12,7 @@ from vkprobe.records import PipelineRecord, ResultRecord
 
 LEGEND = "r registers, s spills, i instructions, m matrix instructions, as each driver counts them: not comparable across drivers"
 CAUSES: dict[Cause, str] = {
-    "compiler": "by the compiler alone, their tile fits",
+    "compiler": "by what the compiler keeps live, their tile fits",
     "tight": "with hardly room beside their tile",
     "tile": "forced by their tile",
     "unknown": "cause unknown",
