@@ -13,6 +13,7 @@ from vkprobe.bench.cells import Cell, Shape
 from vkprobe.bench.coopmat2 import matrix_tile
 from vkprobe.bench.demand import ROOM, cause, register_budget, tile_registers
 from vkprobe.bench.device import Vendor, limits
+from vkprobe.bench.peaks import peak_cells
 from vkprobe.bench.resolve import resolve
 from vkprobe.jobs import Job
 
@@ -91,6 +92,16 @@ def test_the_coopmat2_of_a_part_is_a_subgroup_s() -> None:
     made = job("anv-bmg", "gemm", "coopmat2")
     assert "reduced" in made.kernel
     assert tile_registers(made) == tile_registers(job("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"))
+
+
+def test_a_peak_keeps_all_its_numbers() -> None:
+    """Two multipliers and eight pairs; of 8 x 16 x 16 four sums, four A's and two B's in 32 invocations; a workgroup's sums."""
+    device = recorded("anv-bmg")
+    jobs = {r.job.kernel: r.job for r in resolve(peak_cells(device), device, dispatched=False)}
+    assert tile_registers(jobs["peak_scalar_f32"], 32) == 2 + 2 * 8
+    assert tile_registers(jobs["peak_coopmat_f16_f16_f32"], 32) == (4 * 8 * 16 * 4 + (4 * 8 * 16 + 2 * 16 * 16) * 2) // 128
+    assert tile_registers(jobs["peak_coopmat_f16_f16_f32"]) is None
+    assert tile_registers(jobs["peak_coopmat2_f16_f16_f32"], 32) == 128 * 256 // 256
 
 
 @pytest.mark.parametrize("op", ["dequant"])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from vkprobe.bench.device import Vendor
 from vkprobe.jobs import Job
+from vkprobe.peak import WIDTHS, WORDS, matrices
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.facts import lookup
 
@@ -66,6 +67,8 @@ def tile_registers(job: Job, subgroup_size: int | None = None) -> int | None:
         return _workgroup_matrices(job, values)
     if job.op == "gemv":
         return _rows(job, rows=values[1], columns=values[2])
+    if job.op == "peak":
+        return _peak(job, subgroup_size)
     return None
 
 
@@ -115,6 +118,16 @@ def _rows(job: Job, *, rows: int, columns: int) -> int:
     chunk = _SUPER_CHUNK if job.type.endswith("_k") else _CHUNK
     scales = 0 if job.type in ("f32", "f16", "bf16") else _scales(job)
     return rows * columns + _least(rows, columns, chunk + scales, chunk)
+
+
+def _peak(job: Job, subgroup_size: int | None) -> int | None:
+    """Of a peak: its numbers, or the matrices that a subgroup keeps all along, or a workgroup's sums."""
+    if job.path in WIDTHS:
+        return WORDS
+    made = matrices(job)
+    if job.path == "coopmat2":
+        return -(-made.output_bytes // (_REGISTER_BYTES * made.local))
+    return -(-made.source_bytes // made.tiles // (_REGISTER_BYTES * subgroup_size)) if subgroup_size else None
 
 
 def _scales(job: Job) -> int:
