@@ -61,6 +61,18 @@ def test_sizes_and_columns_are_rows_the_worst_first() -> None:
     assert [row[1] for row in rows(*told)] == ["l", "s"]
 
 
+def test_tuples_and_workgroups_share_a_row() -> None:
+    """So that devices which have others stand beside each other."""
+    told = [
+        made(NVK, "f16", "l 1x1 1x1 16x16x16 1/32"),
+        made(NVK, "f16", "l 1x1 1x1 16x8x16 1/32"),
+        made(RADV, "f16", "l 2 2 8x8x8 1", spills=3),
+    ]
+    ((_, tile, *cells),) = rows(*told)
+    assert tile == "l"
+    assert sorted(cells) == ["3s in 1 of 1  compiler 37/128", "none of 2"]
+
+
 @pytest.mark.parametrize(
     ("tile", "budget", "words"),
     [(146, 128, "tile 146/128"), (120, 128, "tight 120/128"), (37, 128, "compiler 37/128"), (None, 128, "unknown"), (37, None, "unknown")],

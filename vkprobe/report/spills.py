@@ -6,7 +6,7 @@ The table shows what is a gap between compilers: only rows in which some device 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from vkprobe.bench.demand import ROOM
 from vkprobe.records import PipelineRecord
@@ -17,28 +17,23 @@ from vkprobe.report.statistics import CAUSES, spill_cause
 from vkprobe.results.store import DeviceKey, Store
 
 NOTE = (
-    "the most of a pipeline, and how many of these kernels do, one for each type. compiler 37/128: the tile takes 37 of an invocation's"
-    " 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than there are;"
-    f" tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
+    "the most of a pipeline, and how many of these kernels' pipelines do: types, tuples and workgroups together. compiler 37/128: the"
+    " tile takes 37 of an invocation's 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than"
+    f" there are; tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
 )
+_SIZE = 1  # a tile's size, or a GEMV's N, is what devices have in common
 _NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
 _Line = tuple[str, str]
 
 
 def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     """The table of spills, the worst first; none where no pipeline spills."""
-    made: dict[str, dict[DeviceKey, list[PipelineRecord]]] = {}
+    lines: dict[_Line, dict[DeviceKey, list[PipelineRecord]]] = {}
     for (key, _), p in store.pipelines.items():
         if p.status in ("ok", "noop") and p.spills is not None:
-            made.setdefault(_name(p), {}).setdefault(key, []).append(p)
-    telling = {key for by_device in made.values() for key in by_device}
+            lines.setdefault((_name(p), tile_words(p)[_SIZE]), {}).setdefault(key, []).append(p)
+    telling = {key for found in lines.values() for key in found}
     shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
-    lines: dict[_Line, dict[DeviceKey, list[PipelineRecord]]] = {}
-    for name, by_device in made.items():
-        detail = _detail(by_device.values())
-        for key, pipelines in by_device.items():
-            for p in pipelines:
-                lines.setdefault((name, tile_words(p)[detail]), {}).setdefault(key, []).append(p)
     spilling = {line: found for line, found in lines.items() if any(p.spills for pipelines in found.values() for p in pipelines)}
     rows = tuple(
         Row(labels=line, cells=tuple(_cell(spilling[line].get(columns[i].key, [])) for i in shown))
@@ -66,14 +61,6 @@ def health(section: Section, position: int) -> list[tuple[str, int, str]]:
 def _name(p: PipelineRecord) -> str:
     """The kernel's name with a star for its type."""
     return p.kernel.replace(f"_{p.type}", "_*", 1) if p.type else p.kernel
-
-
-def _detail(devices: Iterable[Sequence[PipelineRecord]]) -> int:
-    """The least detail of a tile's words, its size at least, at which each device has one pipeline of each type a row."""
-    for detail in range(1, 4):
-        if all(len({(p.type, tile_words(p)[detail]) for p in pipelines}) == len(pipelines) for pipelines in devices):
-            return detail
-    return 4
 
 
 def _order(line: _Line, found: dict[DeviceKey, list[PipelineRecord]]) -> tuple[object, ...]:
