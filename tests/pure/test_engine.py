@@ -472,3 +472,34 @@ def test_a_cell_beyond_the_budget_is_tried_by_itself(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(engine, "memory_budget", lambda device: 0)
     run.measure()
     assert [r.status for r in run.records if isinstance(r, ResultRecord)] == ["ok"] * 3
+
+
+def test_a_device_lost_in_the_only_round_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No round follows: the cell is prepared anew at once, and ends in a record whether it is lost again or not."""
+    for losses, statuses in ((1, ["ok", "ok"]), (2, ["device-lost", "ok"])):
+        left = [losses]
+
+        def handler(verb: str, arguments: dict[str, Any], left: list[int] = left) -> Any:
+            if verb == "sample" and arguments["cell"] == 0 and left[0]:
+                left[0] -= 1
+                raise device_lost()
+            return good(verb, arguments)
+
+        run = Run(monkeypatch, handler, columns=2, policy=Policy(least_rounds=1, most_rounds=1, gap_s=0.0)).measure()
+        assert [r.status for r in sorted(_results(run), key=lambda r: r.n)] == statuses
+
+
+def test_a_cell_that_fails_while_sampled_gives_its_buffers_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker lives on, and what comes after it needs the memory."""
+
+    def handler(verb: str, arguments: dict[str, Any]) -> Any:
+        if verb == "sample" and arguments["cell"] == 1:
+            raise WorkerFailed("timestamps", "the device's timestamps stood still")
+        return good(verb, arguments)
+
+    run = Run(monkeypatch, handler).measure()
+    assert {arguments["cell"] for arguments in run.fakes.verbs("release")} == {0, 1, 2}
+
+
+def _results(run: Run) -> list[ResultRecord]:
+    return [r for r in run.records if isinstance(r, ResultRecord)]

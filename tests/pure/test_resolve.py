@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
+from vkprobe.bench import resolve as resolving
 from vkprobe.bench.cells import TYPES, Cell, Selection, Shape, cells
 from vkprobe.bench.device import limits, open_request, rotation_bytes
 from vkprobe.bench.plans import default_shapes, policy, run_cells
@@ -217,3 +218,21 @@ def test_a_cell_reads_as_a_sentence_part() -> None:
     cell = Cell(op="gemm", path="coopmat", type="q4_0", accumulator="f16", shape=Shape(64, 32, 96), tuple="8x8x8")
     assert str(cell) == "gemm q4_0 coopmat 8x8x8 acc f16 64x32x96"
     assert str(Cell(op="gemv", path="scalar-f32", type="f16", accumulator="f32", shape=Shape(64, 1, 96))) == "gemv f16 scalar-f32 64x1x96"
+
+
+def test_a_conversion_to_q8_1_shares_blocks_only_in_subgroups_of_known_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intel dispatches narrower subgroups than the shader is told where nothing is required; without a way to require, shared memory."""
+    device = recorded("anv-bmg")
+    job = one(device, "convert", (1, 4, 64), types=["q8_1"]).job
+    assert (job.kernel, job.full_subgroups, job.subgroup_size) == ("convert_q8_1_subgroup", True, limits(device).subgroup)
+    unsized = replace(limits(device), full_subgroups=False, required_sizes=None)
+    monkeypatch.setattr(resolving, "limits", lambda device: unsized)
+    job = one(device, "convert", (1, 4, 64), types=["q8_1"]).job
+    assert (job.kernel, job.full_subgroups, job.subgroup_size) == ("convert_q8_1_shared", False, None)
+
+
+def test_matrices_beyond_32_bit_indices_are_refused() -> None:
+    """Whichever of the three it is."""
+    roomy = with_properties(recorded("nvk-172"), maxStorageBufferRange=1 << 40, maxMemoryAllocationSize=1 << 40)
+    for shape in ((1 << 20, 16, 4096), (4096, 1 << 20, 4096), (1 << 20, 4096, 32)):
+        assert "beyond the kernels' 32-bit indices" in (gemm(roomy, shape, "scalar-f32", "f32").reason or "")

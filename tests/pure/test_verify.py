@@ -7,6 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
+from vkprobe.worker import verify
+from vkprobe.worker.activations import converted
 from vkprobe.worker.formats import F32, FORMATS
 from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
 
@@ -216,3 +218,61 @@ def test_neighbours_across_zero_are_one_step_apart() -> None:
     below = np.nextafter(right, np.float16(-np.inf))
     assert r.check(below, rounds_to_even=False).wrong is None
     assert r.check(below, rounds_to_even=True).wrong is not None
+
+
+@pytest.mark.parametrize("weight_type", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_products_of_few_elements_pass(weight_type: str, k: int) -> None:
+    """K of one: all elements of a row share an activation, and one rounding each is all the error that there is."""
+    r = MatrixReference(weight_type, 64, 512, k, 7, accumulator="f32")
+    right = r.random.activations.astype(np.float64) @ FORMATS[weight_type].decode(r.random.weights).astype(np.float64).T
+    assert r.check_random(right.astype(np.float32), nmse_bound("scalar-f32", "f32", weight_type, k)).wrong is None
+
+
+def test_a_part_of_k_is_judged_as_one() -> None:
+    """An f16 accumulator that sees an eighth of K may be off by an eighth as much."""
+    assert nmse_bound("coopmat", "f16", "f16", 1792) < nmse_bound("coopmat", "f16", "f16", 14336) / 7
+
+
+def test_rounded_scales_of_integer_products_are_told() -> None:
+    """q8_1 products are summed in f32 from integers: weights rounded to f16 on the way are no rounding that the path explains."""
+    r = MatrixReference("q4_k", 64, 8, 1024, 7, form="q8_1")
+    blocks = FORMATS["q4_k"].decode(r.random.weights)
+    given = converted("q8_1", r.random.activations, 8).values
+    rounded = given @ blocks.astype(np.float16).astype(np.float64).T
+    bound = nmse_bound("intdot", "f32", "q4_k", 1024, "q8_1")
+    assert r.check_random(rounded.astype(np.float32), bound).wrong is not None
+    values, offsets = FORMATS["q4_k"].parts(r.random.weights)
+    sums = converted("q8_1", r.random.activations, 8).sums
+    assert sums is not None
+    exact = given @ values.astype(np.float64).T - sums @ offsets.astype(np.float64).T
+    assert r.check_random(exact.astype(np.float32), bound).wrong is None
+
+
+def test_repeated_rows_are_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where weights repeat, each row's result is held against the first one's; a wrong one among the repeats is told by both passes."""
+    monkeypatch.setattr(verify, "_MOST_DISTINCT", 64 * 37)
+    r = MatrixReference("f16", 100, 2, 64, 7)
+    assert r.distinct == 37
+    for inputs, judge in (
+        (r.exact, r.check_exact),
+        (r.random, lambda out: r.check_random(out, nmse_bound("coopmat", "f32", "f16", 64)).wrong),
+    ):
+        rows = FORMATS["f16"].decode(inputs.weights)[np.arange(100) % 37]
+        output = (inputs.activations.astype(np.float64) @ rows.astype(np.float64).T).astype(np.float32)
+        assert judge(output) is None
+        output[:, 75:80] = output[:, 74:79]
+        assert judge(output) is not None
+
+
+def test_flushed_subnormals_are_right_only_where_they_may_be() -> None:
+    """A device that offers no DenormPreserve may give zero for them, and for nothing larger."""
+    r = DequantReference("q4_k", 8, 256, 7)
+    right = FORMATS["q4_k"].decode(r.weights).astype(np.float16)
+    flushed = np.where(np.abs(right) < 2.0**-14, np.float16(0), right)
+    assert (flushed != right).any()
+    assert r.check(flushed, True, keeps_subnormals=False).wrong is None
+    assert r.check(flushed, True, keeps_subnormals=True).wrong is not None
+    largest = np.unravel_index(np.argmax(np.abs(flushed)), flushed.shape)
+    flushed[largest] = 0
+    assert r.check(flushed, True, keeps_subnormals=False).wrong is not None

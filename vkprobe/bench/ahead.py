@@ -36,10 +36,12 @@ class Ahead:
         self._asked = self._did(lambda: self._lives.begin(verb, where="ahead", timeout=self._timeout_s, **arguments))
 
     def _did(self, act: Callable[[], Any]) -> bool:
-        """Whether it went well: whatever befalls a cell here befalls it again where it counts, and is told there."""
+        """Whether there is a worker still: whatever befalls a cell here befalls it again where it counts, and is told there."""
         try:
             act()
-        except (WorkerFailed, Lost, GivenUp):
+        except WorkerFailed:
+            return True  # the worker lives on
+        except (Lost, GivenUp):
             self._steps = []
             return False
         return True

@@ -202,10 +202,10 @@ class DeviceRun:
 
     def _prepare_all(self, phase: Sequence[_State]) -> None:
         states = [state for state in phase if not state.ended]
-        if self._policy.ahead and len(states) > 1:
-            requests = [{"cell": state.index, **self._preparation(state)} for state in states]
-            self._ahead = Ahead(self._spec, self._request, self._device.device, requests, self._preparing_s(states[-1]))
         try:
+            if self._policy.ahead and len(states) > 1:
+                requests = [{"cell": state.index, **self._preparation(state)} for state in states]
+                self._ahead = Ahead(self._spec, self._request, self._device.device, requests, max(map(self._preparing_s, states)))
             for done, state in enumerate(states):
                 self._progress.step(self._device.device, f"verify {state.resolved.cell}", done, len(states))
                 self._at = done
@@ -256,10 +256,11 @@ class DeviceRun:
             return self._measuring.end()
         except WorkerFailed as error:
             self._end(state, "error", f"{doing}: {error.reason}")
+            self._release(state)
         except Lost as lost:
             if lost.end == "device-lost" and not state.retried:
                 state.retried = True
-                raise _Ended from None  # not ended at all: the next turn prepares it anew
+                raise _Ended from None  # not ended at all: it is prepared anew
             self._end(state, lost.end, f"{doing}: {lost.reason}")
         raise _Ended
 
@@ -294,9 +295,14 @@ class DeviceRun:
             time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
 
     def _sample(self, state: _State, *, warm: bool) -> None:
+        """A round of the cell; once more where it lost its device for the first time."""
+        if not self._sampled(state, warm=warm) and not state.ended:
+            self._sampled(state, warm=warm)
+
+    def _sampled(self, state: _State, *, warm: bool) -> bool:
         policy = self._policy
         if not self._prepare(state):
-            return
+            return False
         began = time.monotonic()
         try:
             reply = self._ask(
@@ -313,13 +319,14 @@ class DeviceRun:
                 timeout_s=policy.time_limit_s,
             )
         except _Ended:
-            return
+            return False
         state.began.append(began)
         state.spent_s += time.monotonic() - began
         if reply["wrong"] is not None:
             self._wrong(state, reply["wrong"])
         else:
             state.rounds.append(reply)
+        return True
 
     def _judged(self, state: _State) -> Judged:
         last = state.rounds[-1]

@@ -113,7 +113,7 @@ def _tuple_cells(device: DeviceRecord) -> Iterator[Cell]:
 
 
 def _tuple_cell(device: DeviceRecord, t: KhrTuple) -> Cell | None:
-    """None where there is no kernel of these types, or no whole number of multiply-adds for each invocation."""
+    """None where there is no kernel of these types."""
     kernel = kernels.kernels().get(f"peak_coopmat_{t.a}_{t.b}_{t.c}")
     if kernel is None:
         return None
@@ -172,7 +172,7 @@ def _job(cell: Cell, kernel: Kernel, constants: tuple[int, ...], groups: int) ->
         m=cell.shape.m,
         n=cell.shape.n,
         k=cell.shape.k,
-        hot=True,  # a copy is cold by its size; of a peak there is nothing to keep cold
+        hot=cell.op != "copy",  # of a peak there is nothing to keep cold
         constants=list(enumerate(constants)),
         groups=(groups, 1, 1),
     )

@@ -26,7 +26,7 @@ _DEQUANT_BLOCK = 256
 _CONVERT_BLOCK = 256
 _REDUCE_BLOCK = 256
 _REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
-_INDICES = 1 << 32
+_INDICES = 1 << 31
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -109,8 +109,10 @@ def _unfit(job: Job, device: DeviceRecord) -> str | None:
     allocation = lookup(device.properties, "VkPhysicalDeviceMaintenance3Properties", "maxMemoryAllocationSize")
     if allocation is not None and biggest > allocation:
         return f"needs a buffer of {biggest} B; maxMemoryAllocationSize is {allocation} B"
-    if job.op in ("gemm", "gemv", "dequant") and job.m * job.k >= _INDICES:
-        return f"has {job.m * job.k} weights, beyond the kernels' 32-bit indices"
+    if job.op in ("gemm", "gemv", "dequant", "convert"):
+        elements = max(job.m * job.k, job.n * job.k, job.m * job.n)
+        if elements > _INDICES:
+            return f"has a matrix of {elements} elements, beyond the kernels' 32-bit indices"
     return None
 
 
@@ -330,9 +332,15 @@ def _dequant(cell: Cell, target: Target) -> Resolved:
 
 def _convert(cell: Cell, target: Target) -> Resolved:
     known, elements = target.limits, cell.shape.n * cell.shape.k
-    kernel = _kernel(cell, ("subgroup" if known.clusters else "shared") if cell.type == "q8_1" else "")
+    # Eight neighbours share a block: they are neighbours in a subgroup only where its size is the one that the shader is told.
+    sized = known.full_subgroups or known.required_sizes is not None
+    clusters = cell.type == "q8_1" and known.clusters and sized
+    kernel = _kernel(cell, ("subgroup" if clusters else "shared") if cell.type == "q8_1" else "")
     invocations = -(-elements // 128) * 32  # also for the blocks that fill q8_1's last group of four up
     job = _job(cell, kernel, known, [(0, _CONVERT_BLOCK)], _fold(-(-invocations // _CONVERT_BLOCK), known))
+    if clusters:
+        required = known.subgroup if known.required_sizes else None
+        job = msgspec.structs.replace(job, subgroup_size=required, full_subgroups=known.full_subgroups)
     requirement = kernels.requirement(kernel, workgroup_invocations=_CONVERT_BLOCK)
     return Resolved(
         cell=cell,

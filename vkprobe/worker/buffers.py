@@ -25,10 +25,14 @@ class Source:
 
 
 class Workload:
-    """The device buffers of one job's shape: source (shared with other ops and N), activations, scratch, output."""
+    """The device buffers of one job's shape: source (shared with other ops and N), activations, scratch, output.
+
+    `ready` once the activations are those that are timed.
+    """
 
     def __init__(self, session: Session, job: Job, source: Source, sizes: Footprint) -> None:
         self.source = source
+        self.ready = False
         self.output_bytes = sizes.output
         self.working_set = sizes.activations + sizes.scratch + sizes.output
         self._made: list[Buffer] = []
@@ -88,17 +92,21 @@ class Buffers:
             if id(source) not in sources:
                 del self._sources[key]
                 source.buffer.destroy()
-                self.forget(source)
+                self._empty_rotation(source)
 
-    def forget(self, source: Source) -> None:
-        """The source no longer holds what the rotation was filled with."""
-        source.ready = False
+    def _empty_rotation(self, source: Source) -> None:
         if self._rotation_holds is source:
             self._rotation_holds = None
 
-    def place(self, job: Job, source: Source, fill: Callable[[], None]) -> tuple[Buffer, list[int]]:
-        """The buffer and the offsets that the job's source rotates over, filled; `fill` puts what is timed into the source."""
-        if not source.ready:  # another cell's verification ended half-way
+    def forget(self, workload: Workload) -> None:
+        """The workload's source and activations are about to be overwritten."""
+        workload.ready = workload.source.ready = False
+        self._empty_rotation(workload.source)
+
+    def place(self, job: Job, workload: Workload, fill: Callable[[], None]) -> tuple[Buffer, list[int]]:
+        """The buffer and the offsets that the job's source rotates over, filled; `fill` puts what is timed in place."""
+        source = workload.source
+        if not (source.ready and workload.ready):  # another cell's verification ended half-way
             fill()
         alignment = max(256, self._session.device.storage_alignment)
         step = -(-source.bytes // alignment) * alignment

@@ -122,9 +122,7 @@ class Cells:
         """Poison the output, dispatch on the workload's own source, and read the output back."""
         session, w = self.session, cell.workload
         steps, sets = self._steps(cell, w.source.buffer, [0])
-        session.commands.fill(w.output, _POISON)
-        if w.scratch is not None:
-            session.commands.fill(w.scratch, _POISON)
+        self._poison(w)
         commands = session.commands.record(steps, 1)
         session.commands.submit(commands, timeout_s)
         output: Bytes = session.download(w.output, w.output_bytes)
@@ -136,7 +134,7 @@ class Cells:
     def _verify(self, cell: Cell, timeout_s: float) -> Verdict:
         """All passes on the buffers that will be timed; they end up holding the last one's inputs."""
         reference = self._references.of(cell.job)
-        self._buffers.forget(cell.workload.source)  # until what is timed is in place again: another cell may be timed on it
+        self._buffers.forget(cell.workload)  # until what is timed is in place again: another cell may be timed on it
         wrong = None
         for one in reference.exact:
             self._fill(cell, one)
@@ -155,7 +153,7 @@ class Cells:
     def _make_ready(self, cell: Cell) -> None:
         """Put the inputs that are timed in place."""
         self._fill(cell, self._references.of(cell.job).timed)
-        cell.workload.source.ready = True
+        cell.workload.ready = cell.workload.source.ready = True
 
     def record(self, cell: Cell, dispatches: int) -> None:
         """The command buffers of samples of `dispatches`: as many as let them go on through the copies where one sample sees few."""
@@ -173,7 +171,7 @@ class Cells:
         self._place(cell)
 
     def _place(self, cell: Cell) -> tuple[Buffer, list[int]]:
-        return self._buffers.place(cell.job, cell.workload.source, lambda: self._make_ready(cell))
+        return self._buffers.place(cell.job, cell.workload, lambda: self._make_ready(cell))
 
     def _drop_recordings(self, cell: Cell) -> None:
         for recording in cell.recordings:
@@ -186,6 +184,20 @@ class Cells:
         """One sample."""
         cell.turn = (cell.turn + 1) % len(cell.recordings)
         return self.session.commands.time(cell.recordings[cell.turn], timeout_s, during)
+
+    def time_anew(self, cell: Cell, timeout_s: float) -> Sample:
+        """One sample on poisoned buffers.
+
+        Some devices keep one of several speeds for as long as nothing comes between dispatches (what stays in their caches
+        depends on where they began): so a round's median is the usual speed, and not the first one's.
+        """
+        self._poison(cell.workload)
+        return self.time(cell, timeout_s)
+
+    def _poison(self, workload: Workload) -> None:
+        self.session.commands.fill(workload.output, _POISON)
+        if workload.scratch is not None:
+            self.session.commands.fill(workload.scratch, _POISON)
 
     def calibrate(self, cell: Cell, timeout_s: float) -> None:
         """Choose how many dispatches make a sample, from ever longer ones: the first are slow."""
@@ -266,7 +278,7 @@ def sample(
     telemetry: dict[str, Any] = {}
     settle_began = time.perf_counter()
     while True:
-        settle.append(_per_dispatch(cells.time(made, timeout_s), made.dispatches))
+        settle.append(_per_dispatch(cells.time_anew(made, timeout_s), made.dispatches))
         agree = len(settle) >= 3 and max(settle[-3:]) <= 1.01 * min(settle[-3:])
         if agree or time.perf_counter() - settle_began >= settle_s:
             break
@@ -274,14 +286,10 @@ def sample(
     settle.append(_per_dispatch(read, made.dispatches))
     settled_after = time.perf_counter() - settle_began
     samples: list[Sample] = []
-    began = time.perf_counter()
     took = 0.0
     while len(samples) < 3 or took < least_s or (len(samples) < least_samples and took < most_s):
-        # Some devices keep one of several speeds for as long as nothing comes between dispatches: what stays in their caches
-        # depends on where they began. Each sample begins anew, so that a round's median is the usual speed, not the first one's.
-        session.commands.fill(made.workload.output, _POISON)
-        samples.append(cells.time(made, timeout_s))
-        took = time.perf_counter() - began
+        samples.append(cells.time_anew(made, timeout_s))
+        took += samples[-1].wall_s
     if any(s.gpu_s == 0 for s in samples):
         raise Failure("timestamps", "the device's timestamps stood still while it worked: no time can be told")
     unchanged = _digest(session.download(made.workload.output, made.workload.output_bytes)) == made.digest

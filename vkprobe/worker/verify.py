@@ -22,12 +22,14 @@ _SLICE_ELEMENTS = 1 << 24
 _MOST_EXACT_PASSES = 8
 _MEETINGS = 3
 _EXACT_DEVIATION = 200.0  # of exact results: ten of it stay within the 2048 up to which f16 holds every integer
+SMALLEST_NORMAL_F16 = 2.0**-14
 _UNIT_F16 = 2.0**-11
 _UNIT_F32 = 2.0**-24
 _MARGIN = 4.0
 _OUTLIER = 8.0  # times the bound's own deviation
 _GAIN = 0.25  # of the bound's deviation: errors of many elements cancel
 _GAIN_SPREAD = 3.0
+_FEW = 8  # products: fewer scatter more than their mean square says
 _SHORTEST_STEP = 8  # of cooperative matrices along K
 _MOST_DISTINCT = 1 << 26  # weights: beyond it rows repeat, so that the host keeps up
 
@@ -59,17 +61,17 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
     """
     rounding = _UNIT_F16**2 / 3
     inputs = 0.0
-    if path != "scalar-f32":
+    if path not in ("scalar-f32", "intdot"):
         if form == "f32":
             inputs += rounding  # activations are staged as f16
         if weight_type not in ("f16", "bf16"):
-            inputs += rounding  # and so are decoded weights, or their scales
+            inputs += rounding  # and so are decoded weights
     if path == "coopmat2" and weight_type.endswith("_k"):
         inputs += 2 * rounding  # decoded in f16: scale and offset are products, and their difference is rounded again
     unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
     if path.startswith("coopmat") and accumulator == "f32":
         inputs += (max(1.0, k / _SHORTEST_STEP) * unit) ** 2
-    return _MARGIN * (inputs + k / 2 * unit**2 / 3)
+    return _MARGIN * (inputs + max(k, _FEW) / 2 * unit**2 / 3)
 
 
 def exact_activations(n: int, k: int, seed: int, accumulator: str = "f16") -> list[F32]:
@@ -217,7 +219,8 @@ class MatrixReference:
         # A result of few elements may be near zero by chance: errors are then measured against what is typical.
         typical = float(np.sum(given.values**2)) / k
         self._sampled_scale = max(float(np.sum(self._sampled**2)), typical * float(np.sum(w.sampled**2)))
-        self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)))
+        of_all = self._sampled_scale * self.distinct / len(self._rows)  # also what sums of rows come to, if these have nothing in common
+        self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)), of_all)
 
     def _products(self, given: Activations) -> tuple[F64, F64]:
         """Those of the sampled rows, and of the sums over rows; of q8_1 by ggml's rule: offsets meet each block's stored sum."""
@@ -303,8 +306,8 @@ class DequantReference:
         made = weights or WeightsReference(weight_type, m, k, seed)
         self.weights, self.distinct = made.random, made.distinct
 
-    def check(self, output: NDArray[np.float16], rounds_to_even: bool) -> Verdict:
-        """Judge `output`: f16[m, k]. Without the rounding mode, the neighbour on either side is right too."""
+    def check(self, output: NDArray[np.float16], rounds_to_even: bool, keeps_subnormals: bool = True) -> Verdict:
+        """Judge `output`: f16[m, k]. Without the rounding mode the neighbour on either side is right too, without the other one zero."""
         bound = 0.0 if rounds_to_even else (2 * _UNIT_F16) ** 2
         unwritten = int(np.count_nonzero(output.view(np.uint16) == 0xFFFF))
         if unwritten:
@@ -319,6 +322,8 @@ class DequantReference:
             got = output[rows]
             steps = np.abs(_ordered(got) - _ordered(rounded))
             bad = (got != rounded) & (steps > (0 if rounds_to_even else 1))
+            if not keeps_subnormals:
+                bad &= (got != 0) | (np.abs(wanted) >= SMALLEST_NORMAL_F16)
             if bad.any() and not first:
                 m, k = (int(i[0]) for i in np.nonzero(bad))
                 first = f"the first at m={m + rows.start} k={k}: {got[m, k]:g} instead of {rounded[m, k]:g}"
