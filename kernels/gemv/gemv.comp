@@ -19,13 +19,7 @@ layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 
 float sums[NUM_COLS][NUM_ROWS];
-
-#ifdef REDUCE_SUBGROUP
-const uint PARTS = BLOCK_SIZE / WARP;
-#else
-const uint PARTS = BLOCK_SIZE;
-#endif
-shared float partial[NUM_COLS][NUM_ROWS][PARTS];
+#include "reduce.glsl"
 
 // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
 uint row_of(uint m) { return min(m, p.M - 1); }
@@ -113,59 +107,5 @@ void main() {
             accumulate(m0, unit, lane % LANES);
         }
     }
-
-#ifdef REDUCE_SUBGROUP
-    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            sums[n][r] = subgroupAdd(sums[n][r]);
-        }
-    }
-    if (PARTS > 1) {
-        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                if (gl_SubgroupInvocationID == 0) {
-                    partial[n][r][gl_SubgroupID] = sums[n][r];
-                }
-            }
-        }
-        barrier();
-        if (lane == 0) {
-            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-                [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                    [[unroll]] for (uint i = 1; i < PARTS; ++i) {
-                        sums[n][r] += partial[n][r][i];
-                    }
-                }
-            }
-        }
-    }
-#else
-    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            partial[n][r][lane] = sums[n][r];
-        }
-    }
-    barrier();
-    [[unroll]] for (uint width = BLOCK_SIZE / 2; width > 0; width /= 2) {
-        if (lane < width) {
-            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-                [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                    sums[n][r] += partial[n][r][lane + width];
-                    partial[n][r][lane] = sums[n][r];
-                }
-            }
-        }
-        barrier();
-    }
-#endif
-
-    if (lane == 0) {
-        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                if (m0 + r < p.M) {
-                    result[n * p.M + m0 + r] = sums[n][r];
-                }
-            }
-        }
-    }
+    reduce_and_store(m0);
 }

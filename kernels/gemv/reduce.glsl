@@ -26,7 +26,7 @@ void reduce_and_store(uint m0) {
         if (lane == 0) {
             [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
                 [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                    sums[n][r] = partial[n][r][0];
+                    sums[n][r] = partial[n][r][0]; // invocation 0 need not be in subgroup 0
                     [[unroll]] for (uint i = 1; i < PARTS; ++i) {
                         sums[n][r] += partial[n][r][i];
                     }

@@ -43,35 +43,11 @@ void a_stage(uint first, uint last, uint item, out ivec4 q[A_GIVES]) {
     q[0] = doubled(codes);
     q[1] = doubled(codes >> 4);
 }
-#include "../bytes.glsl"
 
-float a_product(A_SCALE d, ivec4 a0, ivec4 a1, ivec4 b0, ivec4 b1, vec2 ds) {
-    return d * (ds.x * float(dot16(a0, b0) + dot16(a1, b1)));
+// A part is four bytes: the elements of one word of q8_1 and of the one 16 elements on.
+ivec2 a_pair(uint block, uint i) {
+    const uint codes = a_word(block, i);
+    return ivec2(doubled(codes), doubled(codes >> 4));
 }
-
-// A part is four bytes: the elements of one word of q8_1 and of the one 16 elements on. A span is four blocks.
-#define A_ELEMENTS 8
-#define A_SPAN 128
-struct APart {
-    ivec2 q;
-    float d;
-};
-struct BPart {
-    ivec2 q;
-    float d;
-};
-
-APart a_part(uint row, uint span, uint part) {
-    const uint block = row + span * 4 + part / 4;
-    const uint codes = a_word(block, part % 4);
-    return APart(ivec2(doubled(codes), doubled(codes >> 4)), a_scale(block));
-}
-
-BPart b_part(uint n, uint span, uint part) {
-    const uvec2 at = b_place(n, span * 4 + part / 4);
-    return BPart(ivec2(b_word(at, part % 4), b_word(at, part % 4 + 4)), unpackHalf2x16(b_scales(at)).x);
-}
-
-float part_product(APart a, BPart b) {
-    return a.d * (b.d * float(dotPacked4x8EXT(a.q.x, b.q.x) + dotPacked4x8EXT(a.q.y, b.q.y)));
-}
+ivec2 b_words(uvec2 at, uint i) { return ivec2(b_word(at, i), b_word(at, i + 4)); }
+#include "../int8_intdot.glsl"

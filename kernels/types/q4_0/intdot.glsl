@@ -1,15 +1,6 @@
 // q4_0 against q8_1: blocks of 32 in 18 bytes, d f16 @0, qs[16] @2, low halves first; d * (d8 * sum of q * q8 - 8 * s8).
-// 18 is no multiple of four: all loads are of 16 bits.
-struct block_q4_0 {
-    float16_t d;
-    uint16_t qs[8];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q4_0 weights[]; };
-
-int a_word(uint block, uint i) { return int(uint(weights[block].qs[i * 2]) | uint(weights[block].qs[i * 2 + 1]) << 16); }
-
-#define A_SCALE float
-A_SCALE a_scale(uint block) { return float(weights[block].d); }
+#define BLOCK_WORDS 4
+#include "../d_block.glsl"
 
 #define A_CHUNKS 1
 #define A_ITEMS 4
@@ -40,7 +31,7 @@ struct BPart {
 
 APart a_part(uint row, uint span, uint part) {
     const uint block = row + span * 4 + part / 4;
-    return APart(a_word(block, part % 4), float(weights[block].d));
+    return APart(a_word(block, part % 4), a_scale(block));
 }
 
 BPart b_part(uint n, uint span, uint part) {
