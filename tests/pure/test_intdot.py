@@ -43,10 +43,10 @@ class Source(NamedTuple):
 
 
 def source(weight_type: str) -> Source:
-    """Read out of the type's file, and of the one that K-quants share."""
+    """Read out of the type's file, and of those that it shares with others."""
     text = (KERNELS / "types" / weight_type / "intdot.glsl").read_text()
-    if "k_intdot.glsl" in text:
-        text += (KERNELS / "types" / "k_intdot.glsl").read_text()
+    for shared in re.findall(r'^#include "\.\./(\w+\.glsl)"$', text, re.M):
+        text += (KERNELS / "types" / shared).read_text()
     found = dict(re.findall(r"^#define (A_\w+)(?:\(item, i\))? (.+)$", text, re.M))
     chunks, items, gives, pad = (int(found[f"A_{name}"]) for name in ("CHUNKS", "ITEMS", "GIVES", "PAD"))
     return Source(chunks, items, gives, pad, found["A_SCALE"], found["A_PLANE"])
