@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,10 +21,15 @@ def vkprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def compiled(path: Path, null: str) -> str:
-    """A file of compile records."""
-    done = vkprobe("compile", "--null", null, "-o", str(path))
+    """A file of compile records: a plain type and one of super-blocks have every path between them."""
+    done = vkprobe("compile", "--null", null, "--type", "f16,q4_k", "-o", str(path))
     assert done.returncode == 0, done.stderr
     return str(path)
+
+
+def pipelines(path: str) -> list[dict[str, Any]]:
+    """A file's records of pipelines."""
+    return [r for r in map(json.loads, Path(path).read_text().splitlines()) if r["kind"] == "pipeline"]
 
 
 def test_compilers_are_deterministic(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
@@ -31,11 +37,13 @@ def test_compilers_are_deterministic(embedded: dict[str, DriverSpec], tmp_path: 
     files = [compiled(tmp_path / name, "radv:navi31") for name in ("a.jsonl", "b.jsonl")]
     done = vkprobe("compare", *files, "--fail-on", "slower:5%,worse:0%,changed,missing,crash,wrong")
     assert done.returncode == 0, done.stdout
-    assert re.fullmatch(r"radv:navi31/0 \(radv [\d.]+\): \d\d same\n", done.stdout)
+    made = pipelines(files[0])
+    assert {p["path"] for p in made} == {"scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2"}
+    assert re.fullmatch(rf"radv:navi31/0 \(radv [\d.]+\): {len(made)} same\n", done.stdout)
 
 
 def test_two_mesa_versions_of_one_chip(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
-    """Paired by the chip: statistics moved, nothing is missing; the machine form names old and new."""
+    """Paired by the chip: statistics moved, 25.0 lacks the mixed dot product, nothing is missing; the machine form names old and new."""
     if "trixie" not in embedded_set.fetched_suites():
         pytest.skip("needs Mesa 25.0: vkprobe drivers fetch --suite trixie")
     files = [compiled(tmp_path / "old.jsonl", "radv:navi31@trixie"), compiled(tmp_path / "new.jsonl", "radv:navi31")]
@@ -45,5 +53,8 @@ def test_two_mesa_versions_of_one_chip(embedded: dict[str, DriverSpec], tmp_path
     registers = [row for row in rows if row["statistic"] == "registers"]
     assert registers
     assert all(row["old"] != row["new"] for row in registers)
-    assert {row["verdict"] for row in rows} <= {"worse", "changed", "better"}
+    assert {row["verdict"] for row in rows} <= {"status", "worse", "changed", "better"}
+    assert [(row["kernel"], row["old"], row["new"]) for row in rows if row["verdict"] == "status"] == [
+        ("gemm_f16_dot2_acc_f32", "unsupported", "ok"), ("gemm_q4_k_dot2_acc_f32", "unsupported", "ok")
+    ]  # fmt: skip
     assert vkprobe("compare", *files, "--fail-on", "changed").returncode == 1

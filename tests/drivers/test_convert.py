@@ -1,4 +1,4 @@
-"""Activations converted to f16 and q8_1, verified on lavapipe."""
+"""Activations converted to f16, bf16 and q8_1, verified on lavapipe."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
 def test_conversions(bench: Bench, shape: tuple[int, int, int]) -> None:
     """Less than a group of blocks, a ragged last group, many workgroups."""
     resolved = bench.jobs("convert", shape)
-    assert {r.cell.type for r in resolved} == {"f16", "q8_1"}
+    assert {r.cell.type for r in resolved} == {"f16", "bf16", "q8_1"}
     for one_type in resolved:
         assert bench.wrong(one_type.job) is None, one_type.cell
 
 
+@pytest.mark.parametrize("weight_type", ["f16", "bf16"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 5), (1, 2, 33)])
-def test_conversion_to_f16_of_any_k(bench: Bench, shape: tuple[int, int, int]) -> None:
+def test_conversion_to_16_bits_of_any_k(bench: Bench, shape: tuple[int, int, int], weight_type: str) -> None:
     """N * K no multiple of four."""
-    (resolved,) = bench.jobs("convert", shape, types=["f16"])
+    (resolved,) = bench.jobs("convert", shape, types=[weight_type])
     assert bench.wrong(resolved.job) is None
 
 

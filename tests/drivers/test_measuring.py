@@ -17,6 +17,7 @@ from vkprobe.bench.campaign import exit_status
 from vkprobe.bench.cells import Selection, Shape, cells
 from vkprobe.bench.device import open_request
 from vkprobe.bench.engine import DeviceRun
+from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
@@ -34,11 +35,14 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
     return done
 
 
-def measured(spec: DriverSpec, doctored: Sequence[Resolved], device: DeviceRecord) -> Measured:
+SEVERAL = replace(BRIEF, least_rounds=3, most_rounds=3)
+
+
+def measured(spec: DriverSpec, doctored: Sequence[Resolved], device: DeviceRecord, policy: Policy = BRIEF) -> Measured:
     """Measure jobs as they are given, whatever the cells say."""
     outcome = Measured()
     request = open_request(device, [r.requirement for r in doctored])
-    DeviceRun(spec, device, request, doctored, run="run", policy=BRIEF, sink=outcome.records.append, progress=outcome).measure()
+    DeviceRun(spec, device, request, doctored, run="run", policy=policy, sink=outcome.records.append, progress=outcome).measure()
     return outcome
 
 
@@ -64,13 +68,15 @@ def test_stdout_holds_records_and_nothing_else(lines: list[dict[str, Any]]) -> N
 def test_results_are_whole(lines: list[dict[str, Any]]) -> None:
     """A time and a check with ok; samples, rounds and wall samples of one length; rates from the median."""
     results = [r for r in lines if r["kind"] == "result"]
-    assert [(r["type"], r["m"], r["n"], r["k"], r["status"]) for r in sorted(results, key=lambda r: (r["type"], r["n"]))] == [
-        ("f16", 64, 1, 96, "ok"), ("f16", 33, 2, 64, "ok"), ("q4_0", 64, 1, 96, "ok"), ("q4_0", 33, 2, 64, "ok")
-    ]  # fmt: skip
+    assert sorted((r["type"], r["path"], r["m"], r["n"], r["k"], r["status"]) for r in results) == [
+        (weight_type, path, m, n, k, "ok")
+        for weight_type, path in (("f16", "scalar-f32"), ("q4_0", "intdot"), ("q4_0", "scalar-f32"))
+        for m, n, k in ((33, 2, 64), (64, 1, 96))
+    ]
     for result in results:
         time, check = result["time"], result["check"]
         assert len(time["samples_s"]) == len(time["rounds"]) == len(time["wall_samples_s"]) >= 3
-        assert time["rounds"] == sorted(time["rounds"])
+        assert set(time["rounds"]) == {0}  # software devices have one
         assert time["ci95_s"][0] <= time["median_s"] <= time["ci95_s"][1]
         assert all(gpu > 0 for gpu in time["samples_s"])
         assert (time["clock"], time["timestamp_period_ns"]) == ("gpu", 1.0)
@@ -152,10 +158,17 @@ def test_cells_that_share_weights_disturb_each_other_in_nothing(embedded: dict[s
         *cells(Selection(op="gemv", shapes=[Shape(64, 1, 64)], types=["q8_0"]), device),
     ]
     resolved = resolve(planned, device)
-    resolved[1] = replace(resolved[1], job=replace(resolved[1].job, kernel="gemv_q4_0_subgroup", groups=(1, 1, 1)))
-    outcome = measured(embedded["lvp"], resolved, device)
-    assert {(r.op, r.n, r.type): r.status for r in outcome.results} == {
-        ("gemv", 1, "q4_0"): "ok", ("gemv", 2, "q4_0"): "wrong", ("gemm", 16, "q4_0"): "ok",
-        ("dequant", 1, "q4_0"): "ok", ("gemv", 1, "q8_0"): "ok",
-    }  # fmt: skip
-    assert all(isinstance(r, ResultRecord) and r.time for r in outcome.results if r.status == "ok")
+    (short,) = (i for i, r in enumerate(resolved) if (r.cell.op, r.cell.path, r.cell.shape.n) == ("gemv", "scalar-f32", 2))
+    resolved[short] = replace(resolved[short], job=replace(resolved[short].job, groups=(1, 1, 1)))
+    outcome = measured(embedded["lvp"], resolved, device, SEVERAL)
+    assert sorted((r.op, r.n, r.type, r.path, r.status) for r in outcome.results) == [
+        ("dequant", 1, "q4_0", "scalar-f32", "ok"),
+        ("gemm", 16, "q4_0", "scalar-f32", "ok"),
+        ("gemv", 1, "q4_0", "intdot", "ok"),
+        ("gemv", 1, "q4_0", "scalar-f32", "ok"),
+        ("gemv", 1, "q8_0", "intdot", "ok"),
+        ("gemv", 1, "q8_0", "scalar-f32", "ok"),
+        ("gemv", 2, "q4_0", "intdot", "ok"),
+        ("gemv", 2, "q4_0", "scalar-f32", "wrong"),
+    ]
+    assert all(isinstance(r, ResultRecord) and r.time and set(r.time.rounds) == {0, 1, 2} for r in outcome.results if r.status == "ok")

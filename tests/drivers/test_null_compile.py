@@ -8,11 +8,18 @@ import pytest
 
 from tests.drivers.conftest import Measured, measured
 from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.cells import TYPES, Cell, Selection, Shape, cells
 from vkprobe.drivers.select import resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord, PipelineRecord
 
+BLOCKS = {"q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4"}
+"""Types that have products with q8_1."""
+PLANNED = {
+    *((weight_type, path) for weight_type in TYPES for path in ("scalar-f32", "coopmat")),
+    *((weight_type, "scalar-f16") for weight_type in TYPES if weight_type != "bf16"),
+    *((weight_type, "intdot") for weight_type in BLOCKS),
+}
 NULLS = ("nvk:172", "radv:gfx1201", "turnip:750", "anv:bmg")
 
 
@@ -41,13 +48,15 @@ def outcome(request: pytest.FixtureRequest, embedded: dict[str, DriverSpec]) -> 
 
 
 def test_every_kernel_compiles_and_none_is_timed(outcome: tuple[str, Measured]) -> None:
-    """noop with a reason; on Turnip, coopmat is unsupported; exit status 0."""
+    """noop with a reason; coopmat is unsupported on Turnip, and of bf16 on NVK; exit status 0."""
     name, told = outcome
     compiled = [r for r in told.records if isinstance(r, PipelineRecord)]
     assert {p.status for p in compiled} == {"ok"}
     assert all((p.compile_s or 0) > 0 for p in compiled)
-    by_path = {(r.path == "coopmat", r.status) for r in told.results}
-    assert by_path == ({(False, "noop"), (True, "unsupported")} if name == "turnip:750" else {(False, "noop"), (True, "noop")})
+    lacks = {"turnip:750": set(TYPES), "nvk:172": {"bf16"}}.get(name, set())
+    assert {(r.type, r.path) for r in told.results if r.status == "unsupported"} == {(t, "coopmat") for t in lacks}
+    assert {(r.type, r.path) for r in told.results if r.status == "noop"} == PLANNED - {(t, "coopmat") for t in lacks}
+    assert {r.status for r in told.results} == {"noop", "unsupported"} if lacks else {"noop"}
     assert all(r.reason and not r.time and not r.check for r in told.results)
     assert told.events == []
     assert exit_status(told.results, frozenset({f"{name}/0"})) == 0
