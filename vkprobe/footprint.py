@@ -7,9 +7,9 @@ from collections.abc import Hashable
 from msgspec import Struct
 
 from vkprobe.jobs import Job
-from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
 
-_X4_ELEMENTS, _X4_BYTES = 128, 144  # q8_1 activations come in groups of four blocks: 4 f16 pairs, then 128 int8
+_X4_ELEMENTS, _X4_BYTES = 4 * Q8_1_ELEMENTS, 144  # q8_1 activations come in groups of four blocks: 4 f16 pairs, then 128 int8
 
 
 class Footprint(Struct, frozen=True, kw_only=True):

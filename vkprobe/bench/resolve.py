@@ -314,20 +314,24 @@ def _gemv(cell: Cell, target: Target) -> Resolved:
     return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=tile, aligned=aligned, subgroup_size=rows.subgroup)
 
 
-def _dequant(cell: Cell, target: Target) -> Resolved:
-    kernel, known = _kernel(cell), target.limits
-    chunks = cell.shape.m * (cell.shape.k // 8)
-    job = _job(cell, kernel, known, [(0, _DEQUANT_BLOCK)], _fold(-(-chunks // _DEQUANT_BLOCK), known))
-    requirement = kernels.requirement(kernel, workgroup_invocations=_DEQUANT_BLOCK)
+def _flat(cell: Cell, kernel: kernels.Kernel, job: Job, block: int, known: Limits, *, aligned: bool) -> Resolved:
+    """A cell without a tile: elements one after the other, in workgroups of `block` invocations."""
     return Resolved(
         cell=cell,
         kernel=kernel,
         job=job,
-        requirement=requirement,
-        tile=f"{_DEQUANT_BLOCK} invocations",
-        aligned=True,
+        requirement=kernels.requirement(kernel, workgroup_invocations=block),
+        tile=f"{block} invocations",
+        aligned=aligned,
         subgroup_size=known.subgroup,
     )
+
+
+def _dequant(cell: Cell, target: Target) -> Resolved:
+    kernel, known = _kernel(cell), target.limits
+    chunks = cell.shape.m * (cell.shape.k // 8)
+    job = _job(cell, kernel, known, [(0, _DEQUANT_BLOCK)], _fold(-(-chunks // _DEQUANT_BLOCK), known))
+    return _flat(cell, kernel, job, _DEQUANT_BLOCK, known, aligned=True)
 
 
 def _convert(cell: Cell, target: Target) -> Resolved:
@@ -341,16 +345,7 @@ def _convert(cell: Cell, target: Target) -> Resolved:
     if clusters:
         required = known.subgroup if known.required_sizes else None
         job = msgspec.structs.replace(job, subgroup_size=required, full_subgroups=known.full_subgroups)
-    requirement = kernels.requirement(kernel, workgroup_invocations=_CONVERT_BLOCK)
-    return Resolved(
-        cell=cell,
-        kernel=kernel,
-        job=job,
-        requirement=requirement,
-        tile=f"{_CONVERT_BLOCK} invocations",
-        aligned=elements % 4 == 0,
-        subgroup_size=known.subgroup,
-    )
+    return _flat(cell, kernel, job, _CONVERT_BLOCK, known, aligned=elements % 4 == 0)
 
 
 def _ceiling(cell: Cell, target: Target) -> Resolved:

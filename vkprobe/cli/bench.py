@@ -201,6 +201,20 @@ def _run(
             )
         ]
 
+    measure_and_tell(choice, form, cells_of, time_limit=time_limit, compile_limit=compile_limit, output=output, as_records=as_records)
+
+
+def measure_and_tell(
+    choice: DriverChoice,
+    form: str,
+    cells_of: Callable[[DeviceRecord], list[Cell]],
+    *,
+    time_limit: float | None,
+    compile_limit: float | None,
+    output: Path | None,
+    as_records: bool,
+) -> None:
+    """Measure the chosen devices' cells, print their table and leave with the status that they ask for."""
     measured = measure_all(
         choice,
         cells_of=cells_of,

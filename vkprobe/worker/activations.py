@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vkprobe.weights import Q8_1_ELEMENTS
 from vkprobe.worker.formats import F32, U8
+from vkprobe.worker.formats.floats import bf16
 
 F64 = NDArray[np.float64]
-Q8_1_ELEMENTS = 32
 _X4_ELEMENTS = 4 * Q8_1_ELEMENTS
 
 
@@ -40,17 +41,10 @@ def converted(form: str, b: F32, rows: int) -> Activations:
     padded = np.zeros((rows, b.shape[1]), np.float32)
     padded[: b.shape[0]] = b
     if form == "bf16":
-        bits = bf16_bits(padded)
+        bits = bf16(padded)
         return Activations(_bytes(bits), (bits.astype(np.uint32) << 16).view(np.float32)[: b.shape[0]].astype(np.float64), None)
     kept = padded.astype(np.float16) if form == "f16" else padded
     return Activations(_bytes(kept), kept[: b.shape[0]].astype(np.float64), None)
-
-
-def bf16_bits(values: F32) -> NDArray[np.uint16]:
-    """Finite f32 as bf16's bits, rounded to nearest even."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    rounded: NDArray[np.uint16] = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    return rounded
 
 
 def q8_1_blocks(b: F32) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.int8]]:

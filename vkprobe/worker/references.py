@@ -9,8 +9,9 @@ import numpy as np
 
 from vkprobe.jobs import Job
 from vkprobe.peak import WIDTHS
-from vkprobe.worker.activations import bf16_bits, q8_1_blocks
+from vkprobe.worker.activations import q8_1_blocks
 from vkprobe.worker.formats import F32, U8
+from vkprobe.worker.formats.floats import bf16
 from vkprobe.worker.peaks import MatrixPeak, VectorPeak
 from vkprobe.worker.verify import SMALLEST_NORMAL_F16, DequantReference, MatrixReference, Verdict, WeightsReference, nmse_bound
 
@@ -79,23 +80,36 @@ class _Product:
         return output.view(np.float32).reshape(self._job.n, self._job.m)
 
 
-class _Dequant:
-    """Of blocks to f16."""
+class _OnePass:
+    """Of an op whose timed pass is its only one; a subclass gives its source and its verdict."""
 
-    def __init__(self, job: Job, weights: WeightsReference) -> None:
-        self._job, self._made = job, DequantReference(job.type, job.m, job.k, SEED, weights)
+    def __init__(self, source: U8) -> None:
+        self._source = source
         self.exact: list[Pass] = []
         self.verdict: Verdict
 
     @property
     def timed(self) -> Pass:
-        return Pass(self._made.weights.reshape(-1), None, self._judge)
+        return Pass(self._source, None, self._judge)
 
     def _judge(self, output: U8) -> str | None:
-        self.verdict = self._made.check(
-            output.view(np.float16).reshape(self._job.m, self._job.k), self._job.rounding_f16, self._job.denormals_f16
-        )
+        self.verdict = self._verdict(output)
         return self.verdict.wrong
+
+    def _verdict(self, output: U8) -> Verdict:
+        raise NotImplementedError
+
+
+class _Dequant(_OnePass):
+    """Of blocks to f16."""
+
+    def __init__(self, job: Job, weights: WeightsReference) -> None:
+        self._job, self._made = job, DequantReference(job.type, job.m, job.k, SEED, weights)
+        super().__init__(self._made.weights.reshape(-1))
+
+    def _verdict(self, output: U8) -> Verdict:
+        matrix = output.view(np.float16).reshape(self._job.m, self._job.k)
+        return self._made.check(matrix, self._job.rounding_f16, self._job.denormals_f16)
 
 
 class _Convert:
@@ -127,7 +141,7 @@ class _Convert:
         if self._job.type == "q8_1":
             return _q8_1_verdict(values, output)
         if self._job.type == "bf16":
-            got, wanted = output.view(np.uint16), bf16_bits(values).reshape(-1)
+            got, wanted = output.view(np.uint16), bf16(values).reshape(-1)
             as_float = [(bits.astype(np.uint32) << 16).view(np.float32) for bits in (got, wanted)]
             return _equal(got, wanted, as_float[0], as_float[1], steps=0)
         wanted_f16 = values.astype(np.float16).reshape(-1)
@@ -205,69 +219,49 @@ def _copied(job: Job) -> U8:
     return made
 
 
-class _Copy:
+class _Copy(_OnePass):
     """Of bytes that are to come out as they went in."""
 
     def __init__(self, job: Job) -> None:
-        self._data = _copied(job)
-        self.exact: list[Pass] = []
-        self.verdict: Verdict
+        super().__init__(_copied(job))
 
-    @property
-    def timed(self) -> Pass:
-        return Pass(self._data, None, self._judge)
-
-    def _judge(self, output: U8) -> str | None:
+    def _verdict(self, output: U8) -> Verdict:
         differ, first = 0, 0
-        for start in range(0, output.size, self._data.size):
-            part = output[start : start + self._data.size]
-            off = part != self._data[: part.size]
+        for start in range(0, output.size, self._source.size):
+            part = output[start : start + self._source.size]
+            off = part != self._source[: part.size]
             if not differ and off.any():
                 first = start + int(np.argmax(off))
             differ += int(np.count_nonzero(off))
         wrong = f"{differ} of {output.size} B differ, the first at {first}" if differ else None
-        self.verdict = Verdict(method="every byte", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
-        return wrong
+        return Verdict(method="every byte", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
 
 
-class _Read:
+class _Read(_OnePass):
     """Of all bytes read: the sum of each workgroup's words, modulo 2^32."""
 
     def __init__(self, job: Job) -> None:
+        super().__init__(_copied(job))
         groups = job.groups[0]
-        self._data = _copied(job)
-        sums = self._data.view(np.uint32).reshape(-1, job.k // groups).sum(axis=1, dtype=np.uint32)
+        sums = self._source.view(np.uint32).reshape(-1, job.k // groups).sum(axis=1, dtype=np.uint32)
         self._sums = np.resize(sums, groups)
-        self.exact: list[Pass] = []
-        self.verdict: Verdict
 
-    @property
-    def timed(self) -> Pass:
-        return Pass(self._data, None, self._judge)
-
-    def _judge(self, output: U8) -> str | None:
+    def _verdict(self, output: U8) -> Verdict:
         off = output.view(np.uint32) != self._sums
         differ = int(np.count_nonzero(off))
         wrong = f"{differ} of {off.size} sums differ, the first of workgroup {int(np.argmax(off))}" if differ else None
-        self.verdict = Verdict(method="the sum of each workgroup's words", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
-        return wrong
+        return Verdict(method="the sum of each workgroup's words", nmse=0.0, max_abs=0.0, bound=0.0, wrong=wrong)
 
 
-class _Peak:
+class _Peak(_OnePass):
     """Of multiply-adds from registers."""
 
     def __init__(self, job: Job) -> None:
         self._made = VectorPeak(job) if job.path in WIDTHS else MatrixPeak(job)
-        self.exact: list[Pass] = []
-        self.verdict: Verdict
+        super().__init__(self._made.source)
 
-    @property
-    def timed(self) -> Pass:
-        return Pass(self._made.source, None, self._judge)
-
-    def _judge(self, output: U8) -> str | None:
-        self.verdict = self._made.judge(output)
-        return self.verdict.wrong
+    def _verdict(self, output: U8) -> Verdict:
+        return self._made.judge(output)
 
 
 class References:
