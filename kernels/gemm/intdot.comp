@@ -21,85 +21,88 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p
 
 #define STEP 4 // blocks of 32 along K that are staged at once
 
-// A plane holds 16 bytes of each row; which invocations write and read together is such that their rows are neighbours in a plane or
-// lie in planes that the padding spreads over the banks.
-#define STRIDE_A (BM + A_PAD)
-#define STRIDE_B (BN + 1)
-shared ivec4 stage_a[STEP * A_CHUNKS * STRIDE_A];
-shared ivec4 stage_b[STEP * 2 * STRIDE_B];
-shared A_SCALE scale_a[STEP * BM];
-shared uint scale_b[STEP * BN];
+struct A {
+    int q[A_WORDS];
+    A_SCALE scale;
+};
+struct B {
+    int q[8];
+    uint scales;
+};
+shared A stage_a[STEP * BM];
+shared B stage_b[STEP * BN];
 
-// A subgroup covers WM x WN in WMITER x WNITER steps of WSUBM x WSUBN; in each, every invocation has TM x TN results, LANES_M and
-// LANES_N apart.
+// A subgroup covers WM x WN in WMITER x WNITER steps of WSUBM x WSUBN; in each, every invocation has TM x TN results side by side.
 const uint WNITER = (WM * WN) / (WARP * TM * TN * WMITER);
 const uint WSUBM = WM / WMITER;
 const uint WSUBN = WN / WNITER;
 const uint LANES_M = WSUBM / TM;
-const uint LANES_N = WSUBN / TN;
 const uint ROWS = WMITER * TM; // of an invocation
 const uint COLUMNS = WNITER * TN;
 
-uint row_at(uint i) { return i / TM * WSUBM + i % TM * LANES_M; }
-uint column_at(uint i) { return i / TN * WSUBN + i % TN * LANES_N; }
+uint row_at(uint i) { return i / TM * WSUBM + i % TM; }
+uint column_at(uint i) { return i / TN * WSUBN + i % TN; }
 
 // Rows beyond M or N repeat the last one, blocks beyond the end of K the last one: never read out of bounds, and not in any result.
+uint block_at(uint row, uint block0, uint s, uint end) { return row * (p.K / 32) + (ALIGNED ? block0 + s : min(block0 + s, end - 1)); }
+
 void stage_weights(uint m0, uint block0, uint end) {
-    [[unroll]] for (uint i = 0; i < BM * A_ITEMS; i += BLOCK_SIZE) {
-        const uint at = i + gl_LocalInvocationIndex;
-        if (BM * A_ITEMS % BLOCK_SIZE != 0 && at >= BM * A_ITEMS) {
+    const uint item = gl_LocalInvocationIndex % A_ITEMS;
+    [[unroll]] for (uint i = 0; i < BM; i += BLOCK_SIZE / A_ITEMS) {
+        const uint row = i + gl_LocalInvocationIndex / A_ITEMS;
+        if (BM % (BLOCK_SIZE / A_ITEMS) != 0 && row >= BM) {
             break;
         }
-        const uint row = at / A_ITEMS;
-        const uint item = at % A_ITEMS;
-        const uint begin = min(m0 + row, p.M - 1) * (p.K / 32);
-        ivec4 q[A_GIVES];
-        a_stage(begin + block0, begin + end - 1, item, q);
-        [[unroll]] for (uint j = 0; j < A_GIVES; ++j) {
-            stage_a[A_PLANE(item, j) * STRIDE_A + row] = q[j];
+        [[unroll]] for (uint s = 0; s < STEP; ++s) {
+            const uint block = block_at(min(m0 + row, p.M - 1), block0, s, end);
+            const uint at = s * BM + row;
+#ifdef A_STAGES_PAIRS
+            const ivec2 q = a_pair(block, item);
+            stage_a[at].q[item] = q.x;
+            stage_a[at].q[item + 4] = q.y;
+#else
+            stage_a[at].q[item] = a_staged(block, item);
+#endif
+            if (item == 0) {
+                stage_a[at].scale = a_scale(block);
+            }
         }
-    }
-    [[unroll]] for (uint i = 0; i < BM * STEP; i += BLOCK_SIZE) {
-        const uint at = i + gl_LocalInvocationIndex;
-        if (BM * STEP % BLOCK_SIZE != 0 && at >= BM * STEP) {
-            break;
-        }
-        const uint row = at / STEP;
-        const uint s = at % STEP;
-        scale_a[s * BM + row] = a_scale(min(m0 + row, p.M - 1) * (p.K / 32) + min(block0 + s, end - 1));
     }
 }
 
 void stage_activations(uint n0, uint block0, uint end) {
-    [[unroll]] for (uint i = 0; i < BN * STEP * 2; i += BLOCK_SIZE) {
-        const uint at = i + gl_LocalInvocationIndex;
-        if (BN * STEP * 2 % BLOCK_SIZE != 0 && at >= BN * STEP * 2) {
+    const uint item = gl_LocalInvocationIndex % 2;
+    [[unroll]] for (uint i = 0; i < BN; i += BLOCK_SIZE / 2) {
+        const uint column = i + gl_LocalInvocationIndex / 2;
+        if (BN % (BLOCK_SIZE / 2) != 0 && column >= BN) {
             break;
         }
-        const uint column = at / (STEP * 2);
-        const uint plane = at % (STEP * 2);
-        stage_b[plane * STRIDE_B + column] = b_half(b_place(min(n0 + column, p.N - 1), min(block0 + plane / 2, end - 1)), plane & 1);
-    }
-    [[unroll]] for (uint i = 0; i < BN * STEP; i += BLOCK_SIZE) {
-        const uint at = i + gl_LocalInvocationIndex;
-        if (BN * STEP % BLOCK_SIZE != 0 && at >= BN * STEP) {
-            break;
+        [[unroll]] for (uint s = 0; s < STEP; ++s) {
+            const uint block = block_at(min(n0 + column, p.N - 1), block0, s, end);
+            const uint at = s * BN + column;
+            const ivec4 q = b_half(block, item);
+            [[unroll]] for (uint j = 0; j < 4; ++j) {
+                stage_b[at].q[item * 4 + j] = q[j];
+            }
+            if (item == 0) {
+                stage_b[at].scales = b_scales(block);
+            }
         }
-        const uint column = at / STEP;
-        const uint s = at % STEP;
-        scale_b[s * BN + column] = b_scales(b_place(min(n0 + column, p.N - 1), min(block0 + s, end - 1)));
     }
 }
 
 float sums[ROWS * COLUMNS];
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     const uint m0 = gl_WorkGroupID.x * BM;
     const uint n0 = gl_WorkGroupID.y * BN;
     const uint warp = gl_LocalInvocationIndex / WARP;
     const uint lane = gl_LocalInvocationIndex % WARP;
-    const uint warp_m = warp % (BM / WM) * WM + lane % LANES_M;
-    const uint warp_n = warp / (BM / WM) * WN + lane / LANES_M;
+    const uint warp_m = warp % (BM / WM) * WM + lane % LANES_M * TM;
+    const uint warp_n = warp / (BM / WM) * WN + lane / LANES_M * TN;
 
     [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; ++i) {
         sums[i] = 0.0;
@@ -113,24 +116,14 @@ void main() {
 
         const uint staged = ALIGNED ? STEP : min(STEP, end - block0);
         [[dont_unroll]] for (uint s = 0; s < staged; ++s) {
-            ivec4 a0[ROWS], a1[ROWS];
-            A_SCALE scale[ROWS];
+            A a[ROWS];
             [[unroll]] for (uint i = 0; i < ROWS; ++i) {
-                const uint row = warp_m + row_at(i);
-                ivec4 q[A_CHUNKS];
-                [[unroll]] for (uint c = 0; c < A_CHUNKS; ++c) {
-                    q[c] = stage_a[(s * A_CHUNKS + c) * STRIDE_A + row];
-                }
-                a_unpack(q, a0[i], a1[i]);
-                scale[i] = scale_a[s * BM + row];
+                a[i] = stage_a[s * BM + warp_m + row_at(i)];
             }
             [[unroll]] for (uint j = 0; j < COLUMNS; ++j) {
-                const uint column = warp_n + column_at(j);
-                const ivec4 b0 = stage_b[(s * 2) * STRIDE_B + column];
-                const ivec4 b1 = stage_b[(s * 2 + 1) * STRIDE_B + column];
-                const vec2 ds = unpackHalf2x16(scale_b[s * BN + column]);
+                const B b = stage_b[s * BN + warp_n + column_at(j)];
                 [[unroll]] for (uint i = 0; i < ROWS; ++i) {
-                    sums[j * ROWS + i] += a_product(scale[i], a0[i], a1[i], b0, b1, ds);
+                    sums[j * ROWS + i] += a_product(a[i].q, a[i].scale, b.q, unpackHalf2x16(b.scales));
                 }
             }
         }

@@ -12,7 +12,6 @@ layout(constant_id = 0) const uint BLOCK_SIZE = 32;
 layout(constant_id = 1) const uint NUM_ROWS = 1;
 layout(constant_id = 2) const uint NUM_COLS = 1;
 layout(constant_id = 3) const uint WARP = 32;
-layout(constant_id = 4) const bool ALIGNED = true; // K is a multiple of 128
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #include "../types/q8_1.glsl"
@@ -21,27 +20,47 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 float sums[NUM_COLS][NUM_ROWS];
 #include "reduce.glsl"
 
-// Which part of a span an invocation has is the same in every step where a workgroup covers whole spans.
-const uint PARTS_OF_SPAN = A_SPAN / A_ELEMENTS;
-const bool SAME_PART = BLOCK_SIZE % PARTS_OF_SPAN == 0;
+#define PARTS_OF_BLOCK (32 / A_ELEMENTS)
+#define PART_WORDS (A_ELEMENTS / 4)
 
-void accumulate(uint m0, uint i) {
-    const uint span = i / PARTS_OF_SPAN;
-    const uint part = (SAME_PART ? gl_LocalInvocationIndex : i) % PARTS_OF_SPAN;
-    APart a[NUM_ROWS];
-    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-        // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
-        a[r] = a_part(min(m0 + r, p.M - 1) * (p.K / 32), span, part);
-    }
+// A part of a block of each row and column; `block` of the first row's. BLOCK_SIZE is a multiple of four.
+void accumulate(uint m0, uint block) {
+    const uint part = gl_LocalInvocationIndex % PARTS_OF_BLOCK;
+    const uint row_blocks = p.K / 32;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        const BPart b = b_part(n, span, part);
+        const uint b_block = n * row_blocks + block;
+        const vec2 ds = unpackHalf2x16(b_scales(b_block));
+        int b[PART_WORDS];
+        [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
+#ifdef A_PAIR
+            b[i] = b_word(b_block, part + i * 4);
+#else
+            b[i] = b_word(b_block, part * PART_WORDS + i);
+#endif
+        }
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            sums[n][r] += part_product(a[r], b);
+            // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
+            const uint a_block = min(m0 + r, p.M - 1) * row_blocks + block;
+#ifdef A_PAIR
+            const ivec2 a = a_pair(a_block, part);
+#endif
+            int sum = 0;
+            [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
+#ifdef A_PAIR
+                sum += dotPacked4x8EXT(a[i], b[i]);
+#else
+                sum += dotPacked4x8EXT(a_word(a_block, part * PART_WORDS + i), b[i]);
+#endif
+            }
+            sums[n][r] += part_product(a_block, part, sum, ds);
         }
     }
 }
 
 void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
     // Folded to y where the grid is wider than the device's limit.
     const uint m0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * NUM_ROWS;
     if (m0 >= p.M) {
@@ -53,14 +72,22 @@ void main() {
         }
     }
 
-    const uint parts = p.K / A_ELEMENTS;
-    const uint whole = parts / BLOCK_SIZE;
-    uint at = gl_LocalInvocationIndex;
-    for (uint i = 0; i < whole; ++i, at += BLOCK_SIZE) {
-        accumulate(m0, at);
+    const uint stride = BLOCK_SIZE / PARTS_OF_BLOCK;
+    const uint first = gl_LocalInvocationIndex / PARTS_OF_BLOCK;
+    const uint steps = p.K / 32 / stride + uint(first < p.K / 32 % stride);
+    uint i = 0;
+    for (; i + 4 <= steps; i += 4) {
+        [[unroll]] for (uint j = 0; j < 4; ++j) {
+            accumulate(m0, first + (i + j) * stride);
+        }
     }
-    if (at < parts) {
-        accumulate(m0, at);
+    for (; i + 2 <= steps; i += 2) {
+        [[unroll]] for (uint j = 0; j < 2; ++j) {
+            accumulate(m0, first + (i + j) * stride);
+        }
+    }
+    if (i < steps) {
+        accumulate(m0, first + i * stride);
     }
     reduce_and_store(m0);
 }

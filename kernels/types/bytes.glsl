@@ -1,5 +1,9 @@
-// A block of 32 staged as bytes: elements 0 to 15 in the first chunk, 16 to 31 in the second.
-void a_unpack(ivec4 q[A_CHUNKS], out ivec4 first, out ivec4 second) {
-    first = q[0];
-    second = q[1];
+// A block of 32 staged as eight words of int8. Sum of the products of words `first` to `end` - 1.
+#define A_WORDS 8
+int a_dot(int a[8], int b[8], uint first, uint end) {
+    int sum = 0;
+    [[unroll]] for (uint i = first; i < end; ++i) {
+        sum += dotPacked4x8EXT(a[i], b[i]);
+    }
+    return sum;
 }

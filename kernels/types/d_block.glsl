@@ -10,3 +10,6 @@ int a_word(uint block, uint i) { return int(uint(weights[block].qs[i * 2]) | uin
 
 #define A_SCALE float
 A_SCALE a_scale(uint block) { return float(weights[block].d); }
+
+#define A_ITEMS BLOCK_WORDS
+int a_staged(uint block, uint i) { return a_word(block, i); }

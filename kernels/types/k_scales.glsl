@@ -19,7 +19,6 @@ vec2 scale_of(uvec4 header, uint s) {
     return unpackHalf2x16(header.x) * vec2(bytes);
 }
 
-#ifndef SCALES_IN_PLACE
 // A workgroup's rows have theirs in shared memory, a super-block at a time: a load would work them out for every element.
 #define DECODE_SCALES
 layout(binding = 0, std430) readonly buffer Headers { uvec4 headers[]; };
@@ -40,9 +39,6 @@ void put_scales() {
     }
 }
 #define SCALE(block, block_at, i) scales[((i) >> 5) * BM + (block_at)[0] % BM]
-#else
-#define SCALE(block, block_at, i) SCALE2(scale_of((block).header, (i) >> 5))
-#endif
 
 #ifdef SCALES_F16
 #define SCALED(scale, q) (fma((scale).x, q, -(scale).y))

@@ -94,13 +94,14 @@ def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
     assert bench.wrong(replace(job, kernel=f"gemv_{weight_type}_intdot_shared")) is None
 
 
-def test_a_block_too_few_is_told(bench: Bench) -> None:
-    """K cut by the push constant that says how much a part covers."""
+def test_a_step_too_few_is_told(bench: Bench) -> None:
+    """K cut, by a whole step, by the push constant that says how much a part covers."""
     job = one(bench, "gemm", "q4_0", (64, 64, 512)).job
-    assert "exact pass" in (bench.wrong(replace(job, part_k=480)) or "")
+    assert "exact pass" in (bench.wrong(replace(job, part_k=384)) or "")
 
 
 def test_an_alignment_that_is_not_there_is_told(bench: Bench) -> None:
-    """Rows of activations taken for whole groups."""
-    job = one(bench, "gemv", "q8_0", (37, 2, 160)).job
-    assert "exact pass" in (bench.wrong(replace(job, constants=[*job.constants[:4], (4, 1)])) or "")
+    """Rows of weights and activations taken for whole steps of four blocks."""
+    job = one(bench, "gemm", "q8_0", (37, 9, 160)).job
+    assert job.constants[-1] == (11, 0)
+    assert "exact pass" in (bench.wrong(replace(job, constants=[*job.constants[:-1], (11, 1)])) or "")

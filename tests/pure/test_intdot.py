@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,33 +23,17 @@ from vkprobe.requirements.model import Feature
 
 TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4")
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
-STEP = 4
 VENDORS: dict[str, dict[str, Any]] = {"nvidia": {}, "rdna": RDNA, "gcn": GCN, "amdvlk": AMDVLK, "intel": INTEL}
 
 
-class Source(NamedTuple):
-    """What a type's intdot.glsl defines for the GEMM."""
-
-    chunks: int
-    items: int
-    gives: int
-    pad: int
-    scale: str
-    plane: str
-
-    def plane_of(self, item: int, i: int) -> int:
-        """A_PLANE, whose arithmetic Python's is."""
-        return int(eval(self.plane, {"item": item, "i": i}))
-
-
-def source(weight_type: str) -> Source:
-    """Read out of the type's file, and of those that it shares with others."""
+def defined(weight_type: str) -> dict[str, str]:
+    """What a type's intdot.glsl defines, and the files that it shares with others."""
     text = (KERNELS / "types" / weight_type / "intdot.glsl").read_text()
-    for shared in re.findall(r'^#include "\.\./(\w+\.glsl)"$', text, re.M):
-        text += (KERNELS / "types" / shared).read_text()
-    found = dict(re.findall(r"^#define (A_\w+)(?:\(item, i\))? (.+)$", text, re.M))
-    chunks, items, gives, pad = (int(found[f"A_{name}"]) for name in ("CHUNKS", "ITEMS", "GIVES", "PAD"))
-    return Source(chunks, items, gives, pad, found["A_SCALE"], found["A_PLANE"])
+    for pattern in (r'^#include "\.\./(\w+\.glsl)"$', r'^#include "(\w+\.glsl)"$'):
+        text += "".join((KERNELS / "types" / name).read_text() for name in re.findall(pattern, text, re.M))
+    found: list[tuple[str, str]] = re.findall(r"^#define (\w+) (\w+)\b", text, re.M)
+    words = dict(found)
+    return {name: words.get(value, value) for name, value in found}
 
 
 def tile(weight_type: str = "q4_0", m: int = 4096, n: int = 512, **changed: Any) -> Tile:
@@ -103,46 +87,35 @@ def test_gcn_has_a_medium_tile_of_its_own_for_blocks_of_32() -> None:
 
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_the_host_s_table_is_the_sources(weight_type: str) -> None:
-    """Chunks, padding and scales decide the shared memory that a device must have."""
-    made = source(weight_type)
-    staged = intdot._STAGED[weight_type]
-    assert (staged.chunks, staged.padding, staged.scale_bytes) == (made.chunks, made.pad, {"float": 4, "vec2": 8}[made.scale])
+    """The words of a block, and one for its scales, decide the shared memory that a device must have."""
+    assert intdot._STAGED_WORDS[weight_type] == int(defined(weight_type)["A_WORDS"]) + 1
 
 
+@pytest.mark.parametrize("subgroup", [4, 8, 16, 32, 64, 128])
+@pytest.mark.parametrize("vendor", list(VENDORS))
 @pytest.mark.parametrize("weight_type", TYPES)
-def test_items_fill_every_chunk_once(weight_type: str) -> None:
-    """Of a row's four blocks, none is left out and none written twice."""
-    made = source(weight_type)
-    planes = [made.plane_of(item, i) for item in range(made.items) for i in range(made.gives)]
-    assert sorted(planes) == list(range(STEP * made.chunks))
-
-
-@pytest.mark.parametrize("rows", [32, 64, 128])
-@pytest.mark.parametrize("weight_type", TYPES)
-def test_neighbours_store_without_bank_conflicts(weight_type: str, rows: int) -> None:
-    """Eight invocations write 16 B each, to eight different groups of banks."""
-    made = source(weight_type)
-    for first in range(0, rows * made.items, 8):
-        for i in range(made.gives):
-            slots = set()
-            for at in range(first, first + 8):
-                row, item = divmod(at, made.items)
-                slots.add((made.plane_of(item, i) * (rows + made.pad) + row) % 8)
-            assert len(slots) == 8
+@pytest.mark.parametrize("n", [32, 64, 512])
+def test_every_word_of_a_tile_is_staged_once(weight_type: str, vendor: str, subgroup: int, n: int) -> None:
+    """By as many invocations as the type wants for a block of A, and by two for one of B."""
+    t = tile(weight_type, n=n, **{**VENDORS[vendor], "subgroup": subgroup})
+    for items, rows_there in ((int(defined(weight_type)["A_ITEMS"]), t.bm), (2, t.bn)):
+        step = t.block // items
+        staged = [(first + at // items, at % items) for first in range(0, rows_there, step) for at in range(t.block)]
+        assert sorted(s for s in staged if s[0] < rows_there) == [(row, item) for row in range(rows_there) for item in range(items)]
 
 
 def elements(t: Tile) -> list[tuple[int, int]]:
     """(row, column) of every result of a workgroup, by gemm/intdot.comp's arithmetic."""
     wniter = t.wm * t.wn // (t.warp * t.tm * t.tn * t.wmiter)
     wsubm, wsubn = t.wm // t.wmiter, t.wn // wniter
-    lanes_m, lanes_n = wsubm // t.tm, wsubn // t.tn
+    lanes_m = wsubm // t.tm
     found: list[tuple[int, int]] = []
     for invocation in range(t.block):
         warp, lane = divmod(invocation, t.warp)
-        m = warp % (t.bm // t.wm) * t.wm + lane % lanes_m
-        n = warp // (t.bm // t.wm) * t.wn + lane // lanes_m
-        own_rows = [m + i // t.tm * wsubm + i % t.tm * lanes_m for i in range(t.wmiter * t.tm)]
-        own_columns = [n + j // t.tn * wsubn + j % t.tn * lanes_n for j in range(wniter * t.tn)]
+        m = warp % (t.bm // t.wm) * t.wm + lane % lanes_m * t.tm
+        n = warp // (t.bm // t.wm) * t.wn + lane // lanes_m * t.tn
+        own_rows = [m + i // t.tm * wsubm + i % t.tm for i in range(t.wmiter * t.tm)]
+        own_columns = [n + j // t.tn * wsubn + j % t.tn for j in range(wniter * t.tn)]
         found += product(own_rows, own_columns)
     return found
 
@@ -167,9 +140,10 @@ def test_a_tile_fits_the_shared_memory_that_there_is(weight_type: str, m: int, n
         assert t.size == ("s" if min(m, n) <= 32 else "m" if min(m, n) <= 64 else "l")
 
 
-def test_shared_memory_is_what_the_kernel_declares() -> None:
-    """q8_0, 128x128: 8 planes of 129 rows of A and of B, 16 B each, and a scale of 4 B for each block."""
-    assert intdot.shared_bytes(tile("q8_0"), "q8_0") == 2 * (8 * 129 * 16 + 4 * 128 * 4)
+@pytest.mark.parametrize(("weight_type", "expected"), [("q8_0", 36864), ("q4_k", 28672), ("mxfp4", 36928)])
+def test_shared_memory_is_what_the_kernel_declares(weight_type: str, expected: int) -> None:
+    """128x128: four blocks of each row of A and of B, 9 words of 4 B each, of q4_k 5; mxfp4's table beside them."""
+    assert intdot.shared_bytes(tile(weight_type), weight_type) == expected
 
 
 def rows(weight_type: str = "q4_0", m: int = 4096, k: int = 4096, **changed: Any) -> Rows:

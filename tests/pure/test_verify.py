@@ -6,10 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from vkprobe.worker import verify
 from vkprobe.worker.activations import converted
 from vkprobe.worker.formats import F32, FORMATS
+from vkprobe.worker.formats.blocks import Blocks
 from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
 
 M, N, K = 100, 3, 512
@@ -247,6 +249,29 @@ def test_rounded_scales_of_integer_products_are_told() -> None:
     assert sums is not None
     exact = given @ values.astype(np.float64).T - sums @ offsets.astype(np.float64).T
     assert r.check_random(exact.astype(np.float32), bound).wrong is None
+
+
+@pytest.mark.parametrize("weight_type", ["q4_k", "q5_k", "q6_k"])
+def test_scales_that_a_gemm_stages_in_f16_are_explained(weight_type: str) -> None:
+    """The scale of a sub-block and its offset rounded; a GEMV rounds neither, and a cut in place of the rounding is told."""
+    r = MatrixReference(weight_type, 256, 64, 1024, 7, form="q8_1")
+    made = FORMATS[weight_type]
+    assert isinstance(made, Blocks)
+    scale, codes, offset = made.scaled(made.records(r.random.weights))
+    offset = np.zeros((256, 1024 // 32), np.float32) if offset is None else offset.reshape(256, -1)
+    given = converted("q8_1", r.random.activations, 64)
+    assert given.sums is not None
+
+    def verdict(scale: NDArray[np.floating], offset: NDArray[np.floating], *, staged: bool) -> str | None:
+        values = (scale[..., None].astype(np.float64) * codes).reshape(256, 1024)
+        product = given.values @ values.T - given.sums @ offset.astype(np.float64).T
+        return r.check_random(product.astype(np.float32), nmse_bound("intdot", "f32", weight_type, 1024, "q8_1", staged=staged)).wrong
+
+    rounded = scale.astype(np.float16), offset.astype(np.float16)
+    assert verdict(*rounded, staged=True) is None
+    assert "random pass" in (verdict(*rounded, staged=False) or "")
+    bits = [(x.view(np.uint32) & 0xFFFFE000).view(np.float32) for x in (scale, np.ascontiguousarray(offset))]
+    assert "random pass" in (verdict(*bits, staged=True) or "")
 
 
 def test_repeated_rows_are_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:

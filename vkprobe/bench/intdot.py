@@ -5,46 +5,20 @@ Source: llama.cpp@b10249 ggml-vulkan.cpp:4112-4160 (tiles), 3850 (shared memory)
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vkprobe.bench.device import Limits, Vendor
 from vkprobe.bench.tiles import Rows, Tile, fitted, tile_sizes
 
 _STEP = 4  # blocks of 32 along K that the GEMM stages at once
-_CHUNK_BYTES = 16
-
-
-class Staged(NamedTuple):
-    """How the GEMM holds a block of 32 weights in shared memory.
-
-    Attributes:
-        chunks: of 16 B: one where bytes hold two codes, else two.
-        padding: rows that are added to a plane of chunks.
-        scale_bytes: its scale, or scale and offset, or two scales.
-    """
-
-    chunks: int
-    padding: int
-    scale_bytes: int
-
-
-_STAGED = {
-    "q4_0": Staged(1, 2, 4),
-    "q8_0": Staged(2, 1, 4),
-    "q4_k": Staged(1, 2, 8),
-    "q5_k": Staged(2, 1, 8),
-    "q6_k": Staged(2, 4, 8),
-    "mxfp4": Staged(2, 1, 4),
-}
-"""As kernels/types/*/intdot.glsl define A_CHUNKS, A_PAD and A_SCALE."""
+_WORD_BYTES = 4
+_STAGED_WORDS = {"q4_0": 5, "q8_0": 9, "q4_k": 5, "q5_k": 9, "q6_k": 9, "mxfp4": 9}
+"""Words of a staged block of 32 weights: four where bytes hold two codes, else eight, and one of scales."""
+_ACTIVATION_WORDS = 9
 
 
 def shared_bytes(tile: Tile, weight_type: str) -> int:
-    """Shared memory of a workgroup (B): blocks of A and B, and their scales."""
-    a = _STAGED[weight_type]
-    weights = a.chunks * (tile.bm + a.padding) * _CHUNK_BYTES + tile.bm * a.scale_bytes
-    activations = 2 * (tile.bn + 1) * _CHUNK_BYTES + tile.bn * 4
-    return _STEP * (weights + activations)
+    """Shared memory of a workgroup (B): blocks of A and B, and mxfp4's table of 16 values."""
+    staged = _STEP * (tile.bm * _STAGED_WORDS[weight_type] + tile.bn * _ACTIVATION_WORDS)
+    return _WORD_BYTES * (staged + (16 if weight_type == "mxfp4" else 0))
 
 
 def _tile(size: str, limits: Limits, super_blocks: bool) -> Tile:

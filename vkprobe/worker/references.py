@@ -72,7 +72,7 @@ class _Product:
 
     def _judge(self, output: U8) -> str | None:
         job = self._job
-        bound = nmse_bound(job.path, job.accumulator, job.type, job.part_k or job.k, job.activations)
+        bound = nmse_bound(job.path, job.accumulator, job.type, job.part_k or job.k, job.activations, staged=job.op == "gemm")
         self.verdict = self._made.check_random(self._matrix(output), bound)
         return self.verdict.wrong
 

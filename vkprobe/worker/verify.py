@@ -52,12 +52,14 @@ class Inputs(Struct, frozen=True):
     stored: U8
 
 
-def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str = "f32") -> float:
+def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str = "f32", *, staged: bool = False) -> float:
     """The largest normalised mean square error that rounding explains, with a margin of four.
 
     Each rounding to a format of unit u adds a relative variance of at most u^2 / 3; an accumulator rounds once per step
     on partial sums whose mean square is half the last one's. Activations that are given converted (`form`) add none.
     Matrix units may cut instead of rounding to f32 (NVIDIA's do), once for each step along K: that error is no scatter but a bias.
+    A GEMM of path intdot stages (`staged`) the products that scale a K-quant's sub-block, and its offset, in f16: a relative error of at
+    most 2^-11 of each term, and the terms' mean squares add up to the result's.
     """
     rounding = _UNIT_F16**2 / 3
     inputs = 0.0
@@ -68,6 +70,8 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
             inputs += rounding  # and so are decoded weights
     if path == "coopmat2" and weight_type.endswith("_k"):
         inputs += 2 * rounding  # decoded in f16: scale and offset are products, and their difference is rounded again
+    if path == "intdot" and staged and weight_type.endswith("_k"):
+        inputs += rounding
     unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
     if path.startswith("coopmat") and accumulator == "f32":
         inputs += (max(1.0, k / _SHORTEST_STEP) * unit) ** 2
