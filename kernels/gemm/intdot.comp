@@ -13,7 +13,6 @@ layout(constant_id = 6) const uint WMITER = 2;
 layout(constant_id = 7) const uint TM = 2;
 layout(constant_id = 8) const uint TN = 2;
 layout(constant_id = 10) const uint WARP = 32;
-layout(constant_id = 11) const bool ALIGNED = true; // K is a multiple of 32 * STEP
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
 #include "../types/q8_1.glsl"
@@ -43,9 +42,8 @@ const uint COLUMNS = WNITER * TN;
 uint row_at(uint i) { return i / TM * WSUBM + i % TM; }
 uint column_at(uint i) { return i / TN * WSUBN + i % TN; }
 
-// Rows beyond M or N repeat the last one, blocks beyond the end of K the last one: never read out of bounds, and not in any result.
-uint block_at(uint row, uint block0, uint s, uint end) { return row * (p.K / 32) + (ALIGNED ? block0 + s : min(block0 + s, end - 1)); }
-
+// Rows beyond M or N repeat the last one: never read out of bounds, and not in any result. Each block's loads are behind a branch, as in
+// llama.cpp, even where rows are whole steps: what a compiler makes of that is part of the path's speed.
 void stage_weights(uint m0, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % A_ITEMS;
     [[unroll]] for (uint i = 0; i < BM; i += BLOCK_SIZE / A_ITEMS) {
@@ -54,7 +52,10 @@ void stage_weights(uint m0, uint block0, uint end) {
             break;
         }
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
-            const uint block = block_at(min(m0 + row, p.M - 1), block0, s, end);
+            if (block0 + s >= end) {
+                break;
+            }
+            const uint block = min(m0 + row, p.M - 1) * (p.K / 32) + block0 + s;
             const uint at = s * BM + row;
 #ifdef A_STAGES_PAIRS
             const ivec2 q = a_pair(block, item);
@@ -78,7 +79,10 @@ void stage_activations(uint n0, uint block0, uint end) {
             break;
         }
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
-            const uint block = block_at(min(n0 + column, p.N - 1), block0, s, end);
+            if (block0 + s >= end) {
+                break;
+            }
+            const uint block = min(n0 + column, p.N - 1) * (p.K / 32) + block0 + s;
             const uint at = s * BN + column;
             const ivec4 q = b_half(block, item);
             [[unroll]] for (uint j = 0; j < 4; ++j) {
@@ -114,8 +118,7 @@ void main() {
         stage_activations(n0, block0, end);
         barrier();
 
-        const uint staged = ALIGNED ? STEP : min(STEP, end - block0);
-        [[dont_unroll]] for (uint s = 0; s < staged; ++s) {
+        [[dont_unroll]] for (uint s = 0; s < min(STEP, end - block0); ++s) {
             A a[ROWS];
             [[unroll]] for (uint i = 0; i < ROWS; ++i) {
                 a[i] = stage_a[s * BM + warp_m + row_at(i)];

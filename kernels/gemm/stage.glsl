@@ -55,80 +55,111 @@ shared STAGE2 stage_a[BM * STRIDE];
 shared STAGE2 stage_b[BN * STRIDE];
 #endif
 
-void put4(bool to_a, uint row, uint k, vec4 v) {
-    const uint at = row * STRIDE + k / 2;
-    if (to_a) {
-        stage_a[at] = STAGE2(v.xy);
-        stage_a[at + 1] = STAGE2(v.zw);
-    }
+void put_a(uint row, uint k, vec2 v) { stage_a[row * STRIDE + k / 2] = STAGE2(v); }
 #ifndef B_UNSTAGED
-    else {
-        stage_b[at] = STAGE2(v.xy);
-        stage_b[at + 1] = STAGE2(v.zw);
-    }
+void put_b(uint row, uint k, vec4 v) {
+    const uint at = row * STRIDE + k / 2;
+    stage_b[at] = STAGE2(v.xy);
+    stage_b[at + 1] = STAGE2(v.zw);
+}
+#endif
+
+// Elements that an invocation stages at once, as llama.cpp has them: of A by type, of floats as many as fill 16 bytes of shared memory,
+// but four of bf16.
+#if defined(STAGE_F16) && !defined(B_BF16)
+#define B_STAGED 8
+#else
+#define B_STAGED 4
+#endif
+#ifndef A_STAGED
+#ifdef A_FLOAT
+#define A_STAGED B_STAGED
+#else
+#define A_STAGED 8
+#endif
+#endif
+#ifndef A_APART
+#define A_APART 2
+uint a_pair(uint piece) { return piece * 4; }
+#endif
+
+vec2 a_scaled(vec2 v, vec2 scale) {
+#if defined(A_MIN)
+    return v * scale.x - scale.y;
+#elif defined(A_FLOAT)
+    return v;
+#else
+    return v * scale.x;
+#endif
+}
+
+// Decode piece `piece` of the step along K that begins with piece `first` of A, into row `row` of the tile.
+void stage_piece(uint row, uint first, uint piece) {
+#if A_STAGED == 8
+    vec4 low, high;
+    const vec2 scale = a_load8(first + piece, low, high);
+    put_a(row, a_first(piece), a_scaled(low.xy, scale));
+    put_a(row, a_first(piece) + 2, a_scaled(low.zw, scale));
+    put_a(row, a_second(piece), a_scaled(high.xy, scale));
+    put_a(row, a_second(piece) + 2, a_scaled(high.zw, scale));
+#elif A_STAGED == 4
+    vec4 v;
+    const vec2 scale = a_load4(first + piece, v);
+    put_a(row, a_pair(piece), a_scaled(v.xy, scale));
+    put_a(row, a_pair(piece) + A_APART, a_scaled(v.zw, scale));
+#else
+    vec2 v;
+    const vec2 scale = a_load2(first + piece, v);
+    put_a(row, piece * 2, a_scaled(v, scale));
 #endif
 }
 
 // Rows beyond M or N repeat the last one: never read out of bounds, and their results are not stored.
 void stage_weights(uint m0, uint k0) {
-    const uint chunks = BK / 8;
-    [[unroll]] for (uint i = 0; i < BM * chunks; i += BLOCK_SIZE) {
+    const uint pieces = BK / A_STAGED;
+    [[unroll]] for (uint i = 0; i < BM * pieces; i += BLOCK_SIZE) {
         const uint at = i + gl_LocalInvocationIndex;
-        if (BM * chunks % BLOCK_SIZE != 0 && at >= BM * chunks) {
+        if (BM * pieces % BLOCK_SIZE != 0 && at >= BM * pieces) {
             break;
         }
-        const uint row = at / chunks;
-        const uint chunk = at % chunks;
+        const uint row = at / pieces;
+        const uint piece = at % pieces;
         const uint m = min(m0 + row, p.M - 1);
 #ifdef A_FLOAT
         if (!ALIGNED) {
-            vec4 v[2];
-            [[unroll]] for (uint j = 0; j < 8; ++j) {
-                const uint k = k0 + chunk * 8 + j;
-                v[j / 4][j % 4] = k < p.K ? a_load1(m * p.K + k) : 0.0;
+            [[unroll]] for (uint j = 0; j < A_STAGED; j += 2) {
+                const uint k = k0 + piece * A_STAGED + j;
+                put_a(row, piece * A_STAGED + j, vec2(k < p.K ? a_load1(m * p.K + k) : 0.0, k + 1 < p.K ? a_load1(m * p.K + k + 1) : 0.0));
             }
-            put4(true, row, chunk * 8, v[0]);
-            put4(true, row, chunk * 8 + 4, v[1]);
             continue;
         }
 #endif
-        vec4 first, second;
-        const vec2 scale = a_load8((m * p.K + k0) / 8 + chunk, first, second);
-#ifdef A_MIN
-        first = first * scale.x - scale.y;
-        second = second * scale.x - scale.y;
-#elif !defined(A_FLOAT)
-        first *= scale.x;
-        second *= scale.x;
-#endif
-        put4(true, row, a_first(chunk), first);
-        put4(true, row, a_second(chunk), second);
+        stage_piece(row, (m * p.K + k0) / A_STAGED, piece);
     }
 }
 
 #ifndef B_UNSTAGED
 void stage_activations(uint n0, uint k0) {
-    const uint chunks = BK / 8;
-    [[unroll]] for (uint i = 0; i < BN * chunks; i += BLOCK_SIZE) {
+    const uint pieces = BK / B_STAGED;
+    [[unroll]] for (uint i = 0; i < BN * pieces; i += BLOCK_SIZE) {
         const uint at = i + gl_LocalInvocationIndex;
-        if (BN * chunks % BLOCK_SIZE != 0 && at >= BN * chunks) {
+        if (BN * pieces % BLOCK_SIZE != 0 && at >= BN * pieces) {
             break;
         }
-        const uint row = at / chunks;
-        const uint chunk = at % chunks;
+        const uint row = at / pieces;
+        const uint piece = at % pieces;
         const uint n = min(n0 + row, p.N - 1);
-        if (ALIGNED) {
-            const uint from = (n * p.K + k0) / 4 + chunk * 2;
-            put4(false, row, chunk * 8, b_load4(from));
-            put4(false, row, chunk * 8 + 4, b_load4(from + 1));
-        } else {
-            vec4 v[2];
-            [[unroll]] for (uint j = 0; j < 8; ++j) {
-                const uint k = k0 + chunk * 8 + j;
-                v[j / 4][j % 4] = k < p.K ? b_load1(n * p.K + k) : 0.0;
+        [[unroll]] for (uint i = 0; i < B_STAGED; i += 4) {
+            const uint k = piece * B_STAGED + i;
+            vec4 v;
+            if (ALIGNED) {
+                v = b_load4((n * p.K + k0 + k) / 4);
+            } else {
+                [[unroll]] for (uint j = 0; j < 4; ++j) {
+                    v[j] = k0 + k + j < p.K ? b_load1(n * p.K + k0 + k + j) : 0.0;
+                }
             }
-            put4(false, row, chunk * 8, v[0]);
-            put4(false, row, chunk * 8 + 4, v[1]);
+            put_b(row, k, v);
         }
     }
 }

@@ -11,9 +11,11 @@ layout(constant_id = 0) const uint BLOCK_SIZE = 32; // invocations
 layout(constant_id = 1) const uint NUM_ROWS = 2;    // rows of A a workgroup computes
 layout(constant_id = 2) const uint NUM_COLS = 1;    // N
 layout(constant_id = 3) const uint WARP = 32;       // subgroup size
-layout(constant_id = 4) const bool ALIGNED = true;  // K is a multiple of 8
+layout(constant_id = 4) const uint UNROLL = 4;      // steps along K at a time
+layout(constant_id = 5) const bool ALIGNED = true;  // K is a multiple of 4
 
 layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
+layout(binding = 1, std430) readonly buffer ActivationsP { vec2 activations_p[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
@@ -33,15 +35,22 @@ void accumulate(uint m0, uint block, uint part) {
         vec4 v[4], scale, offset;
         a_load16(row_of(m0 + r) * (p.K / UNIT) + block, part, v, scale, offset);
         [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-            vec4 products, totals;
+            vec4 products;
+            float minima = 0.0;
             [[unroll]] for (uint i = 0; i < 4; ++i) {
-                const vec4 b = activations_v[(n * p.K + block * UNIT + a_at(part, i)) / 4];
+                const uint at = n * p.K + block * UNIT + a_at(part, i);
+#ifdef A_APART16
+                const vec4 b = vec4(activations_p[at / 2], activations_p[at / 2 + 8]);
+                minima += offset[i] * (b.x + b.y + b.z + b.w);
+#else
+                const vec4 b = activations_v[at / 4];
+                minima += dot(b, vec4(offset[i])); // element by element, as llama.cpp has it
+#endif
                 products[i] = dot(v[i], b);
-                totals[i] = dot(b, vec4(1.0));
             }
             // One addition to the sum: those of all columns and rows wait for nothing but their own products.
 #ifdef A_MIN
-            sums[n][r] += dot(scale, products) - dot(offset, totals);
+            sums[n][r] += dot(scale, products) - minima;
 #else
             sums[n][r] += dot(scale, products);
 #endif
@@ -49,23 +58,36 @@ void accumulate(uint m0, uint block, uint part) {
     }
 }
 #else
-#define UNIT 8
 #define LANES 1
 
-void accumulate(uint m0, uint chunk, uint part) {
-    vec4 b[NUM_COLS][2];
+// Columns outermost, weights loaded for each of them: whether they are loaded and decoded once for all is the driver's compiler's to see.
+#ifdef A_FLOAT
+#define UNIT 4
+
+void accumulate(uint m0, uint piece, uint part) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        b[n][0] = activations_v[(n * p.K + a_first(chunk)) / 4];
-        b[n][1] = activations_v[(n * p.K + a_second(chunk)) / 4];
-    }
-    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-        vec4 first, second;
-        const vec2 scale = a_load8(row_of(m0 + r) * (p.K / UNIT) + chunk, first, second);
-        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-            sums[n][r] = fma(scale.x, dot(first, b[n][0]) + dot(second, b[n][1]), sums[n][r]);
+        const vec4 b = activations_v[n * (p.K / 4) + piece];
+        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+            vec4 v;
+            a_load4(row_of(m0 + r) * (p.K / UNIT) + piece, v);
+            sums[n][r] += dot(v, b);
         }
     }
 }
+#else
+#define UNIT 8
+
+void accumulate(uint m0, uint chunk, uint part) {
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        const vec4 b[2] = {activations_v[(n * p.K + a_first(chunk)) / 4], activations_v[(n * p.K + a_second(chunk)) / 4]};
+        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+            vec4 first, second;
+            const vec2 scale = a_load8(row_of(m0 + r) * (p.K / UNIT) + chunk, first, second);
+            sums[n][r] += scale.x * (dot(first, b[0]) + dot(second, b[1]));
+        }
+    }
+}
+#endif
 #endif
 
 void main() {
@@ -98,12 +120,17 @@ void main() {
 #endif
     {
         const uint units = p.K / UNIT;
-        const uint whole = units / (BLOCK_SIZE / LANES);
+        const uint step = BLOCK_SIZE / LANES;
         uint unit = lane / LANES;
-        for (uint i = 0; i < whole; ++i, unit += BLOCK_SIZE / LANES) {
-            accumulate(m0, unit, lane % LANES);
+#ifndef A_SUPER
+        // Some steps at a time, then one by one.
+        for (uint whole = units / (UNROLL * step); whole > 0; --whole) {
+            [[unroll]] for (uint i = 0; i < UNROLL; ++i, unit += step) {
+                accumulate(m0, unit, 0);
+            }
         }
-        if (unit < units) {
+#endif
+        for (; unit < units; unit += step) {
             accumulate(m0, unit, lane % LANES);
         }
     }

@@ -12,6 +12,7 @@ layout(constant_id = 0) const uint BLOCK_SIZE = 32;
 layout(constant_id = 1) const uint NUM_ROWS = 1;
 layout(constant_id = 2) const uint NUM_COLS = 1;
 layout(constant_id = 3) const uint WARP = 32;
+layout(constant_id = 4) const uint UNROLL = 4;
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #include "../types/q8_1.glsl"
@@ -76,17 +77,12 @@ void main() {
     const uint first = gl_LocalInvocationIndex / PARTS_OF_BLOCK;
     const uint steps = p.K / 32 / stride + uint(first < p.K / 32 % stride);
     uint i = 0;
-    for (; i + 4 <= steps; i += 4) {
-        [[unroll]] for (uint j = 0; j < 4; ++j) {
+    for (; i + UNROLL <= steps; i += UNROLL) {
+        [[unroll]] for (uint j = 0; j < UNROLL; ++j) {
             accumulate(m0, first + (i + j) * stride);
         }
     }
-    for (; i + 2 <= steps; i += 2) {
-        [[unroll]] for (uint j = 0; j < 2; ++j) {
-            accumulate(m0, first + (i + j) * stride);
-        }
-    }
-    if (i < steps) {
+    for (; i < steps; ++i) {
         accumulate(m0, first + i * stride);
     }
     reduce_and_store(m0);

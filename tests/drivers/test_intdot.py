@@ -57,7 +57,6 @@ def test_gemm_of_rows_that_end_within_a_group(bench: Bench, weight_type: str) ->
     """K a multiple of 32 only: blocks of several rows share a group of activations, and the last step has fewer blocks."""
     for m, n, k in ((33, 9, 32), (65, 67, 96), (40, 34, 160)):
         resolved = one(bench, "gemm", weight_type, (m, n, k))
-        assert not resolved.aligned
         assert bench.wrong(resolved.job) is None, resolved.cell
 
 

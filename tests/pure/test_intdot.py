@@ -216,13 +216,6 @@ def test_recorded_devices_run_it(op: str, device: str) -> None:
     assert "shaderIntegerDotProduct" in names
 
 
-def test_alignment_is_to_groups_of_four_blocks() -> None:
-    """A row of activations that ends within a group shifts the next one's."""
-    assert resolved("gemm", "q4_0", Shape(64, 64, 256)).aligned
-    assert not resolved("gemm", "q4_0", Shape(64, 64, 160)).aligned
-    assert not resolved("gemv", "q8_0", Shape(64, 1, 96)).aligned
-
-
 def test_gemm_constants_and_grid() -> None:
     """In the order of the ids, BK, TK and ALIGNED included."""
     job = resolved("gemm", "q4_0", Shape(300, 200, 14336)).job

@@ -6,7 +6,7 @@ Source: llama.cpp@b10249 ggml-vulkan.cpp:4112-4160 (tiles), 3850 (shared memory)
 from __future__ import annotations
 
 from vkprobe.bench.device import Limits, Vendor
-from vkprobe.bench.tiles import Rows, Tile, fitted, tile_sizes
+from vkprobe.bench.tiles import Rows, Tile, fitted, gemv_unroll, tile_sizes
 
 _STEP = 4  # blocks of 32 along K that the GEMM stages at once
 _WORD_BYTES = 4
@@ -43,11 +43,6 @@ def gemm_tile(limits: Limits, weight_type: str, m: int, n: int) -> Tile:
     return tiles[-1]  # does not fit: the requirement's check says so
 
 
-def aligned(k: int) -> bool:
-    """Whether rows of activations are whole groups of four blocks, and rows of weights whole steps of the GEMM."""
-    return k % (32 * _STEP) == 0
-
-
 def required_subgroup(limits: Limits) -> int | None:
     """The subgroup size that pipelines require: Intel's smallest, else the device's own; None where they can't."""
     if limits.required_sizes is None:
@@ -76,4 +71,5 @@ def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
         subgroup=subgroup,
         reduce="subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE else "shared",
         required=required,
+        unroll=gemv_unroll(limits),
     )

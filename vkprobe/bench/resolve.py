@@ -217,19 +217,19 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
 def _intdot(cell: Cell, target: Target) -> Resolved:
     """A GEMM of q8_1 activations."""
     shape, kernel, known = cell.shape, _kernel(cell), target.limits
-    tile, aligned = intdot.gemm_tile(known, cell.type, shape.m, shape.n), intdot.aligned(shape.k)
+    tile = intdot.gemm_tile(known, cell.type, shape.m, shape.n)
     required = intdot.required_subgroup(known)
     requirement = kernels.requirement(kernel, shared_memory_bytes=intdot.shared_bytes(tile, cell.type), workgroup_invocations=tile.block)
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
-    job = _job(cell, kernel, known, tile.constants(aligned), groups, subgroup_size=required)
+    job = _job(cell, kernel, known, tile.constants(True), groups, subgroup_size=required)
     job = split(msgspec.structs.replace(job, activations="q8_1"), tile.bm, tile.bn, target)
     return Resolved(
         cell=cell,
         kernel=kernel,
         job=job,
         requirement=requirement,
-        tile=_words(str(tile), aligned),
-        aligned=aligned,
+        tile=str(tile),
+        aligned=True,
         subgroup_size=required or known.subgroup,
         split_k=job.parts,
     )
@@ -303,7 +303,7 @@ def _gemv(cell: Cell, target: Target) -> Resolved:
     shape, known, of_q8_1 = cell.shape, target.limits, cell.path == "intdot"
     rows = (intdot.gemv_rows if of_q8_1 else gemv_rows)(known, cell.type, shape.m, shape.k)
     kernel = _kernel(cell, rows.reduce)
-    aligned = intdot.aligned(shape.k) if of_q8_1 else shape.k % 8 == 0
+    aligned = of_q8_1 or shape.k % 4 == 0
     requirement = kernels.requirement(kernel, workgroup_invocations=rows.block)
     groups = _fold(-(-shape.m // rows.rows), known)
     full = rows.reduce == "subgroup" and known.full_subgroups

@@ -139,6 +139,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     Attributes:
         reduce: the kernel's reduction, `subgroup` (one or several) or `shared` (memory only).
         required: the subgroup size that the pipeline requires; None where the device takes no requirement.
+        unroll: steps along K at a time.
     """
 
     block: int
@@ -146,6 +147,7 @@ class Rows(Struct, frozen=True, kw_only=True):
     subgroup: int
     reduce: str
     required: int | None
+    unroll: int
 
     def __str__(self) -> str:
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
@@ -154,7 +156,7 @@ class Rows(Struct, frozen=True, kw_only=True):
 
     def constants(self, n: int, aligned: bool) -> list[tuple[int, int]]:
         """The kernel's specialisation constants."""
-        return list(enumerate((self.block, self.rows, n, self.subgroup, int(aligned))))
+        return list(enumerate((self.block, self.rows, n, self.subgroup, self.unroll, int(aligned))))
 
 
 # Rows by type: f16 and f32 as they are, others times 1, or what the vendor's rule says.
@@ -172,6 +174,11 @@ def _gemv_subgroup(limits: Limits, wide: bool) -> int:
     if limits.vendor == Vendor.INTEL and low <= _WIDE <= high:
         return _WIDE
     return _WIDE if wide and subgroup < _WIDE <= high else subgroup
+
+
+def gemv_unroll(limits: Limits) -> int:
+    """llama.cpp's four; one on lavapipe, which compiles at first dispatch, and four times the code in more than four times the time."""
+    return 1 if limits.driver_id == LLVMPIPE else 4
 
 
 def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
@@ -196,4 +203,5 @@ def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
         subgroup=subgroup,
         reduce=reduce,
         required=subgroup if limits.required_sizes else None,
+        unroll=gemv_unroll(limits),
     )

@@ -1,6 +1,7 @@
 // bf16 weights: the upper halves of f32. Widened by shifting, as llama.cpp does where there is no bf16 matrix unit: no bf16 feature is needed.
 #define A_FLOAT
 layout(binding = 0, std430) readonly buffer WeightsV { uvec4 weights_v[]; };
+layout(binding = 0, std430) readonly buffer WeightsP { uvec2 weights_p[]; };
 layout(binding = 0, std430) readonly buffer WeightsS { uint16_t weights_s[]; };
 
 uint a_first(uint chunk) { return chunk * 8; }
@@ -14,6 +15,12 @@ vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
     const uvec4 bits = weights_v[chunk];
     first = a_widened(bits.x, bits.y);
     second = a_widened(bits.z, bits.w);
+    return vec2(1.0, 0.0);
+}
+
+vec2 a_load4(uint piece, out vec4 v) {
+    const uvec2 bits = weights_p[piece];
+    v = a_widened(bits.x, bits.y);
     return vec2(1.0, 0.0);
 }
 

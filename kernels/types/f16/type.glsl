@@ -2,6 +2,7 @@
 // Interface of a type file: see README.md beside it.
 #define A_FLOAT
 layout(binding = 0, std430) readonly buffer WeightsV { uvec4 weights_v[]; };
+layout(binding = 0, std430) readonly buffer WeightsP { uvec2 weights_p[]; };
 layout(binding = 0, std430) readonly buffer WeightsS { float16_t weights_s[]; };
 
 uint a_first(uint chunk) { return chunk * 8; }
@@ -11,6 +12,12 @@ vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
     const uvec4 bits = weights_v[chunk];
     first = vec4(unpackHalf2x16(bits.x), unpackHalf2x16(bits.y));
     second = vec4(unpackHalf2x16(bits.z), unpackHalf2x16(bits.w));
+    return vec2(1.0, 0.0);
+}
+
+vec2 a_load4(uint piece, out vec4 v) {
+    const uvec2 bits = weights_p[piece];
+    v = vec4(unpackHalf2x16(bits.x), unpackHalf2x16(bits.y));
     return vec2(1.0, 0.0);
 }
 

@@ -13,4 +13,9 @@ vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
     return vec2(1.0, 0.0);
 }
 
+vec2 a_load4(uint piece, out vec4 v) {
+    v = weights_v[piece];
+    return vec2(1.0, 0.0);
+}
+
 float a_load1(uint element) { return weights_s[element]; }

@@ -13,14 +13,26 @@ const float a_values[16] = {0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, 
 uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }
 uint a_second(uint chunk) { return a_first(chunk) + 16; }
 
-vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
-    const uint block = chunk >> 2;
-    const uint at = (chunk & 3) * 4;
-    const uvec4 bits = uvec4(weights[block].qs[at], weights[block].qs[at + 1], weights[block].qs[at + 2], weights[block].qs[at + 3]);
-    const uvec4 low = bits & 15;
-    const uvec4 high = bits >> 4;
-    first = vec4(a_table[low.x], a_table[low.y], a_table[low.z], a_table[low.w]);
-    second = vec4(a_table[high.x], a_table[high.y], a_table[high.z], a_table[high.w]);
+// A piece is two bytes: two elements and the two 16 after them.
+#define A_STAGED 4
+#define A_APART 16
+uint a_pair(uint piece) { return (piece >> 3) * 32 + (piece & 7) * 2; }
+
+vec2 a_load4(uint piece, out vec4 v) {
+    const uint block = piece >> 3;
+    const uint at = (piece & 7) * 2;
+    const uvec2 bits = uvec2(weights[block].qs[at], weights[block].qs[at + 1]);
+    const uvec4 codes = uvec4(bits & 15, bits >> 4);
+    v = vec4(a_table[codes.x], a_table[codes.y], a_table[codes.z], a_table[codes.w]);
     const uint e = uint(weights[block].e);
     return vec2(uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23), 0.0);
+}
+
+vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
+    vec4 low, high;
+    a_load4(chunk * 2 + 1, high);
+    const vec2 scale = a_load4(chunk * 2, low);
+    first = vec4(low.xy, high.xy);
+    second = vec4(low.zw, high.zw);
+    return scale;
 }

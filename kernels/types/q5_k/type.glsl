@@ -8,33 +8,33 @@ struct block_q5_k {
     uint qh[8];
     uint qs[32];
 };
+layout(binding = 0, std430) readonly buffer WeightsH { uint16_t weights_h[]; };
 layout(binding = 0, std430) readonly buffer Weights { block_q5_k weights[]; };
-
-uint a_first(uint chunk) { return chunk * 8; }
-uint a_second(uint chunk) { return chunk * 8 + 4; }
 
 // Four codes of a sub-block: `low` holds their low four bits, `high` the fifth ones of all sub-blocks.
 vec4 a_codes(uint low, uint high, uint sub) {
     return vec4(unpack8((low >> (4 * (sub & 1)) & 0x0F0F0F0Fu) | ((high >> sub) << 4 & 0x10101010u)));
 }
 
-vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
-    const uint block = chunk >> 5;
-    const uint sub = (chunk >> 2) & 7;
-    const uint in_sub = (chunk & 3) * 2;
-    const uint at = (sub >> 1) * 8 + in_sub;
-    first = a_codes(weights[block].qs[at], weights[block].qh[in_sub], sub);
-    second = a_codes(weights[block].qs[at + 1], weights[block].qh[in_sub + 1], sub);
+#define A_STAGED 4
+vec2 a_load4(uint piece, out vec4 v) {
+    const uint block = piece >> 6;
+    const uint sub = (piece >> 3) & 7;
+    v = a_codes(weights[block].qs[(sub >> 1) * 8 + (piece & 7)], weights[block].qh[piece & 7], sub);
     return unpackHalf2x16(weights[block].dm) * vec2(k_scale(weights[block].scales, sub));
 }
+#include "../fours.glsl"
 
 #define A_SUPER
-uint a_at(uint part, uint i) { return (part >> 3) * 128 + i * 32 + (part & 7) * 4; }
+// Two bytes and the two 16 after them, in 16-bit loads.
+uint a_two_twos(uint at) { return uint(weights_h[at]) | uint(weights_h[at + 8]) << 16; }
+#define A_APART16
+uint a_at(uint part, uint i) { return (part >> 3) * 128 + i * 32 + (part & 7) * 2; }
 
 void a_load16(uint block, uint part, out vec4 v[4], out vec4 scale, out vec4 offset) {
-    const uint at = (part >> 3) * 16 + (part & 7);
-    const uint qs[2] = {weights[block].qs[at], weights[block].qs[at + 8]};
-    const uint high = weights[block].qh[part & 7] >> ((part >> 3) * 4);
+    const uint at = (part >> 3) * 32 + (part & 7);
+    const uint qs[2] = {a_two_twos(block * 88 + 24 + at), a_two_twos(block * 88 + 40 + at)};
+    const uint high = a_two_twos(block * 88 + 8 + (part & 7)) >> ((part >> 3) * 4);
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         v[i] = a_codes(qs[i >> 1], high, i);
     }

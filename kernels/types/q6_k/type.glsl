@@ -1,7 +1,7 @@
 // q6_k: super-blocks of 256 in 210 bytes, ql[128] @0, qh[64] @128, scales int8[16] @192, d f16 @208; y = d * scale * (code - 32).
 // Each half of 128 elements has 64 bytes of ql, 32 of qh and eight scales. Of its four quarters of 32, the first two have their low four
 // bits in the low halves of ql, the others in the high ones; quarter q has its upper two in bits 2 q and 2 q + 1 of qh; a scale is for 16.
-// 210 is no multiple of four: all loads are of 16 bits. A chunk is eight elements of a quarter.
+// 210 is no multiple of four: all loads are of 16 bits.
 struct block_q6_k {
     uint16_t ql[64];
     uint16_t qh[32];
@@ -9,9 +9,6 @@ struct block_q6_k {
     float16_t d;
 };
 layout(binding = 0, std430) readonly buffer Weights { block_q6_k weights[]; };
-
-uint a_first(uint chunk) { return chunk * 8; }
-uint a_second(uint chunk) { return chunk * 8 + 4; }
 
 uint a_ql(uint block, uint at) { return uint(weights[block].ql[at]) | uint(weights[block].ql[at + 1]) << 16; }
 uint a_qh(uint block, uint at) { return uint(weights[block].qh[at]) | uint(weights[block].qh[at + 1]) << 16; }
@@ -24,16 +21,16 @@ vec4 a_codes(uint low, uint high, uint quarter) {
 // The scale in the low or the high byte.
 float a_scale(uint16_t pair, uint high) { return float(bitfieldExtract(int(pair), int(high * 8), 8)); }
 
-vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
-    const uint block = chunk >> 5;
-    const uint at_half = (chunk >> 4) & 1;
-    const uint quarter = (chunk >> 2) & 3;
-    const uint ql = at_half * 32 + (quarter & 1) * 16 + (chunk & 3) * 4;
-    const uint qh = at_half * 16 + (chunk & 3) * 4;
-    first = a_codes(a_ql(block, ql), a_qh(block, qh), quarter);
-    second = a_codes(a_ql(block, ql + 2), a_qh(block, qh + 2), quarter);
-    return vec2(float(weights[block].d) * a_scale(weights[block].scales[at_half * 4 + quarter], (chunk >> 1) & 1), 0.0);
+#define A_STAGED 2
+vec2 a_load2(uint piece, out vec2 v) {
+    const uint block = piece >> 7;
+    const uint at_half = (piece >> 6) & 1;
+    const uint quarter = (piece >> 4) & 3;
+    const uint at = piece & 15;
+    v = a_codes(uint(weights[block].ql[at_half * 32 + (quarter & 1) * 16 + at]), uint(weights[block].qh[at_half * 16 + at]), quarter).xy;
+    return vec2(float(weights[block].d) * a_scale(weights[block].scales[at_half * 4 + quarter], (piece >> 3) & 1), 0.0);
 }
+#include "../twos.glsl"
 
 #define A_SUPER
 uint a_at(uint part, uint i) { return (part >> 3) * 128 + i * 32 + (part & 7) * 4; }
