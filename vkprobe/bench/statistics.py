@@ -9,10 +9,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from vkprobe.bench.settling import STEADY, first_settled
+
 F64 = NDArray[np.float64]
 
-STEADY = 0.01
-"""Rounds agree where their medians are within this of each other; an interval is narrow where its half-width is."""
 _SETTLED_ROUNDS = 3
 _RESAMPLES = 1000
 _LONG_BATCH_S = 0.002  # of wall time: below it, submitting weighs too much to compare the clocks
@@ -41,13 +41,10 @@ class Judged(Struct, frozen=True, kw_only=True):
 def judge(rounds: Sequence[Sequence[float]], wall: Sequence[Sequence[float]], dispatches: int, clock: str) -> Judged:
     """Judge rounds of samples (s per dispatch), with the wall time of the same submits (s per dispatch).
 
-    Only a climb may be left out, never a scatter: who stops when the last two rounds happen to agree finds agreement in any noise.
     The interval is the wider of a hierarchical bootstrap of the median (rounds, then samples) and Student's t on the rounds' medians.
     """
     medians = [float(np.median(r)) for r in rounds]
-    first = 0
-    while first < len(medians) - 2 and medians[first] > (1 + STEADY) * max(medians[first + 1 :]):
-        first += 1
+    first = first_settled(medians)
     settled = [np.asarray(r, np.float64) for r in rounds[first:]]
     median = float(np.median(np.concatenate(settled)))
     low, high = _interval(settled, medians[first:])

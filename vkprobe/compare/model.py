@@ -6,18 +6,24 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from vkprobe.compare.timing import Judgement
 from vkprobe.records import PipelineRecord, ResultRecord
 
-Verdict = Literal["wrong", "crash", "missing", "status", "worse", "changed", "better", "unjudged", "appeared", "same"]
+Verdict = Literal[
+    "wrong", "crash", "missing", "slower", "status", "worse", "unclear", "unjudged", "changed", "better", "faster", "appeared", "same"
+]
 VERDICTS: dict[str, str] = {
     "wrong": "NEW's result is wrong",
     "crash": "NEW ended in crash, timeout, device-lost or error",
     "missing": "NEW has no such cell, or can't run what OLD could",
+    "slower": "its time got longer",
     "status": "another status",
     "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
+    "unclear": "the samples do not tell whether its time changed",
+    "unjudged": "both ok, but their times can't be held against each other",
     "changed": "other statistics differ",
     "better": "fewer spills, or fewer instructions beyond the threshold",
-    "unjudged": "both ok; their times are not judged",
+    "faster": "its time got shorter",
     "appeared": "OLD has no such cell",
     "same": "no difference",
 }
@@ -38,6 +44,8 @@ class Compared(Struct, frozen=True, kw_only=True):
     Attributes:
         device: its id in NEW; in OLD where NEW has none.
         changes: statistics that differ, those of the normal form first.
+        judgement: of its times, where both sides are ok and comparable.
+        because: why they are not judged.
         reason: of NEW's status, where that is not ok.
     """
 
@@ -46,6 +54,8 @@ class Compared(Struct, frozen=True, kw_only=True):
     old: PipelineRecord | ResultRecord | None
     new: PipelineRecord | ResultRecord | None
     changes: tuple[Change, ...] = ()
+    judgement: Judgement | None = None
+    because: str | None = None
 
     @property
     def record(self) -> PipelineRecord | ResultRecord:
