@@ -35,7 +35,7 @@ _CONFIDENCE = 0.05  # of an interval: it misses the ratio this often
 
 
 class Side(Struct, frozen=True):
-    """A cell's rounds in one of the two: the logarithms of their medians, and the variance that samples within a round give such a median."""
+    """A cell's rounds in one of the two: logarithms of their medians, and the variance that a round's samples give such a median."""
 
     logs: tuple[float, ...]
     within: float
@@ -146,7 +146,7 @@ def _judged(e: Estimate, error: float, df: float, p: float) -> Judgement:
     verdict: TimeVerdict = "unclear"
     if p <= ALPHA and abs(ratio - 1) >= MARGIN:
         verdict = "slower" if ratio > 1 else "faster"
-    elif 1 / (1 + EQUAL) <= low and high <= 1 + EQUAL:
+    elif low >= 1 / (1 + EQUAL) and high <= 1 + EQUAL:
         verdict = "same"
     return Judgement(ratio, (low, high), p, verdict)
 
