@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,33 +17,17 @@ from vkprobe.bench.lives import GivenUp, Lives, Lost
 from vkprobe.bench.plans import software
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved
+from vkprobe.bench.states import CellState, in_phases
 from vkprobe.bench.statistics import Judged, judge
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
-from vkprobe.footprint import buffers, flop, traffic_bytes
+from vkprobe.footprint import flop, traffic_bytes
 from vkprobe.jobs import OpenRequest
 from vkprobe.records import AnyRecord, Check, DeviceRecord, PipelineRecord, ResultRecord, Status, Time
 
 Sink = Callable[[AnyRecord], None]
 _HOST_FLOPS_PER_S = 2e9  # of a slow machine's references, for time limits only
 _HOST_ELEMENTS_PER_S = 5e6
-
-
-class _State:
-    """A cell on its way: its rounds so far, and how it ended."""
-
-    def __init__(self, index: int, resolved: Resolved, policy: Policy) -> None:
-        self.index = index
-        self.resolved = resolved
-        self.policy = policy
-        self.compile_s: float | None = None
-        self.generation = 0  # of the worker that it is prepared in
-        self.check: Check | None = None
-        self.rounds: list[dict[str, Any]] = []
-        self.began: list[float] = []
-        self.spent_s = 0.0
-        self.retried = False
-        self.ended = False
 
 
 class DeviceRun:
@@ -84,48 +68,59 @@ class DeviceRun:
         others = [r for r in resolved if r.cell.op not in OPS]
         ordered = sorted(others, key=lambda r: (r.cell.type, r.cell.shape.m, r.cell.shape.k, r.cell.shape.n, r.cell.op))
         with_policies = [*((r, brief(policy)) for r in ceilings), *((r, policy) for r in [*asked, *ordered])]
-        self._states = [_State(i, *one) for i, one in enumerate(with_policies)]
+        self._states = [CellState(i, *one) for i, one in enumerate(with_policies)]
         self._ceilings = None if software(device) else Ceilings(known_ceilings)
 
     def measure(self) -> None:
         """Bring every cell to its end. An interrupt ends the run; what was measured until then is recorded first."""
         try:
-            for state in self._states:
-                if state.resolved.reason is not None:
-                    self._end(state, "unsupported", state.resolved.reason)
-            self._compile()
-            if self._executes():
-                for phase in self._phases():
+            if self._begin():
+                for phase in in_phases(self._open(), memory_budget(self._device)):
                     self._policy = phase[0].policy
                     self._prepare_all(phase)
                     self._rounds(phase)
         except GivenUp as error:
-            for state in self._open():
-                if state.rounds:
-                    self._finish(state, because=str(error))
-                else:
-                    self._end(state, "skipped", str(error))
+            self._stop(str(error), given_up=True)
         except BaseException:
-            for state in self._open():
-                if state.rounds:
-                    self._finish(state, because="the run was interrupted")
+            self._stop("the run was interrupted", given_up=False)
             raise
         finally:
-            self._compiler.lives.close()
-            self._measuring.close()
+            self.close()
 
-    def _open(self) -> list[_State]:
+    def _begin(self) -> bool:
+        """Create all pipelines; False where nothing is left to measure."""
+        for state in self._states:
+            if state.resolved.reason is not None:
+                self._end(state, "unsupported", state.resolved.reason)
+        self._compile()
+        return self._executes()
+
+    def _stop(self, reason: str, *, given_up: bool) -> None:
+        """Write what was measured of cells that are open; where no more workers will be started, the others are skipped."""
+        for state in self._open():
+            if state.rounds:
+                self._finish(state, because=reason)
+            elif given_up:
+                self._end(state, "skipped", reason)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._compiler.lives.close()
+        self._measuring.close()
+
+    def _open(self) -> list[CellState]:
         return [state for state in self._states if not state.ended]
 
-    def _end(self, state: _State, status: Status, reason: str | None) -> None:
-        state.ended = True
+    def _end(self, state: CellState, status: Status, reason: str | None) -> None:
         partial = [r["samples_s"] for r in state.rounds] or UNSET
-        self._sink(self._record(state, status=status, reason=reason, partial_samples_s=partial))
+        self._record(state, status=status, reason=reason, partial_samples_s=partial)
 
-    def _record(self, state: _State, **ended: Any) -> ResultRecord:
+    def _record(self, state: CellState, **ended: Any) -> ResultRecord:
+        """End the cell with a record of it."""
         resolved = state.resolved
         cell = resolved.cell
-        return ResultRecord(
+        state.ended = True
+        state.record = ResultRecord(
             run=self._run,
             device=self._device.device,
             op=cell.op,
@@ -147,6 +142,8 @@ class DeviceRun:
             compile_s=state.compile_s,
             **ended,
         )
+        self._sink(state.record)
+        return state.record
 
     def _compile(self) -> None:
         """Create each pipeline once, caches off, in a worker of its own: a compiler's crash costs no measurement."""
@@ -157,6 +154,7 @@ class DeviceRun:
             made = self._compiler.compile(group[0])
             for resolved in group:
                 state = states[id(resolved)]
+                state.pipeline = made
                 if made.status == "ok":
                     state.compile_s = made.compile_s
                 else:
@@ -186,21 +184,7 @@ class DeviceRun:
             self._end(state, "noop", f"{kind} (a canary dispatch left its buffer untouched)")
         return False
 
-    def _phases(self) -> list[list[_State]]:
-        """The open cells in groups of one policy whose buffers fit the device together; copies and peaks come before the rest."""
-        budget = memory_budget(self._device)
-        phases: list[list[_State]] = []
-        held: dict[Hashable, int] = {}
-        for state in self._open():
-            needs = buffers(state.resolved.job)
-            if not phases or not _alike(phases[-1][-1], state) or sum({**held, **needs}.values()) > budget:
-                phases.append([])
-                held = {}
-            phases[-1].append(state)
-            held.update(needs)
-        return phases
-
-    def _prepare_all(self, phase: Sequence[_State]) -> None:
+    def _prepare_all(self, phase: Sequence[CellState]) -> None:
         states = [state for state in phase if not state.ended]
         try:
             if self._policy.ahead and len(states) > 1:
@@ -215,18 +199,18 @@ class DeviceRun:
                 self._ahead.close()
                 self._ahead = None
 
-    def _preparation(self, state: _State) -> dict[str, Any]:
+    def _preparation(self, state: CellState) -> dict[str, Any]:
         limit = max(self._policy.time_limit_s, self._policy.compile_limit_s)
         return {"job": msgspec.to_builtins(state.resolved.job), "timeout_s": limit}
 
-    def _preparing_s(self, state: _State) -> float:
+    def _preparing_s(self, state: CellState) -> float:
         """How long preparing a cell may take, the host's reckoning included."""
         job, host_s = state.resolved.job, 10.0
         if job.op != "peak":  # its numbers are few
             host_s += job.m * job.n * job.k / _HOST_FLOPS_PER_S + job.m * job.k / _HOST_ELEMENTS_PER_S
         return 2 * self._policy.time_limit_s + 2 * self._policy.compile_limit_s + host_s
 
-    def _prepare(self, state: _State) -> bool:
+    def _prepare(self, state: CellState) -> bool:
         """Make sure that the cell is verified and ready in the worker that lives now; False where that ended it."""
         if self._measuring.living(state.generation):
             return True
@@ -241,7 +225,7 @@ class DeviceRun:
             return False
         return True
 
-    def _ask(self, state: _State, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
+    def _ask(self, state: CellState, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
         """A request for one cell; a cell whose device was lost, maybe to somebody else's reset, is tried once more.
 
         Raises:
@@ -264,12 +248,11 @@ class DeviceRun:
             self._end(state, lost.end, f"{doing}: {lost.reason}")
         raise _Ended
 
-    def _wrong(self, state: _State, reason: str) -> None:
-        state.ended = True
-        self._sink(self._record(state, status="wrong", reason=reason, check=state.check))
+    def _wrong(self, state: CellState, reason: str) -> None:
+        self._record(state, status="wrong", reason=reason, check=state.check)
         self._release(state)
 
-    def _release(self, state: _State) -> None:
+    def _release(self, state: CellState) -> None:
         """Give the buffers of a cell that has its record back."""
         if not self._measuring.living(state.generation):
             return
@@ -278,7 +261,7 @@ class DeviceRun:
         except (WorkerFailed, Lost):
             pass  # a lost worker has an event of its own, and the next cell starts another
 
-    def _rounds(self, phase: Sequence[_State]) -> None:
+    def _rounds(self, phase: Sequence[CellState]) -> None:
         """Rounds over the phase's open cells until each is steady and narrow, or out of rounds or time."""
         for number in range(self._policy.most_rounds):
             began = time.monotonic()
@@ -294,12 +277,12 @@ class DeviceRun:
                 return
             time.sleep(max(0.0, began + self._policy.gap_s - time.monotonic()))
 
-    def _sample(self, state: _State, *, warm: bool) -> None:
+    def _sample(self, state: CellState, *, warm: bool) -> None:
         """A round of the cell; once more where it lost its device for the first time."""
         if not self._sampled(state, warm=warm) and not state.ended:
             self._sampled(state, warm=warm)
 
-    def _sampled(self, state: _State, *, warm: bool) -> bool:
+    def _sampled(self, state: CellState, *, warm: bool) -> bool:
         policy = self._policy
         if not self._prepare(state):
             return False
@@ -328,11 +311,11 @@ class DeviceRun:
             state.rounds.append(reply)
         return True
 
-    def _judged(self, state: _State) -> Judged:
+    def _judged(self, state: CellState) -> Judged:
         last = state.rounds[-1]
         return judge([r["samples_s"] for r in state.rounds], [r["wall_samples_s"] for r in state.rounds], last["dispatches"], last["clock"])
 
-    def _is_done(self, state: _State, number: int) -> bool:
+    def _is_done(self, state: CellState, number: int) -> bool:
         if not state.rounds:
             return False
         if number >= self._policy.most_rounds or state.spent_s >= self._policy.time_limit_s:
@@ -341,9 +324,8 @@ class DeviceRun:
             return False
         return self._judged(state).steady
 
-    def _finish(self, state: _State, *, because: str | None = None) -> None:
+    def _finish(self, state: CellState, *, because: str | None = None) -> None:
         """Write the record of a measured cell; `because`: why it was ended before it was steady."""
-        state.ended = True
         judged, job, last = self._judged(state), state.resolved.job, state.rounds[-1]
         if because is not None:
             judged = msgspec.structs.replace(judged, steady=False, because=because)
@@ -377,12 +359,6 @@ class DeviceRun:
         )
         if self._ceilings is not None:
             self._ceilings.add(record)
-        self._sink(record)
-
-
-def _alike(one: _State, other: _State) -> bool:
-    """Whether two cells may be measured in turn: a ceiling is known before anything is held against it."""
-    return one.policy == other.policy and (one.resolved.cell.op in OPS) == (other.resolved.cell.op in OPS)
 
 
 class _Ended(Exception):

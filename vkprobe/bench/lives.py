@@ -46,6 +46,7 @@ class Lives:
         self._environment = environment
         self._worker: Worker | None = None
         self._in_a_row = 0
+        self._bereft = False  # whether the last worker was lost, and none has been started since
         self.generation = 0
         self.losses = 0
         self.opened: dict[str, Any] = {}
@@ -114,8 +115,9 @@ class Lives:
         except DriverError as error:
             raise GivenUp(str(error)) from None
         self.generation += 1
-        if self.generation > 1:
+        if self._bereft:
             self._event("restart", where)
+        self._bereft = False
         try:
             self.opened = worker.request("open", timeout=_OPEN_TIMEOUT_S, **msgspec.to_builtins(self._request))
         except (WorkerLost, WorkerFailed) as error:
@@ -145,6 +147,7 @@ class Lives:
             tail = tail or self._worker.stderr_tail()
             self._worker = None
         self._in_a_row += 1
+        self._bereft = True
         self.losses += 1
         self._event(status, where, signal, tail, fault)
         last = tail.strip().splitlines()[-1:]
