@@ -1,31 +1,44 @@
 """vkprobe's mimic cells beside llama.cpp's own test-backend-ops: `python -m tools.beside RECORDS... --llama PATH=FILE... -o TABLE.md`.
 
-FILE is the console output of `test-backend-ops perf -o MUL_MAT` on the same machine; PATH says which path llama.cpp's
+FILE is the output of `test-backend-ops perf -o MUL_MAT` on the same machine, gzip or plain; PATH says which path llama.cpp's
 environment left on for N > 8 (`coopmat2`, `coopmat`, `intdot`, `scalar-f16`, `scalar-f32`). For N <= 8 the scalar ones are the float
 kernel, and the others what llama.cpp's own rule takes, q8_1 or float. Several FILEs of one PATH are several passes.
+
+With GGML_VK_PERF_LOGGER=1 in its environment FILE holds GPU times, the only ones that are read of it: logging slows the host's. Where a
+cell has GPU times, those are compared; a graph's first copy has the conversion of B in it, where the path converts it. The host's at
+N = 512 hold more than the kernel: a graph has 100 GFLOP / 60 GFLOP + 1 = 2 copies of the op, over which one conversion of B, submission
+and fence are spread, and the mean over a second begins with a new pipeline's slow plateau.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median, quantiles
+from typing import Literal, NamedTuple
 
 from vkprobe import units
 from vkprobe.bench.cells import default_accumulator
-from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time
+from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, made_of
 from vkprobe.report.tables import render
 from vkprobe.requirements.choice import GEMV_COLUMNS, Workload, choices
 from vkprobe.results.store import read_records
 from vkprobe.weights import WEIGHT_TYPES
 
 _LINE = re.compile(r"MUL_MAT\(type_a=(\w+),type_b=f32,m=(\d+),n=(\d+),k=(\d+),.*?\):\s+\d+ runs -\s+([\d.]+) us/run")
+_LOGGED = re.compile(r"^MUL_MAT(?:_VEC)? (\w+) m=(\d+) n=(\d+) k=(\d+): (\d+) x ([\d.]+) us", re.M)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PATHS = ("coopmat2", "coopmat", "intdot", "scalar-f16", "scalar-f32")
 _NEAR = 0.10
+_MATRIX_PATHS = ("coopmat2", "coopmat")
+_GZIP = b"\x1f\x8b"
+Shape = tuple[str, int, int, int]  # type, m, n, k
 
 
 class Key(NamedTuple):
@@ -38,7 +51,25 @@ class Key(NamedTuple):
     k: int
 
 
-def parsed(text: str) -> dict[tuple[str, int, int, int], float]:
+class Passes(NamedTuple):
+    """llama.cpp's times (s) of one key, a value a pass, and the clock that took them."""
+
+    seconds: list[float]
+    clock: Literal["gpu", "host"]
+
+
+class Again(NamedTuple):
+    """One cell of one kernel in two runs that follow each other."""
+
+    key: Key
+    earlier: ResultRecord
+    later: ResultRecord
+    ratio: float  # the later median over the earlier one
+    apart_s: float
+    steady: bool
+
+
+def parsed(text: str) -> dict[Shape, float]:
     """{(type, m, n, k): s} of test-backend-ops' console output.
 
     >>> parsed("  MUL_MAT(type_a=q4_K,type_b=f32,m=4096,n=1,k=14336,bs=[1,1]): 45156 runs - 22.21 us/run - 117.44 MFLOP/run")
@@ -51,24 +82,76 @@ def parsed(text: str) -> dict[tuple[str, int, int, int], float]:
     return found
 
 
-def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, list[float]]:
-    """llama.cpp's times (s) on `device`, a value a pass; `files` holds (path, console output)."""
-    passes: dict[Key, list[float]] = {}
+def logged(text: str) -> dict[Shape, float]:
+    """{(type, m, n, k): s} of the performance logger's output: the median over all graphs, each of which tells its copies' mean.
+
+    Graphs of a single copy (the one that warms up) count only where there are no others.
+
+    >>> line = "MUL_MAT q6_K m=4096 n=512 k=14336: {} x {} us = 0 us (0 GFLOPS/s)"
+    >>> logged(line.format(1, 900) + chr(10) + line.format(2, 439.792))
+    {('q6_k', 4096, 512, 14336): 0.000439792}
+    """
+    found: dict[Shape, dict[bool, list[float]]] = {}
+    for kind, m, n, k, copies, us in _LOGGED.findall(text):
+        found.setdefault((kind.lower(), int(m), int(n), int(k)), {}).setdefault(int(copies) > 1, []).append(float(us) * 1e-6)
+    return {shape: round(median(graphs.get(True) or graphs[False]), 12) for shape, graphs in found.items()}
+
+
+def _taken(path: str, kind: str, m: int, n: int, k: int, device: DeviceRecord) -> str:
+    """The path that llama.cpp takes for a product where its environment leaves `path` on.
+
+    iq4_xs: 0c1e570 has q8_1 kernels for it, chosen as q4_k's; b10249, which `choices` speaks of, has none.
+    """
+    if n <= GEMV_COLUMNS:
+        rule = "q4_k" if kind == "iq4_xs" else kind
+        return "scalar-f32" if path.startswith("scalar") else choices(device, [Workload(rule, m, n, k)])[0].path or path
+    if kind in ("f32", "f16", "bf16") and path not in _MATRIX_PATHS:
+        return "scalar-f32" if kind == "bf16" or path == "scalar-f32" else "scalar-f16"
+    return path
+
+
+def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, Passes]:
+    """llama.cpp's times on `device`, GPU times where there are any; `files` holds (path, output)."""
+    found: dict[Key, Passes] = {}
     for path, text in files:
-        for (kind, m, n, k), seconds in parsed(text).items():
-            taken: str | None = path
-            if n <= GEMV_COLUMNS:
-                taken = "scalar-f32" if path.startswith("scalar") else choices(device, [Workload(kind, m, n, k)])[0].path
-            passes.setdefault(Key(taken or path, kind, m, n, k), []).append(seconds)
-    return passes
+        by_gpu = logged(text)
+        clock: Literal["gpu", "host"] = "gpu" if by_gpu else "host"
+        for (kind, m, n, k), seconds in (by_gpu or parsed(text)).items():
+            key = Key(_taken(path, kind, m, n, k, device), kind, m, n, k)
+            known = found.get(key)
+            if known is None or (clock, known.clock) == ("gpu", "host"):
+                found[key] = Passes([seconds], clock)
+            elif known.clock == clock:
+                known.seconds.append(seconds)
+    return found
+
+
+def _cells(results: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
+    """The hot mimic cells with llama.cpp's default accumulator, oldest first."""
+    found: dict[Key, list[ResultRecord]] = {}
+    for r in sorted(results, key=lambda r: r.at):
+        if r.op in ("gemm", "gemv") and r.residency == "hot" and r.tier == "mimic" and r.accumulator == default_accumulator(r.path, r.type):
+            found.setdefault(Key(r.path, r.type, r.m, r.n, r.k), []).append(r)
+    return found
 
 
 def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
     """The newest hot mimic cell of each key."""
-    found: dict[Key, ResultRecord] = {}
-    for r in results:
-        if r.op in ("gemm", "gemv") and r.residency == "hot" and r.tier == "mimic" and r.accumulator == default_accumulator(r.path, r.type):
-            found[Key(r.path, r.type, r.m, r.n, r.k)] = r
+    return {key: cells[-1] for key, cells in _cells(results).items()}
+
+
+def run_to_run(results: Iterable[ResultRecord]) -> list[Again]:
+    """Hot mimic cells that runs one after the other measured with the same kernel and tile."""
+    found = []
+    for key, cells in _cells(results).items():
+        for earlier, later in pairwise(cells):
+            if earlier.run == later.run or made_of(earlier) != made_of(later):
+                continue
+            if not isinstance(earlier.time, Time) or not isinstance(later.time, Time):
+                continue
+            apart = (datetime.fromisoformat(later.at[:-1]) - datetime.fromisoformat(earlier.at[:-1])).total_seconds()
+            ratio = later.time.median_s / earlier.time.median_s
+            found.append(Again(key, earlier, later, ratio, apart, earlier.time.steady and later.time.steady))
     return found
 
 
@@ -77,26 +160,32 @@ def _range(values: Sequence[float]) -> str:
     return units.seconds(low) if high / low < 1.005 else f"{units.seconds(low)} to {units.seconds(high)}"
 
 
-def rows(mine: dict[Key, ResultRecord], other: dict[Key, list[float]]) -> list[list[str]]:
+def _sorted(keys: Iterable[Key]) -> list[Key]:
+    paths, types = {name: i for i, name in enumerate(_PATHS)}, list(WEIGHT_TYPES)
+    return sorted((k for k in keys if k.type in types), key=lambda k: (k.n, paths.get(k.path, 9), types.index(k.type)))
+
+
+def _time(time: Time) -> str:
+    return ("" if time.steady else "~") + units.seconds(time.median_s)
+
+
+def rows(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[list[str]]:
     """A row for each key that either has."""
-    order = {name: i for i, name in enumerate(_PATHS)}
-    types = list(WEIGHT_TYPES)
-    keys = [k for k in {**mine, **other} if k.type in types]
     made = []
-    for key in sorted(keys, key=lambda k: (k.n, order.get(k.path, 9), types.index(k.type))):
+    for key in _sorted({**mine, **other}):
         r, llama = mine.get(key), other.get(key)
         told = [key.path, key.type, f"{key.m}x{key.n}x{key.k}"]
+        beside = [_range(llama.seconds), llama.clock] if llama else ["", ""]
         if r is None or not isinstance(r.time, Time):
             status = "" if r is None else f"{r.status}: {r.reason}"
-            made.append([*told, status, "", _range(llama) if llama else "", "", "", "", ""])
+            made.append([*told, status, "", *beside, "", "", "", ""])
             continue
         t = r.time
         half = (t.ci95_s[1] - t.ci95_s[0]) / 2 / t.median_s
-        time = ("" if t.steady else "~") + units.seconds(t.median_s)
-        ratio = _ratio(t.median_s, llama) if llama else ""
+        ratio = _ratio(t.median_s, llama.seconds) if llama else ""
         share = f"{r.peak_share:.0%}" if isinstance(r.peak_share, float) else ""
         compiled = "" if r.compile_s is None else units.seconds(r.compile_s)
-        made.append([*told, time, f"{half:.1%}", _range(llama) if llama else "", ratio, share, units.seconds(t.settle_s), compiled])
+        made.append([*told, _time(t), f"{half:.1%}", *beside, ratio, share, units.seconds(t.settle_s), compiled])
     return made
 
 
@@ -107,49 +196,106 @@ def _ratio(mine: float, llama: Sequence[float]) -> str:
     return f"{ratio:.2f}" + ("" if abs(ratio - 1) <= _NEAR else " !")
 
 
-_HEADERS = ("path", "type", "M x N x K", "vkprobe", "+-", "llama.cpp", "ratio", "of peak", "settled after", "compile")
+_HEADERS = ("path", "type", "M x N x K", "vkprobe", "+-", "llama.cpp", "clock", "ratio", "of peak", "settled after", "compile")
+_RATIO = _HEADERS.index("ratio")
+_AGAIN_HEADERS = ("path", "type", "M x N x K", "earlier", "later", "ratio", "apart")
 
 
-def page(records: Sequence[str], llama: Sequence[tuple[str, str]], title: str) -> str:
+def _minutes(apart: Sequence[Again]) -> str:
+    low, high = (round(at(a.apart_s for a in apart) / 60) for at in (min, max))
+    return f"{low} min apart" if low == high else f"{low} to {high} min apart"
+
+
+def again_section(found: Sequence[Again]) -> list[str]:
+    """The Markdown lines of the cells measured twice, and how far steady ones lie apart; nothing where there are none."""
+    if not found:
+        return []
+    order = {key: i for i, key in enumerate(_sorted({a.key for a in found}))}
+    table = []
+    for a in sorted(found, key=lambda a: (order[a.key], a.earlier.at)):
+        assert isinstance(a.earlier.time, Time)
+        assert isinstance(a.later.time, Time)
+        shape = f"{a.key.m}x{a.key.n}x{a.key.k}"
+        table.append(
+            [a.key.path, a.key.type, shape, _time(a.earlier.time), _time(a.later.time), f"{a.ratio:.3f}", f"{a.apart_s / 60:.0f} min"]
+        )
+    by_runs: dict[tuple[str, str], list[Again]] = {}
+    for a in sorted((a for a in found if a.steady), key=lambda a: a.earlier.at):
+        by_runs.setdefault((a.earlier.run, a.later.run), []).append(a)
+    summaries = [_summary(pairs) for pairs in by_runs.values()]
+    if len(summaries) > 1:
+        summaries.append(f"All: {_summary([a for pairs in by_runs.values() for a in pairs])}")
+    told = [f"- {text}" for text in summaries or ["No cell is steady in two runs."]]
+    return [
+        "## Run to run",
+        "",
+        "The same kernel and tile in runs that follow each other.",
+        "",
+        render(_AGAIN_HEADERS, table, "md"),
+        "",
+        *told,
+        "",
+    ]
+
+
+def _summary(pairs: Sequence[Again]) -> str:
+    off = [abs(a.ratio - 1) for a in pairs]
+    if len(off) == 1:
+        return f"one steady cell, {_minutes(pairs)}, differs by {off[0]:.1%}."
+    p95 = quantiles(off, n=20, method="inclusive")[-1]
+    return f"{len(off)} steady cells, {_minutes(pairs)}, differ by {max(off):.1%} at most; 95th percentile {p95:.1%}."
+
+
+def page(records: Sequence[str], llama: Sequence[tuple[str, str]], title: str, notes: Sequence[str] = ()) -> str:
     """The Markdown page."""
     read = [record for path in records for record in read_records(path)]
     devices = [r for r in read if isinstance(r, DeviceRecord)]
     runs = [r for r in read if isinstance(r, RunRecord)]
-    mine = ours(r for r in read if isinstance(r, ResultRecord))
+    results = [r for r in read if isinstance(r, ResultRecord)]
     device = devices[-1]
-    other = theirs(((path, Path(file).read_text(errors="replace")) for path, file in llama), device)
-    table = rows(mine, other)
-    both = [row for row in table if row[6]]
-    near = sum(not row[6].endswith("!") for row in both)
+    other = theirs(((path, output(Path(file))) for path, file in llama), device)
+    table = rows(ours(results), other)
+    both = [row for row in table if row[_RATIO]]
+    near = sum(not row[_RATIO].endswith("!") for row in both)
     return "\n".join(
         [
             f"# {title}",
             "",
             f"{device.name}, {device.driver.name} {device.driver.info}, {runs[-1].host.os}; {runs[-1].tool}, {runs[-1].at[:10]}.",
             "Mimic tier, `--hot`, llama.cpp's default accumulator. vkprobe: median of GPU timestamps, half-width of the 95 % interval;",
-            "`~` marks a time that is not steady. llama.cpp: test-backend-ops perf, host clock, the range over its passes.",
+            "`~` marks a time that is not steady. llama.cpp: test-backend-ops perf, the range over its passes; clock `gpu`: GPU timestamps",
+            "of its performance logger, the median over graphs; `host`: host clock, the mean over a second, with submission and all else.",
             "ratio: vkprobe over the nearest end of that range, 1.00 inside it; `!` where it is off by more than 10 %.",
+            *notes,
             "",
             f"{near} of {len(both)} cells that both have are within 10 %.",
             "",
             render(_HEADERS, table, "md"),
             "",
+            *again_section(run_to_run(results)),
         ]
     )
 
 
+def output(file: Path) -> str:
+    """The text of a file, gzip or plain."""
+    content = file.read_bytes()
+    return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode(errors="replace")
+
+
 def main() -> None:
-    """`python -m tools.beside RECORDS... --llama PATH=FILE... [--title T] -o TABLE.md`."""
+    """`python -m tools.beside RECORDS... --llama PATH=FILE... [--title T] [--note N] -o TABLE.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+", help="vkprobe's records")
-    parser.add_argument("--llama", action="append", default=[], metavar="PATH=FILE", help="test-backend-ops' console output")
+    parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are told apart below the table")
+    parser.add_argument("--llama", action="append", default=[], metavar="PATH=FILE", help="test-backend-ops' output")
     parser.add_argument("--title", default="vkprobe beside llama.cpp")
+    parser.add_argument("--note", action="append", default=[], help="a line above the table")
     parser.add_argument("-o", "--output", type=Path, required=True)
     given = parser.parse_args()
     files = [tuple(word.split("=", 1)) for word in given.llama]
     if any(len(f) != 2 or f[0] not in _PATHS for f in files):
         sys.exit(f"--llama: expected PATH=FILE with a path of {', '.join(_PATHS)}")
-    given.output.write_text(page(given.records, [(f[0], f[1]) for f in files], given.title))
+    given.output.write_text(page(given.records, [(f[0], f[1]) for f in files], given.title, given.note))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import result, sample
-from tools.beside import page, parsed, rows, theirs
-from vkprobe.records import Time, encode
+from tools.beside import Key, again_section, logged, page, parsed, rows, run_to_run, theirs
+from vkprobe.records import ResultRecord, Time, encode
 
 LINE = "  MUL_MAT(type_a={},type_b=f32,m=4096,n={},k=14336,bs=[1,1],nr=[1,1],per=[0,1,2,3],o=1):   3820 runs -   {} us/run -  60 GFLOP/run"
 
@@ -15,6 +19,19 @@ LINE = "  MUL_MAT(type_a={},type_b=f32,m=4096,n={},k=14336,bs=[1,1],nr=[1,1],per
 def told(kind: str, n: int, us: float) -> str:
     """A line of test-backend-ops."""
     return LINE.format(kind, n, us) + " - \x1b[1;34m229.64 TFLOPS\x1b[0m\n"
+
+
+def graphs(kind: str, n: int, *us: float, copies: int = 2) -> str:
+    """The performance logger's lines of as many graphs."""
+    lines = [f"Vulkan Timings:\nMUL_MAT {kind} m=4096 n={n} k=14336: {copies} x {t} us = {copies * t} us (1 GFLOPS/s)" for t in us]
+    return "\n----------------\n".join(lines) + "\n"
+
+
+def hot(median: float, run: str = "a", second: int = 10, *, steady: bool = True, weights: str = "q4_0") -> ResultRecord:
+    """A hot coopmat GEMM's record."""
+    made = result(weights=weights, residency="hot", run=run, second=second, steady=steady)
+    assert isinstance(made.time, Time)
+    return replace(made, time=replace(made.time, median_s=median))
 
 
 def test_a_pass_is_read() -> None:
@@ -49,4 +66,73 @@ def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:
 def test_what_only_one_side_has_is_shown() -> None:
     """With no ratio."""
     other = theirs([("coopmat", told("f16", 512, 700.0))], recorded("nvidia-h200"))
-    assert rows({}, other) == [["coopmat", "f16", "4096x512x14336", "", "", "700 us", "", "", "", ""]]
+    assert rows({}, other) == [["coopmat", "f16", "4096x512x14336", "", "", "700 us", "host", "", "", "", ""]]
+
+
+def test_logged_graphs_give_their_median() -> None:
+    """Of graphs with several copies; the single one that warms up counts where it is alone. Batches are other products."""
+    text = graphs("q6_K", 512, 900.0, copies=1) + graphs("q6_K", 512, 441.0, 439.0, 470.0) + graphs("f16", 512, 245.0, copies=1)
+    assert logged(text + graphs("f16", 512, 9.0).replace("k=14336", "k=14336 batch=8")) == {
+        ("q6_k", 4096, 512, 14336): 441e-6, ("f16", 4096, 512, 14336): 245e-6
+    }  # fmt: skip
+    assert logged("MUL_MAT_VEC q4_K m=4096 n=1 k=14336: 2000 x 18.5 us = 37000 us") == {("q4_k", 4096, 1, 14336): 18.5e-6}
+
+
+def test_gpu_times_stand_before_the_host_s() -> None:
+    """In any order of the files; of a file with the logger's lines the console's are not read, which logging slows."""
+    key = Key("coopmat2", "q4_0", 4096, 512, 14336)
+    with_logger = ("coopmat2", graphs("q4_0", 512, 353.0) + told("q4_0", 512, 506.0))
+    host = ("coopmat2", told("q4_0", 512, 473.0) + told("f16", 512, 257.0))
+    for files in ([with_logger, host], [host, with_logger]):
+        found = theirs(files, recorded("nvidia-h200"))
+        assert found[key] == ([353e-6], "gpu")
+        assert found[key._replace(type="f16")] == ([257e-6], "host")
+    assert theirs([with_logger, with_logger], recorded("nvidia-h200"))[key] == ([353e-6, 353e-6], "gpu")
+
+
+def test_types_without_q8_1_take_the_float_path() -> None:
+    """Where intdot is on, f16 is still multiplied in f16 and bf16 in f32; iq4_xs has q8_1 kernels in newer llama.cpp."""
+    text = told("f16", 512, 2140.0) + told("bf16", 512, 3042.0) + told("q4_0", 512, 1540.0) + told("iq4_xs", 1, 27.5)
+    assert {k.type: k.path for k in theirs([("intdot", text)], recorded("nvidia-h200"))} == {
+        "f16": "scalar-f16", "bf16": "scalar-f32", "q4_0": "intdot", "iq4_xs": "intdot"
+    }  # fmt: skip
+
+
+def test_a_gzip_file_is_read(tmp_path: Path) -> None:
+    """With the clock that took its times."""
+    records, llama = tmp_path / "r.jsonl", tmp_path / "llama.gz"
+    records.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], recorded("nvidia-h200"), hot(700e-6))))
+    llama.write_bytes(gzip.compress(graphs("q4_0", 512, 700.0).encode()))
+    text = page([str(records)], [("coopmat", str(llama))], "beside", ["A note."])
+    assert "| 700 us      | gpu     | 1.00    |" in text
+    assert "A note." in text.splitlines()
+    assert "Run to run" not in text
+
+
+def test_runs_are_held_against_each_other() -> None:
+    """A pair for each two runs that follow, oldest first; the newest cell is the one beside llama.cpp."""
+    cells = [hot(102e-6, "c", 310), hot(100e-6, "a", 10), hot(101e-6, "b", 190), hot(50e-6, "b", 190, steady=False, weights="f16")]
+    found = run_to_run(cells)
+    assert [(a.key.type, a.apart_s, round(a.ratio, 4)) for a in found] == [("q4_0", 180.0, 1.01), ("q4_0", 120.0, 1.0099)]
+    text = again_section(found)
+    assert text[-4:-1] == [
+        "- one steady cell, 3 min apart, differs by 1.0%.",
+        "- one steady cell, 2 min apart, differs by 1.0%.",
+        "- All: 2 steady cells, 2 to 3 min apart, differ by 1.0% at most; 95th percentile 1.0%.",
+    ]
+    assert again_section([]) == []
+
+
+@pytest.mark.parametrize(("steady", "words"), [(True, "- one steady cell, 3 min apart, differs by 2.0%."), (False, "- No cell")])
+def test_only_steady_cells_are_summed_up(steady: bool, words: str) -> None:
+    """Others are in the table, marked."""
+    text = again_section(run_to_run([hot(100e-6, "a", 10), hot(98e-6, "b", 190, steady=steady)]))
+    assert text[-2].startswith(words)
+    assert ("~98.0 us" in "".join(text)) is not steady
+
+
+def test_another_kernel_is_no_second_run() -> None:
+    """Nor is a cell of the same run, or one without a time."""
+    assert run_to_run([hot(1e-4, "a"), replace(hot(1e-4, "b", 20), spirv_sha="other")]) == []
+    assert run_to_run([hot(1e-4, "a"), hot(1e-4, "a", 20)]) == []
+    assert run_to_run([hot(1e-4, "a"), result(residency="hot", weights="q4_0", status="crash", run="b", second=20)]) == []

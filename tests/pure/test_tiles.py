@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.pure.recorded_devices import recorded, with_properties
 from vkprobe.bench.device import Limits, Vendor, limits
-from vkprobe.bench.tiles import Tile, gemm_aligned, gemm_tile, gemv_rows
+from vkprobe.bench.tiles import LLVMPIPE, Tile, gemm_aligned, gemm_tile, gemv_rows
 from vkprobe.weights import WEIGHT_TYPES
 
 LIMITS = Limits(
@@ -305,11 +305,17 @@ def test_gemv_reduces_through_shared_memory_without_subgroup_arithmetic() -> Non
     assert gemv_rows(replace(LIMITS, vendor=Vendor.APPLE), "q4_0", 4096, 4096).reduce == "shared"
 
 
+def test_gemv_steps_go_four_at_a_time_but_on_lavapipe() -> None:
+    """Which compiles at first dispatch."""
+    assert gemv_rows(LIMITS, "q4_0", 4096, 4096).unroll == 4
+    assert gemv_rows(replace(LIMITS, driver_id=LLVMPIPE), "q4_0", 4096, 4096).unroll == 1
+
+
 @given(ANY_LIMITS, st.sampled_from(list(WEIGHT_TYPES)), st.integers(1, 20000), st.integers(1, 20000), st.integers(1, 8))
 def test_gemv_constants_describe_the_workgroup(device: Limits, weight_type: str, m: int, k: int, n: int) -> None:
     """Whole subgroups, and a power of two where halves are added."""
     rows = gemv_rows(device, weight_type, m, k)
-    assert rows.constants(n, True) == [(0, rows.block), (1, rows.rows), (2, n), (3, rows.subgroup), (4, 1)]
+    assert rows.constants(n, True) == list(enumerate((rows.block, rows.rows, n, rows.subgroup, rows.unroll, 1)))
     assert rows.block % rows.subgroup == 0
     assert rows.block & (rows.block - 1) == 0
     assert rows.block >= 16 or WEIGHT_TYPES[weight_type].elements < 256
