@@ -1,0 +1,129 @@
+"""What measured cells say of a commit: bad where a condition holds, good where none does, unclear where the samples don't tell. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from vkprobe.compare.conditions import DEFAULT_SHARE, parse
+from vkprobe.compare.model import Compared
+from vkprobe.compare.timing import ALPHA, Judgement, Side, judge, pooled, unpaired
+from vkprobe.errors import UsageError
+from vkprobe.records import Status
+
+Verdict = Literal["bad", "unclear", "good"]
+_ORDER: tuple[Verdict, ...] = ("bad", "unclear", "good")
+DEFAULT_TIMES = "slower:3%,wrong,crash"
+DEFAULT_STATISTICS = f"worse:{DEFAULT_SHARE:.0%},wrong,crash"
+OF_STATISTICS = frozenset({"worse", "changed"})
+"""The conditions that compile statistics meet, and nothing else does."""
+CONFIRMED = 2
+"""Processes that a slower time must be seen in: a kernel with two speeds keeps one of them for a process's life."""
+_CHANGES_TOLD = 3
+
+
+class Asked(Struct, frozen=True):
+    """The conditions under which a commit is bad: name -> share, which only `slower` and `worse` read."""
+
+    shares: dict[str, float]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.shares
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """What is said of one cell: `told` in words; `size` sorts, of equal verdicts, the worst last (a ratio; infinite where it has none)."""
+
+    name: str
+    verdict: Verdict
+    told: str
+    size: float = math.inf
+
+
+def asked(text: str, *, crash: bool | None = None, wrong: bool | None = None) -> Asked:
+    """The conditions of --bad-if; `crash` and `wrong` add one or take it away, None leaves it.
+
+    >>> asked("slower:5%,crash", crash=False, wrong=True).shares
+    {'slower': 0.05, 'wrong': 0.05}
+
+    Raises:
+        UsageError: an unknown condition or no threshold; or none is left.
+    """
+    try:
+        shares = {condition.name: condition.share for condition in parse(text)}
+    except UsageError as error:
+        raise UsageError(str(error).replace("--fail-on", "--bad-if")) from None
+    for name, wanted in (("crash", crash), ("wrong", wrong)):
+        if wanted:
+            shares.setdefault(name, DEFAULT_SHARE)
+        elif wanted is not None:
+            shares.pop(name, None)
+    if not shares:
+        raise UsageError(f"--bad-if {text}: no condition is left")
+    return Asked(shares)
+
+
+def by_status(name: str, status: Status, reason: str | None, conditions: Asked) -> Finding:
+    """Of a cell that is not ok: bad where that was asked for, else nothing can be said."""
+    condition = "wrong" if status == "wrong" else "missing" if status == "unsupported" else "crash"
+    verdict: Verdict = "bad" if condition in conditions else "unclear"
+    return Finding(name=name, verdict=verdict, told=f"{status}: {reason}" if reason else status)
+
+
+def by_times(cells: Mapping[str, tuple[Side, Sequence[Side]]], share: float, *, least_processes: int = CONFIRMED) -> list[Finding]:
+    """Whether times got longer by more than `share`: cell -> (the good commit's rounds, those of each process of this one).
+
+    The ratio is held against 1 + share itself, not against 1: good says that it is below, bad that it is above, and the table is
+    judged together. Bad takes `least_processes` besides.
+    """
+    limit = 1 + share
+    estimates = [unpaired(good, pooled(new)) for good, new in cells.values()]
+    table = judge([replace(e, log_ratio=e.log_ratio - math.log(limit)) for e in estimates])
+    return [_timed(name, j, len(new), limit, least_processes) for (name, (_, new)), j in zip(cells.items(), table, strict=True)]
+
+
+def _timed(name: str, judgement: Judgement, processes: int, limit: float, least_processes: int) -> Finding:
+    ratio, (low, high) = judgement.ratio * limit, judgement.ci95
+    verdict: Verdict = "unclear"
+    if judgement.p <= ALPHA:
+        verdict = "good" if judgement.ratio < 1 else "bad" if processes >= least_processes else "unclear"
+    told = f"{ratio:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
+    told += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be told from it"}[verdict]
+    return Finding(name=name, verdict=verdict, told=told, size=ratio)
+
+
+def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
+    """Of a pipeline as `compare` has it."""
+    if cell.new is None:
+        verdict: Verdict = "bad" if "missing" in conditions else "unclear"
+        return Finding(name=name, verdict=verdict, told="missing: this build has no such pipeline")
+    if cell.new.status != "ok":
+        return by_status(name, cell.new.status, cell.new.reason, conditions)
+    worse = cell.verdict == "worse" and "worse" in conditions
+    changed = bool(cell.changes) and "changed" in conditions
+    told = ", ".join(f"{c.name} {c.old} -> {c.new}" for c in cell.changes[:_CHANGES_TOLD]) or "same"
+    instructions = cell.change("instructions")
+    size = instructions.new / instructions.old if instructions and instructions.old and instructions.new else 1.0
+    return Finding(name=name, verdict="bad" if worse or changed else "good", told=told, size=size)
+
+
+def verdict_of(findings: Sequence[Finding]) -> Verdict:
+    """The whole commit's: one bad cell makes it bad, one that is unclear else leaves it open."""
+    return min((f.verdict for f in findings), key=_ORDER.index)
+
+
+def worst(findings: Sequence[Finding]) -> Finding:
+    """The cell to name."""
+    return max(findings, key=lambda f: (-_ORDER.index(f.verdict), f.size))
+
+
+def line(commit: str, findings: Sequence[Finding]) -> str:
+    """What a step prints."""
+    verdict, cell = verdict_of(findings), worst(findings)
+    word = "skip" if verdict == "unclear" else verdict
+    count = sum(f.verdict == verdict for f in findings)
+    return f"{commit} {word}: {cell.name} {cell.told} ({count} of {len(findings)} {verdict})"

@@ -1,0 +1,145 @@
+"""A good commit's records: which of their cells a pattern chooses, and what was measured of them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from vkprobe.bench.ceilings import OPS
+from vkprobe.bench.cells import Cell, Shape
+from vkprobe.compare.names import cell_name
+from vkprobe.compare.pairing import Held, held
+from vkprobe.compare.timing import Side, pooled, side
+from vkprobe.errors import UsageError
+from vkprobe.records import CELL_FIELDS, AnyRecord, DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time, cell_key, made_of
+from vkprobe.results.store import Store, device_key, read_records
+
+_SHOWN = 3
+CellId = tuple[Any, ...]
+
+
+class GoodCell(Struct, frozen=True, kw_only=True):
+    """A cell that was ok: its newest record, and the rounds of every run of it under that record's driver."""
+
+    name: str
+    record: ResultRecord
+    side: Side
+
+
+class Good(Struct, frozen=True, kw_only=True):
+    """What RECORDS hold of one device and the pattern chooses: cells by `cell_id`, and pipelines by name."""
+
+    device: DeviceRecord
+    driver: DriverRecord | None
+    cells: dict[CellId, GoodCell]
+    pipelines: list[PipelineRecord]
+
+    @property
+    def hardware(self) -> tuple[Any, ...]:
+        """As `hardware_of`."""
+        return hardware_of(self.device)
+
+
+def hardware_of(device: DeviceRecord) -> tuple[Any, ...]:
+    """What stays the same under another driver, as cells are paired by it."""
+    return device.hardware.vendor_id, device.hardware.device_id, device.hardware.chip
+
+
+def cell_id(record: ResultRecord) -> CellId:
+    """What the cell is, without the kernel that vkprobe takes for it on a device: a driver that lost a feature gets another one."""
+    return tuple(getattr(record, name) for name in CELL_FIELDS if name != "kernel" or record.op in OPS)
+
+
+def cell_of(record: ResultRecord) -> Cell:
+    """The cell to measure once more."""
+    return Cell(
+        op=record.op,
+        path=record.path,
+        type=record.type,
+        accumulator=record.accumulator,
+        shape=Shape(record.m, record.n, record.k),
+        tuple=record.tuple,
+        residency=record.residency,
+        tier=record.tier,
+        kernel=record.kernel if record.op in OPS else None,
+    )
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """A glob on the whole name where the pattern has a wildcard (`*`, `?`, `[...]`; `*` passes over `/`), else a part of the name.
+
+    >>> matcher("gemv/q4_0/*")("gemv/q4_0/scalar-f32"), matcher("q4_0")("gemv/q4_0/scalar-f32"), matcher("q4_?")("gemv/q4_0")
+    (True, True, False)
+    """
+    if any(c in pattern for c in "*?["):
+        return lambda name: fnmatch.fnmatchcase(name, pattern)
+    return lambda name: pattern in name
+
+
+def rounds_of(time: Time) -> list[list[float]]:
+    """A cell's samples (s), round by round."""
+    pairs = groupby(zip(time.rounds, time.samples_s, strict=True), key=lambda pair: pair[0])
+    return [[sample for _, sample in pair] for _, pair in pairs]
+
+
+def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
+    """What a file holds of the cells whose names match, device by device; pipelines where there are no cells, or `statistics` count:
+    then those of matching cells too.
+
+    Raises:
+        UsageError: it can't be read, or holds no ok cell that matches.
+    """
+    records = list(read_records(path))
+    store = Store(records)
+    matches = matcher(pattern)
+    found = [good for one in held(store) if (good := _good(one, store, records, matches, statistics)) is not None]
+    if not found:
+        raise UsageError(_none(path, pattern, store))
+    return found
+
+
+def _good(one: Held, store: Store, records: Sequence[AnyRecord], matches: Callable[[str], bool], statistics: bool) -> Good | None:
+    devices = [d for d in store.devices.values() if d.device == one.device and hardware_of(d) == one.hardware]
+    if not devices:
+        return None  # without its facts nothing tells whether it is this machine's
+    device = max(devices, key=lambda d: d.at)
+    chosen = [r for r in one.results.values() if r.status == "ok" and matches(cell_name(r))]
+    mine = [r for r in records if isinstance(r, ResultRecord) and store.key_of(r) == device_key(device)]
+    cells = {cell_id(r): GoodCell(name=cell_name(r), record=r, side=_side(r, mine)) for r in chosen}
+    of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen}
+    pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _made(p) in of_cells)]
+    if cells and not statistics:
+        pipelines = []
+    if not cells and not pipelines:
+        return None
+    driver = store.drivers.get(device.device.rpartition("/")[0])
+    return Good(device=device, driver=driver, cells=cells, pipelines=pipelines)
+
+
+def _made(p: PipelineRecord) -> tuple[Any, ...]:
+    return p.kernel, p.path, p.type, p.tile
+
+
+def _side(record: ResultRecord, mine: Sequence[ResultRecord]) -> Side:
+    """Of all the runs of a cell that stand for its newest record."""
+    alike = [r for r in mine if cell_key(r) == cell_key(record) and made_of(r) == made_of(record) and r.status == "ok"]
+    times = [r.time for r in (alike or [record]) if r.time is not UNSET]
+    return pooled([side(rounds_of(time)) for time in times])
+
+
+def _none(path: Path, pattern: str, store: Store) -> str:
+    both: list[ResultRecord | PipelineRecord] = [*store.results.values(), *store.pipelines.values()]
+    names = list(dict.fromkeys(cell_name(r) for r in both if r.status == "ok"))
+    if not names:
+        return (
+            f"--good {path}: holds no result and no pipeline that is ok: `vkprobe run`, gemm or compile -o on the good commit writes such"
+        )
+    some = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    if any(matcher(pattern)(name) for name in names):
+        return f"--good {path}: lacks the device records of the cells that match --cell {pattern}"
+    return f"--cell {pattern}: no ok cell of {path} has such a name; it has {some}"

@@ -1,0 +1,183 @@
+"""Measuring a good commit's cells on the driver at hand, again with more rounds where the samples leave it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from vkprobe.bench.compile_plan import compile_plan
+from vkprobe.bench.compiling import Compiler, Lane, Progress, compile_all
+from vkprobe.bench.device import open_request
+from vkprobe.bench.engine import DeviceRun
+from vkprobe.bench.plans import policy, software
+from vkprobe.bench.policy import Policy
+from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.bisect.decide import CONFIRMED, OF_STATISTICS, Asked, Finding, by_statistics, by_status, by_times, verdict_of
+from vkprobe.bisect.good import CellId, Good, cell_id, cell_of, rounds_of
+from vkprobe.compare.compare import compare
+from vkprobe.compare.conditions import DEFAULT_SHARE
+from vkprobe.compare.names import cell_name
+from vkprobe.compare.timing import Side, side
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import UsageError
+from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time
+from vkprobe.results.store import Store
+
+_LEAST_ROUNDS = 5
+_MORE_ROUNDS = 3  # with each further try
+_SOFTWARE_GAP_S = 0.2
+
+
+class Step:
+    """One commit's driver, and the records that its cells are held against.
+
+    Args:
+        sink: takes each record as it comes.
+        tries: how often what is unclear is measured, each time in new processes.
+        time_limit, compile_limit: s, of a cell and of a pipeline; None for the policy's.
+    """
+
+    def __init__(
+        self,
+        spec: DriverSpec,
+        device: DeviceRecord,
+        good: Good,
+        conditions: Asked,
+        *,
+        run: str,
+        sink: Callable[[AnyRecord], None],
+        progress: Progress,
+        tries: int = 3,
+        time_limit: float | None = None,
+        compile_limit: float | None = None,
+    ) -> None:
+        self._spec, self._device, self._good, self._conditions = spec, device, good, conditions
+        self._run, self._sink, self._progress, self._tries = run, sink, progress, tries
+        self._limits = {"time_limit_s": time_limit, "compile_limit_s": compile_limit}
+
+    def findings(self) -> list[Finding]:
+        """What is said of each cell and pipeline; statistics first, as times need not be taken of a commit that is bad by them.
+
+        Raises:
+            UsageError: the records were made with other kernels than this vkprobe's.
+        """
+        resolved = dict(zip(self._good.cells, resolve([cell_of(c.record) for c in self._good.cells.values()], self._device), strict=True))
+        known = [*resolved.values(), *compile_plan(self._device, full=True)] if self._good.pipelines else []
+        pipelines = _of_records(self._good.pipelines, known)
+        self._same_kernels(resolved, pipelines)
+        found = self._statistics(pipelines)
+        if found and (verdict_of(found) == "bad" or not self._conditions.shares.keys() - OF_STATISTICS):
+            return found
+        return found + self._measured(resolved)
+
+    def _same_kernels(self, resolved: dict[CellId, Resolved], pipelines: Sequence[Resolved]) -> None:
+        """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
+        now = {r.kernel.name: r.kernel.spirv_sha256 or None for r in (*resolved.values(), *pipelines)}
+        then = [(c.record.kernel, c.record.spirv_sha) for c in self._good.cells.values()]
+        then += [(p.kernel, p.spirv_sha) for p in self._good.pipelines]
+        for kernel, sha in then:
+            if kernel in now and sha is not None and now[kernel] != sha:
+                raise UsageError(f"--good: {kernel} of these records is not this vkprobe's {kernel}: measure the good commit with this one")
+
+    def _policy(self, number: int) -> Policy:
+        """The number-th try's."""
+        known = policy(self._device, full=False)
+        least = _LEAST_ROUNDS + number * _MORE_ROUNDS
+        rounds = {"least_rounds": least, "most_rounds": least if software(self._device) else max(least, known.most_rounds)}
+        gap = {"gap_s": _SOFTWARE_GAP_S} if software(self._device) else {}
+        return replace(known, **rounds, **gap, **{name: limit for name, limit in self._limits.items() if limit is not None})
+
+    def _measured(self, resolved: dict[CellId, Resolved]) -> list[Finding]:
+        """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
+        cells = self._good.cells
+        told: dict[CellId, Finding] = {}
+        sides: dict[CellId, list[Side]] = {}
+        waiting = list(cells)
+        for number in range(self._tries):
+            records = self._campaign([resolved[key] for key in waiting], self._policy(number))
+            for key, record in records.items():
+                if record.time is not UNSET and (other := _other_clock(cells[key].record, record.time)):
+                    told[key] = Finding(name=cells[key].name, verdict="unclear", told=other)
+                elif record.status == "ok" and record.time is not UNSET:
+                    sides.setdefault(key, []).append(side(rounds_of(record.time)))
+                else:
+                    told[key] = by_status(cells[key].name, record.status, record.reason, self._conditions)
+                    sides.pop(key, None)
+            judged = self._times(sides)
+            told.update({key: judged[key] for key in waiting if key in judged})
+            waiting = [key for key in waiting if key in judged and told[key].verdict == "unclear"]
+            if not waiting or verdict_of(list(told.values())) == "bad":
+                break
+        return list(told.values())
+
+    def _times(self, sides: dict[CellId, list[Side]]) -> dict[CellId, Finding]:
+        """Of all cells that have times, together; where times do not count, each is good."""
+        named = {self._good.cells[key].name: key for key in sides}
+        if "slower" not in self._conditions:
+            return {key: Finding(name=name, verdict="good", told="ok", size=1.0) for name, key in named.items()}
+        table = {name: (self._good.cells[key].side, sides[key]) for name, key in named.items()}
+        found = by_times(table, self._conditions.shares["slower"], least_processes=min(CONFIRMED, self._tries))
+        return {named[finding.name]: finding for finding in found}
+
+    def _campaign(self, resolved: Sequence[Resolved], how: Policy) -> dict[CellId, ResultRecord]:
+        """The cells' records of one worker's life."""
+        ended: dict[CellId, ResultRecord] = {}
+
+        def take(record: AnyRecord) -> None:
+            if isinstance(record, ResultRecord):
+                ended[cell_id(record)] = record
+            self._sink(record)
+
+        request = open_request(self._device, [r.requirement for r in resolved if r.reason is None])
+        DeviceRun(self._spec, self._device, request, resolved, run=self._run, policy=how, sink=take, progress=self._progress).measure()
+        return ended
+
+    def _statistics(self, pipelines: list[Resolved]) -> list[Finding]:
+        """Of the pipelines, held against the good ones as `compare` does."""
+        if not self._good.pipelines:
+            return []
+        made: list[AnyRecord] = []
+
+        def take(record: AnyRecord) -> None:
+            made.append(record)
+            self._sink(record)
+
+        if pipelines:
+            request = open_request(self._device, [r.requirement for r in pipelines if r.reason is None])
+            limit = self._policy(0).compile_limit_s
+            compiler = Compiler(self._spec, self._device, request, run=self._run, limit_s=limit, sink=take)
+            lane = Lane(device=self._device.device, compiler=compiler, waiting=list(pipelines))
+            compile_all([lane], progress=self._progress, parallel=1)
+        pipelines_made = [r for r in made if isinstance(r, PipelineRecord)]
+        if not pipelines_made:
+            return [_missing(p, self._conditions) for p in self._good.pipelines]
+        threshold = self._conditions.shares.get("worse", DEFAULT_SHARE)
+        held_against = compare(
+            Store([self._good.device, *self._good.pipelines]),
+            Store([self._device, *pipelines_made]),
+            threshold=threshold,
+        )
+        return [by_statistics(cell_name(c.record), c, self._conditions) for c in held_against.cells if c.old is not None]
+
+
+def _other_clock(good: ResultRecord, time: Time) -> str | None:
+    if good.time is UNSET or good.time.clock == time.clock:
+        return None
+    return f"clocks differ: {good.time.clock} in the good records, {time.clock} now"
+
+
+def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
+    return by_status(cell_name(pipeline), "unsupported", "this device's kernels have no such pipeline", conditions)
+
+
+def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Resolved]) -> list[Resolved]:
+    """What is to be compiled for these records, each once: the same kernel and tile; where the driver's own choices made another
+    tile of it (another subgroup size), all of that kernel."""
+    found: dict[int, Resolved] = {}
+    for pipeline in pipelines:
+        mine = [r for r in known if (r.kernel.name, r.cell.path, r.cell.type) == (pipeline.kernel, pipeline.path, pipeline.type)]
+        exact = [r for r in mine if r.tile == pipeline.tile]
+        found.update({id(r): r for r in (exact[:1] or mine)})
+    return list(found.values())
