@@ -33,6 +33,12 @@ VERBS: dict[str, str] = {
     "sample": "vkprobe.worker.cells:sample",
     "climb": "vkprobe.worker.ladder:climb",
     "climb_feature": "vkprobe.worker.ladder_features:climb_feature",
+    "build_shader": "vkprobe.worker.custom:build_shader",
+    "write_shader": "vkprobe.worker.custom:write_shader",
+    "dispatch_shader": "vkprobe.worker.custom:dispatch_shader",
+    "read_shader": "vkprobe.worker.custom:read_shader",
+    "shader_statistics": "vkprobe.worker.custom:shader_statistics",
+    "release_shader": "vkprobe.worker.custom:release_shader",
     "fault": "vkprobe.worker.session:fault",
     "release": "vkprobe.worker.cells:release",
 }

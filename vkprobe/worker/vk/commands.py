@@ -12,7 +12,7 @@ from msgspec import Struct
 from vkprobe.worker.failure import Failure
 from vkprobe.worker.vk.core import Arena, VkError, check, ffi, lib
 from vkprobe.worker.vk.device import Buffer, Device
-from vkprobe.worker.vk.pipeline import BINDINGS, PUSH_BYTES, Layout, Pipeline
+from vkprobe.worker.vk.pipeline import Layout, Pipeline
 
 
 class Sample(Struct, frozen=True):
@@ -23,13 +23,13 @@ class Sample(Struct, frozen=True):
 
 
 class DescriptorSets:
-    """Descriptor sets that each bind BINDINGS buffer ranges (buffer, offset, size)."""
+    """Descriptor sets that each bind as many buffer ranges (buffer, offset, size) as the layout has bindings."""
 
     def __init__(self, device: Device, layout: Layout, ranges: list[list[tuple[Buffer, int, int]]]) -> None:
         self._device = device
         arena = Arena()
-        count = len(ranges)
-        size = arena.new("VkDescriptorPoolSize", type=lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptorCount=BINDINGS * count)
+        count, bindings = len(ranges), layout.bindings
+        size = arena.new("VkDescriptorPoolSize", type=lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptorCount=bindings * count)
         info = arena.new(
             "VkDescriptorPoolCreateInfo",
             sType=lib.VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
@@ -49,11 +49,11 @@ class DescriptorSets:
         )
         sets = arena.array("VkDescriptorSet", count)
         check(lib.vkAllocateDescriptorSets(device.handle, allocate, sets), "vkAllocateDescriptorSets")
-        infos = arena.array("VkDescriptorBufferInfo", BINDINGS * count)
-        writes = arena.array("VkWriteDescriptorSet", BINDINGS * count)
+        infos = arena.array("VkDescriptorBufferInfo", bindings * count)
+        writes = arena.array("VkWriteDescriptorSet", bindings * count)
         for i, bound in enumerate(ranges):
             for j, (buffer, offset, length) in enumerate(bound):
-                at = BINDINGS * i + j
+                at = bindings * i + j
                 infos[at].buffer = buffer.handle
                 infos[at].offset = offset
                 infos[at].range = length
@@ -64,7 +64,7 @@ class DescriptorSets:
                 write.descriptorCount = 1
                 write.descriptorType = lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
                 write.pBufferInfo = infos + at
-        lib.vkUpdateDescriptorSets(device.handle, BINDINGS * count, writes, 0, ffi.NULL)
+        lib.vkUpdateDescriptorSets(device.handle, bindings * count, writes, 0, ffi.NULL)
         self._arena = arena
         self.pointers = [sets + i for i in range(count)]
 
@@ -74,7 +74,7 @@ class DescriptorSets:
 
 
 class Dispatch(NamedTuple):
-    """A pipeline on descriptor sets, the next one each time it is recorded; up to four push constants."""
+    """A pipeline on descriptor sets, the next one each time it is recorded; push constants as words, no more than the layout has."""
 
     pipeline: Pipeline
     sets: DescriptorSets
@@ -180,14 +180,16 @@ class Commands:
 
     def _dispatcher(self, step: Dispatch, *, alone: bool) -> Callable[[Any, int], None]:
         """Records a dispatch; what stays bound from the one before is not bound again."""
-        words = ffi.new("uint32_t[]", [*step.push, *([0] * (PUSH_BYTES // 4 - len(step.push)))])
+        push_bytes = self._layout.push_bytes
+        words = ffi.new("uint32_t[]", [*step.push, *([0] * (push_bytes // 4 - len(step.push)))])
         layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, step.sets.pointers
         bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
 
         def recorder(commands: Any, i: int) -> None:
             if i == 0 or not alone:
                 lib.vkCmdBindPipeline(commands, point, step.pipeline.handle)
-                lib.vkCmdPushConstants(commands, layout, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_BYTES, words)
+                if push_bytes:
+                    lib.vkCmdPushConstants(commands, layout, lib.VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, words)
             if i == 0 or total > 1 or not alone:
                 bind(commands, point, layout, 0, 1, pointers[i % total], 0, ffi.NULL)
             dispatch(commands, *step.groups)

@@ -34,12 +34,13 @@ class PipelineOptions(Struct, frozen=True, kw_only=True):
 
 
 class Layout:
-    """The descriptor set layout and pipeline layout that every kernel shares."""
+    """A descriptor set layout of storage buffers and a pipeline layout; as given here, those that all of the suite's kernels share."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, count: int = BINDINGS, push_bytes: int = PUSH_BYTES) -> None:
+        self.bindings, self.push_bytes = count, push_bytes
         arena = Arena()
-        bindings = arena.array("VkDescriptorSetLayoutBinding", BINDINGS)
-        for i in range(BINDINGS):
+        bindings = arena.array("VkDescriptorSetLayoutBinding", count)
+        for i in range(count):
             bindings[i].binding = i
             bindings[i].descriptorType = lib.VK_DESCRIPTOR_TYPE_STORAGE_BUFFER
             bindings[i].descriptorCount = 1
@@ -47,18 +48,18 @@ class Layout:
         info = arena.new(
             "VkDescriptorSetLayoutCreateInfo",
             sType=lib.VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-            bindingCount=BINDINGS,
+            bindingCount=count,
             pBindings=bindings,
         )
         sets = arena.new("VkDescriptorSetLayout")
         check(lib.vkCreateDescriptorSetLayout(device.handle, info, ffi.NULL, sets), "vkCreateDescriptorSetLayout")
-        push = arena.new("VkPushConstantRange", stageFlags=lib.VK_SHADER_STAGE_COMPUTE_BIT, size=PUSH_BYTES)
+        push = arena.new("VkPushConstantRange", stageFlags=lib.VK_SHADER_STAGE_COMPUTE_BIT, size=push_bytes)
         layout_info = arena.new(
             "VkPipelineLayoutCreateInfo",
             sType=lib.VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
             setLayoutCount=1,
             pSetLayouts=sets,
-            pushConstantRangeCount=1,
+            pushConstantRangeCount=1 if push_bytes else 0,
             pPushConstantRanges=push,
         )
         layout = arena.new("VkPipelineLayout")
