@@ -1,0 +1,163 @@
+"""Bisecting's decisions, the build's ways to end, and the statuses that git is told, without a driver."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vkprobe.bisect.checkout import Skip, build
+from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
+from vkprobe.bisect.good import matcher
+from vkprobe.compare.timing import Side, side
+from vkprobe.errors import UsageError
+
+ROUNDS, SAMPLES = 5, 9
+
+
+def process(rng: random.Random, typical: float, *, noise: float = 0.01, rounds: int = ROUNDS) -> Side:
+    """Rounds of samples around `typical` (s), log-normal, each round with an offset of its own."""
+    offsets = [rng.lognormvariate(0, noise / 2) for _ in range(rounds)]
+    return side([[typical * offset * rng.lognormvariate(0, noise) for _ in range(SAMPLES)] for offset in offsets])
+
+
+def verdicts(rng: random.Random, factor: float, share: float, *, cells: int = 20, noise: float = 0.01, processes: int = 2) -> list[str]:
+    """Those of a table, of which the first cell takes `factor` times as long."""
+    table = {
+        str(i): (process(rng, 1e-3, noise=noise), [process(rng, 1e-3 * (factor if i == 0 else 1), noise=noise) for _ in range(processes)])
+        for i in range(cells)
+    }
+    return [finding.verdict for finding in by_times(table, share)]
+
+
+def test_noise_is_never_bad() -> None:
+    """200 tables of 20 cells at 1 % noise, and as many at 30 %, none of which changed: no commit is called bad."""
+    rng = random.Random(1)
+    for noise in (0.01, 0.3):
+        assert not any("bad" in verdicts(rng, 1.0, 0.03, noise=noise) for _ in range(200))
+
+
+def test_a_commit_without_a_change_is_good() -> None:
+    """At 1 % noise and a threshold of 3 % nearly every cell is told to be below it."""
+    rng = random.Random(2)
+    told = [verdict for _ in range(50) for verdict in verdicts(rng, 1.0, 0.03)]
+    assert told.count("good") > 0.95 * len(told)
+
+
+def test_a_slowdown_beyond_the_threshold_is_bad() -> None:
+    """Of 100 tables with one cell 6 % slower, at 1 % noise, 95 or more name it, and it alone."""
+    rng = random.Random(3)
+    tables = [verdicts(rng, 1.06, 0.03) for _ in range(100)]
+    assert sum(table[0] == "bad" for table in tables) >= 95
+    assert not any("bad" in table[1:] for table in tables)
+
+
+def test_a_slowdown_at_the_threshold_is_unclear() -> None:
+    """3 % slower against 3 %: neither is said but rarely."""
+    rng = random.Random(4)
+    told = [verdicts(rng, 1.03, 0.03)[0] for _ in range(100)]
+    assert told.count("unclear") > 90
+
+
+def test_a_slower_time_is_believed_in_a_second_process() -> None:
+    """Three times as long in one process is unclear; the first that agrees makes it bad."""
+    rng = random.Random(5)
+    assert verdicts(rng, 3.0, 0.03, processes=1)[0] == "unclear"
+    assert verdicts(rng, 3.0, 0.03, processes=2)[0] == "bad"
+
+
+def test_two_speeds_are_no_slowdown() -> None:
+    """A kernel that is 20 % slower in one of two processes, and as before in the other, is not called bad."""
+    rng = random.Random(6)
+    cells = {"two": (process(rng, 1.0), [process(rng, 1.2), process(rng, 1.0)])}
+    assert by_times(cells, 0.03)[0].verdict == "unclear"
+
+
+def test_one_round_each_tells_nothing() -> None:
+    """Nothing says how much rounds differ."""
+    rng = random.Random(7)
+    (finding,) = by_times({"a": (process(rng, 1.0, rounds=1), [process(rng, 9.0, rounds=1)])}, 0.03)
+    assert finding.verdict == "unclear"
+
+
+def test_statuses_count_as_asked() -> None:
+    """wrong, the losses and unsupported are bad where their condition is there, and else leave the commit open."""
+    conditions = asked("slower:3%,wrong,crash")
+    assert [by_status("c", status, None, conditions).verdict for status in ("wrong", "crash", "timeout", "device-lost", "skipped")] == [
+        "bad"
+    ] * 5
+    assert by_status("c", "unsupported", "no tuple", conditions) == Finding(name="c", verdict="unclear", told="unsupported: no tuple")
+    assert by_status("c", "unsupported", None, asked("missing")).verdict == "bad"
+    assert by_status("c", "crash", None, asked("slower:3%,crash", crash=False)).verdict == "unclear"
+    assert by_status("c", "wrong", None, asked("slower:3%", wrong=True)).verdict == "bad"
+
+
+def test_bad_if_says_what_it_takes() -> None:
+    """An unknown condition and one that is taken away again name the option."""
+    with pytest.raises(UsageError, match="--bad-if slow: not known"):
+        asked("slow")
+    with pytest.raises(UsageError, match="no condition is left"):
+        asked("crash", crash=False)
+
+
+def test_the_line_names_the_worst_cell() -> None:
+    """A bad cell before an unclear one, a lost one before a slow one, of equals the slowest."""
+    good, slow = Finding(name="g", verdict="good", told="1x", size=1.0), Finding(name="s", verdict="bad", told="2x", size=2.0)
+    slower, lost = Finding(name="t", verdict="bad", told="3x", size=3.0), Finding(name="l", verdict="bad", told="crash")
+    open_ = Finding(name="u", verdict="unclear", told="9x", size=9.0)
+    assert line("abc", [good, slow, slower, open_]) == "abc bad: t 3x (2 of 4 bad)"
+    assert line("abc", [slow, lost, slower]) == "abc bad: l crash (3 of 3 bad)"
+    assert line("abc", [good, open_]) == "abc skip: u 9x (1 of 2 unclear)"
+    assert verdict_of([good]) == "good"
+
+
+def test_a_pattern_is_a_glob_or_a_part() -> None:
+    """With a wildcard the whole name has to match; without one a part of it does."""
+    name = "gemm/q4_0/coopmat/f16/16x16x16/4096x512x14336/cold"
+    assert [matcher(p)(name) for p in ("coopmat/f16", "gemm/*", "*/cold", "gemm/q4_?/*", "gemv", "coopmat/*")] == [True] * 4 + [False] * 2
+
+
+def test_a_build_that_fails_is_skipped_with_its_last_lines(tmp_path: Path) -> None:
+    """Its status in the message, its output in the detail and the log; standard error too."""
+    log = tmp_path / "build.log"
+    with pytest.raises(Skip, match=r"^the build ended with status 3$") as caught:
+        build("seq 100; echo no rule >&2; exit 3", log, limit_s=20)
+    assert caught.value.detail.endswith("  100\n  no rule")
+    assert "  80\n" not in caught.value.detail
+    assert log.read_text().splitlines()[0] == "1"
+    build("true", log, limit_s=20)
+
+
+def test_a_build_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> None:
+    """Also what it left running in the background."""
+    pid = tmp_path / "pid"
+    with pytest.raises(Skip, match="took longer than 1 s"):
+        build(f"sleep 100 & echo $! > {pid}; wait", tmp_path / "build.log", limit_s=1)
+    end = time.monotonic() + 10
+    process = Path("/proc") / pid.read_text().strip() / "stat"
+    while process.exists() and process.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--god", "x"], "No such option"),
+        (["--cell", "gemv"], "Missing option '--good'"),
+        (["--good", "nothing.jsonl", "--cell", "gemv"], "nothing.jsonl: can't be read"),
+        (["--good", "nothing.jsonl", "--cell", "gemv", "--bad-if", "slow"], "--bad-if slow: not known"),
+        (["--good", "nothing.jsonl", "--cell", "gemv", "--build-limit", "x"], "expected a number of seconds"),
+    ],
+)
+def test_wrong_usage_ends_the_bisection(arguments: list[str], says: str, tmp_path: Path) -> None:
+    """128, where git takes other verbs' 2 for a bad commit."""
+    command = [sys.executable, "-m", "vkprobe", "bisect-step", *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 128
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
