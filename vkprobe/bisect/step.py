@@ -25,8 +25,8 @@ from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time
 from vkprobe.results.store import Store
 
-_LEAST_ROUNDS = 5
-_MORE_ROUNDS = 3  # with each further try
+_ROUNDS, _MORE_ROUNDS = 5, 3  # at the least, and with each further try
+_SOFTWARE_ROUNDS = 10  # they share the processor with whatever else runs: many short ones
 _SOFTWARE_GAP_S = 0.2
 
 
@@ -83,11 +83,13 @@ class Step:
 
     def _policy(self, number: int) -> Policy:
         """The number-th try's."""
-        known = policy(self._device, full=False)
-        least = _LEAST_ROUNDS + number * _MORE_ROUNDS
-        rounds = {"least_rounds": least, "most_rounds": least if software(self._device) else max(least, known.most_rounds)}
-        gap = {"gap_s": _SOFTWARE_GAP_S} if software(self._device) else {}
-        return replace(known, **rounds, **gap, **{name: limit for name, limit in self._limits.items() if limit is not None})
+        known, more = policy(self._device, full=False), number * _MORE_ROUNDS
+        limits = {name: limit for name, limit in self._limits.items() if limit is not None}
+        if software(self._device):
+            rounds = _SOFTWARE_ROUNDS + more
+            return replace(known, least_rounds=rounds, most_rounds=rounds, gap_s=_SOFTWARE_GAP_S, **limits)
+        least = _ROUNDS + more
+        return replace(known, least_rounds=least, most_rounds=max(least, known.most_rounds), **limits)
 
     def _measured(self, resolved: dict[CellId, Resolved]) -> list[Finding]:
         """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
