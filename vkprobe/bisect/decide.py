@@ -77,23 +77,39 @@ def by_status(name: str, status: Status, reason: str | None, conditions: Asked) 
 def by_times(cells: Mapping[str, tuple[Side, Sequence[Side]]], share: float, *, least_processes: int = CONFIRMED) -> list[Finding]:
     """Whether times got longer by more than `share`: cell -> (the good commit's rounds, those of each process of this one).
 
-    The ratio is held against 1 + share itself, not against 1: good says that it is below, bad that it is above, and the table is
-    judged together. Bad takes `least_processes` besides.
+    The ratio is held against 1 + share itself, not against 1: good says that it is below, bad that it is above; the cells of one
+    process are judged together, as a table. Processes that agree settle it: one that says good, or `least_processes` that say bad.
+    Where they disagree or are all unclear, all their rounds together do.
     """
     limit = 1 + share
-    estimates = [unpaired(good, pooled(new)) for good, new in cells.values()]
-    table = judge([replace(e, log_ratio=e.log_ratio - math.log(limit)) for e in estimates])
-    return [_timed(name, j, len(new), limit, least_processes) for (name, (_, new)), j in zip(cells.items(), table, strict=True)]
+    together = _judged({name: (good, pooled(new)) for name, (good, new) in cells.items()}, limit)
+    most = max((len(new) for _, new in cells.values()), default=0)
+    alone = [_judged({name: (good, new[i]) for name, (good, new) in cells.items() if i < len(new)}, limit) for i in range(most)]
+    return [_timed(name, together[name], [table[name] for table in alone if name in table], limit, least_processes) for name in cells]
 
 
-def _timed(name: str, judgement: Judgement, processes: int, limit: float, least_processes: int) -> Finding:
-    ratio, (low, high) = judgement.ratio * limit, judgement.ci95
-    verdict: Verdict = "unclear"
-    if judgement.p <= ALPHA:
-        verdict = "good" if judgement.ratio < 1 else "bad" if processes >= least_processes else "unclear"
-    told = f"{ratio:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
+def _judged(table: Mapping[str, tuple[Side, Side]], limit: float) -> dict[str, Judgement]:
+    """The ratios over `limit` of a table."""
+    estimates = [unpaired(good, new) for good, new in table.values()]
+    return dict(zip(table, judge([replace(e, log_ratio=e.log_ratio - math.log(limit)) for e in estimates]), strict=True))
+
+
+def _says(judgement: Judgement) -> Verdict:
+    return "unclear" if judgement.p > ALPHA else "good" if judgement.ratio < 1 else "bad"
+
+
+def _timed(name: str, together: Judgement, alone: Sequence[Judgement], limit: float, least_processes: int) -> Finding:
+    said = [verdict for verdict in map(_says, alone) if verdict != "unclear"]
+    verdict = _says(together)
+    low, high = together.ci95
+    if len(set(said)) == 1 and (said[0] == "good" or len(said) >= least_processes):
+        verdict = said[0]
+        low, high = min(j.ci95[0] for j in alone), max(j.ci95[1] for j in alone)
+    elif verdict == "bad" and len(alone) < least_processes:
+        verdict = "unclear"
+    told = f"{together.ratio * limit:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
     told += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be told from it"}[verdict]
-    return Finding(name=name, verdict=verdict, told=told, size=ratio)
+    return Finding(name=name, verdict=verdict, told=told, size=together.ratio * limit)
 
 
 def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
