@@ -49,12 +49,12 @@ def test_two_mesa_versions_of_one_chip(embedded: dict[str, DriverSpec], tmp_path
     files = [compiled(tmp_path / "old.jsonl", "radv:navi31@trixie"), compiled(tmp_path / "new.jsonl", "radv:navi31")]
     done = vkprobe("compare", *files, "--fail-on", "missing", "--format", "json")
     assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)
-    registers = [row for row in rows if row["statistic"] == "registers"]
+    cells = json.loads(done.stdout)["cells"]
+    registers = [c for cell in cells for c in cell["changes"] if c["statistic"] == "registers"]
     assert registers
-    assert all(row["old"] != row["new"] for row in registers)
-    assert {row["verdict"] for row in rows} <= {"status", "worse", "changed", "better"}
-    assert [(row["kernel"], row["old"], row["new"]) for row in rows if row["verdict"] == "status"] == [
+    assert all(c["old"] != c["new"] for c in registers)
+    assert {cell["verdict"] for cell in cells} <= {"status", "worse", "changed", "better", "same"}
+    assert [(c["kernel"], c["old_status"], c["new_status"]) for c in cells if c["verdict"] == "status"] == [
         ("gemm_f16_dot2_acc_f32", "unsupported", "ok"), ("gemm_q4_k_dot2_acc_f32", "unsupported", "ok")
     ]  # fmt: skip
     assert vkprobe("compare", *files, "--fail-on", "changed").returncode == 1

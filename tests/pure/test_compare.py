@@ -107,7 +107,7 @@ def test_a_path_that_is_gone_is_missing_once_for_each_tile() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("ok", "ok", "unjudged"),
+        ("ok", "ok", "same"),
         ("ok", "wrong", "wrong"),
         ("wrong", "wrong", "wrong"),
         ("ok", "device-lost", "crash"),
@@ -121,7 +121,7 @@ def test_a_path_that_is_gone_is_missing_once_for_each_tile() -> None:
     ],
 )
 def test_verdicts_of_a_measured_cell(old: Any, new: Any, expected: str) -> None:
-    """By their statuses alone: times are not judged, and not called the same either."""
+    """By their statuses alone, unless both are ok: then by their times."""
     assert verdict(old and result(RADV, status=old), new and result(RADV, status=new)) == expected
 
 
@@ -147,7 +147,7 @@ def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
     both: list[AnyRecord] = [card, nvk, result("nvidia/0", status="ok"), result("nouveau/0", status="wrong")]
     comparison = compare(Store(both), Store([driver(card, "nvidia/0", "590"), *both[1:]]))
     assert [(p.old, p.new) for p in comparison.devices] == [("nvidia/0", "nvidia/0"), ("nouveau/0", "nouveau/0")]
-    assert sorted((c.device, c.verdict) for c in comparison.cells) == [("nouveau/0", "wrong"), ("nvidia/0", "unjudged")]
+    assert sorted((c.device, c.verdict) for c in comparison.cells) == [("nouveau/0", "wrong"), ("nvidia/0", "same")]
 
 
 def test_a_device_of_one_file_only_is_told() -> None:
@@ -155,7 +155,7 @@ def test_a_device_of_one_file_only_is_told() -> None:
     other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(made(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
     comparison = against([made(), *other], [made()])
     assert comparison.missing == (("nvk:172/0", 2),)
-    assert met(comparison, parse("missing")) == ["missing (2)"]
+    assert met(comparison, parse("missing")) == ["missing (2: all of nvk:172/0)"]
     assert against([made()], [made(), *other]).appeared == (("nvk:172/0", 2),)
 
 
@@ -206,7 +206,7 @@ def test_bad_conditions_are_refused(text: str) -> None:
         ("wrong", "wrong", True),
         ("crash", "crash", True),
         ("missing", "missing", True),
-        ("appeared", "slower,worse,changed,wrong,crash,missing", False),
+        ("appeared", "slower,worse,changed,wrong,crash,missing,unexpected", False),
         ("same", "slower,worse,changed,wrong,crash,missing", False),
     ],
 )

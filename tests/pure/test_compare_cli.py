@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.pure.sample_records import null_radv, result
+from tests.pure.sample_records import null_radv, pipeline, result
 from tests.pure.test_compare import RADV, made
 from vkprobe.cli.compare import compare
 from vkprobe.errors import UsageError
@@ -52,13 +55,21 @@ def test_conditions_decide_the_exit_status(tmp_path: Path, condition: str, statu
     assert ("vkprobe: --fail-on " in done.output) == bool(status)
 
 
-def test_measured_cells_are_not_judged(tmp_path: Path) -> None:
-    """Said in the table's foot, and again where `slower` was asked for; exit status 0."""
-    done = run(tmp_path, [result(RADV)], [result(RADV, median=9.0)], "--fail-on", "slower:5%")
+def test_a_slower_cell_is_named_with_its_ratio(tmp_path: Path) -> None:
+    """In the table with both times and the interval, on stderr with the condition; a higher threshold is not met."""
+    done = run(tmp_path, [result(RADV)], [result(RADV, median=1.2e-3)], "--fail-on", "slower:5%")
+    assert done.exit_code == 1
+    assert re.search(r"slower +gemm f16 coopmat f16 4096x512x14336 cold +1.00 ms +1.20 ms +1.200 \[1.1\d\d, 1.2\d\d\]", done.output)
+    assert "--fail-on slower:5% (1: gemm/f16/coopmat/f16/4096x512x14336/cold 1.200)" in done.output
+    assert run(tmp_path, [result(RADV)], [result(RADV, median=1.2e-3)], "--fail-on", "slower:25%").exit_code == 0
+
+
+def test_unclear_cells_fail_nothing_and_are_counted(tmp_path: Path) -> None:
+    """With their reason, in the table's foot and beside the condition."""
+    done = run(tmp_path, [result(RADV)], [result(RADV, median=9.0, steady=False)], "--fail-on", "slower:0%")
     assert done.exit_code == 0
-    assert "1 measured cell ok in both files: not judged yet: timing comparison comes with `ab`" in done.output
-    assert "vkprobe: --fail-on slower: 1 cells are not judged" in done.output
-    assert "not judged" not in run(tmp_path, [made()], [made()]).output
+    assert "1 unclear: unsteady in NEW: the last two rounds differ by 4.1 %" in done.stdout
+    assert "vkprobe: --fail-on slower: 1 unclear: unsteady in NEW" in done.stderr
 
 
 def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:
@@ -70,16 +81,62 @@ def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:
 
 
 def test_machine_forms_hold_every_change(tmp_path: Path) -> None:
-    """JSON and CSV: a row for each statistic."""
-    new = made(raw={"Spilled VGPRs": 40, "Latency": 600}, spills=40)
-    told = json.loads(run(tmp_path, [made()], [new], "--format", "json").output)
-    assert [(row["kernel"], row["verdict"], row["statistic"], row["old"], row["new"]) for row in told] == [
-        ("gemm_f16_scalar_f32", "worse", "spills", 0, 40),
-        ("gemm_f16_scalar_f32", "worse", "Latency", 500, 600),
-    ]
-    lines = run(tmp_path, [made()], [new], "--format", "csv").output.splitlines()
-    assert len(lines) == 3
-    assert lines[1].endswith(",worse,spills,0,40,")
+    """JSON: an object for each cell and pipeline; CSV: a row for each statistic and pair of times."""
+    old: list[AnyRecord] = [made(), result(RADV)]
+    new: list[AnyRecord] = [made(raw={"Spilled VGPRs": 40, "Latency": 600}, spills=40), result(RADV, median=1.2e-3)]
+    told = json.loads(run(tmp_path, old, new, "--format", "json").output)
+    timed, compiled = told["cells"]
+    assert (timed["name"], timed["verdict"], timed["of"]) == ("gemm/f16/coopmat/f16/4096x512x14336/cold", "slower", "result")
+    assert timed["ratio"] == pytest.approx(1.2)
+    assert timed["ci95"][0] < 1.2 < timed["ci95"][1]
+    assert timed["new_s"] / timed["old_s"] == pytest.approx(timed["ratio"])
+    assert timed["p"] < 0.01
+    assert compiled["changes"] == [{"statistic": "spills", "old": 0, "new": 40}, {"statistic": "Latency", "old": 500, "new": 600}]
+    lines = run(tmp_path, old, new, "--format", "csv").output.splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith(f"{RADV},compile/gemm_f16_scalar_f32/128x128x32,worse,,spills,0,40,")
+    assert ",slower,,time_s,0.00" in lines[1]
+
+
+def test_markdown_has_the_verdict(tmp_path: Path) -> None:
+    """One row of a table, with what changed in the pipeline below the cell's name."""
+    pipelines = [pipeline(RADV, "gemm_f16_coopmat", "coopmat", "f16", registers=r, spills=s) for r, s in ((96, 0), (128, 40))]
+    told = run(tmp_path, [pipelines[0], result(RADV)], [pipelines[1], result(RADV, median=1.2e-3)], "--format", "md").output
+    row = next(line for line in told.splitlines() if line.startswith("| slower"))
+    assert "cold<br>  registers 96 -> 128<br>  spills 0 -> 40 |" in row
+
+
+def test_lines_of_known_failures_are_printed_and_read(tmp_path: Path) -> None:
+    """What `--format fails` prints makes the gate pass; when the cell is well again, that is told, and fails where it was asked for."""
+    old, slow = result(RADV), result(RADV, median=1.2e-3)
+    lines = run(tmp_path, [old], [slow], "--format", "fails", "--fail-on", "slower:5%").stdout
+    assert lines == "gemm/f16/coopmat/f16/4096x512x14336/cold,slower\n"
+    fails = tmp_path / "fails.txt"
+    fails.write_text("# since the rewrite of the scheduler\n\n" + lines)
+    done = run(tmp_path, [old], [slow], "--fails", str(fails), "--fail-on", "slower:5%,unexpected")
+    assert (done.exit_code, "known: --fails lists it" in done.output) == (0, True)
+    again = run(tmp_path, [old], [old], "--fails", str(fails), "--fail-on", "slower:5%")
+    assert again.exit_code == 0
+    assert f"unexpected improvement: {fails}:3: gemm/f16/coopmat/f16/4096x512x14336/cold is no longer slower but same" in " ".join(
+        again.output.split()
+    )
+    assert run(tmp_path, [old], [old], "--fails", str(fails), "--fail-on", "unexpected").exit_code == 1
+
+
+def test_comparing_is_light_and_quick(tmp_path: Path) -> None:
+    """Two files of 500 cells each, without numpy and vulkan, in less than a second of processor time besides start-up."""
+    shapes = [(m, n, 512) for m in range(1, 51) for n in range(1, 11)]
+    for name, slowness in (("a.jsonl", 1.0), ("b.jsonl", 1.05)):
+        written(tmp_path / name, *(result(RADV, shape=shape, median=1e-3 * slowness) for shape in shapes))
+    code = (
+        "import sys, time; from vkprobe.cli.main import cli; start = time.process_time(); "
+        f"cli.main(['compare', {str(tmp_path / 'a.jsonl')!r}, {str(tmp_path / 'b.jsonl')!r}], standalone_mode=False); "
+        "print(time.process_time() - start, file=sys.stderr); sys.exit(bool({'vulkan', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "500 slower" in done.stdout
+    assert float(done.stderr) < 1
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
@@ -90,6 +147,9 @@ def test_tables_stay_within_the_terminal(tmp_path: Path, columns: int) -> None:
     new = [msgspec.structs.replace(old[0], **changed)]
     told = run(tmp_path, old, new, columns=columns).output
     assert max(map(len, told.splitlines())) <= columns
+    slow = run(tmp_path, [result(RADV, matrix_tuple="16x16x16")], [result(RADV, median=1.2e-3, matrix_tuple="16x16x16")], columns=columns)
+    assert max(map(len, slow.output.splitlines())) <= columns
+    assert re.search(r"slower +gemm f16", slow.output)
     assert "0 -> 99" in told
     assert "1204 -> 9999 (+730.5%)" in told
 

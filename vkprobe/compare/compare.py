@@ -1,10 +1,15 @@
-"""OLD against NEW, cell by cell. Compile statistics are deterministic: any difference is one. Times are not judged yet."""
+"""OLD against NEW, cell by cell. Compile statistics are deterministic: any difference is one. Times are judged as one table."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from vkprobe.bench.pipelines import HASHES, names_of
+from vkprobe.compare import circumstances, expectations, times
+from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair, Verdict
 from vkprobe.compare.pairing import Held, held, pair
 from vkprobe.errors import UsageError
@@ -12,44 +17,85 @@ from vkprobe.records import PipelineRecord, ResultRecord, Status
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
+_CAUSES = ("registers", "spills", "instructions", "matrix_instructions")
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 _NOT_RUN = frozenset({"unsupported", "skipped"})
 
 
-def compare(old: Store, new: Store, *, names: tuple[str, str] = ("OLD", "NEW"), threshold: float = 0.05) -> Comparison:
+def compare(
+    old: Store,
+    new: Store,
+    *,
+    names: tuple[str, str] = ("OLD", "NEW"),
+    threshold: float = 0.05,
+    expected: Expectations | None = None,
+) -> Comparison:
     """Everything of OLD against NEW.
 
     Args:
         old, new: records.
         names: of the files, for messages.
         threshold: how many more instructions, as a share, make a pipeline worse.
+        expected: known failures, flakes, and cells to skip.
 
     Raises:
         UsageError: a file holds nothing to compare, or the two share no hardware.
     """
+    expected = expected or Expectations()
     left, right = held(old), held(new)
     for name, devices in zip(names, (left, right), strict=True):
         if not devices:
             raise UsageError(f"{name}: holds no pipeline and no result records: `vkprobe compile`, gemm or run -o write such files")
+    known = expectations.names_in([*left, *right])
+    (left, left_out), (right, also) = expectations.without(left, expected), expectations.without(right, expected)
     pairing = pair(left, right)
     if not pairing.pairs:
         told = "; ".join(f"{name} holds {_list(devices)}" for name, devices in zip(names, (left, right), strict=True))
         raise UsageError(
             f"nothing to compare: {told}. Cells are paired by hardware (vendor, device id, chip); compare two drivers of one chip"
         )
-    cells = [cell for a, b in pairing.pairs for cell in (*_pipelines(a, b, threshold), *_results(a, b))]
-    return Comparison(
+    cells: list[Compared] = []
+    drafts: list[times.Draft] = []
+    for a, b in pairing.pairs:
+        cells += _pipelines(a, b, threshold)
+        for cell in _results(a, b):
+            if isinstance(cell, times.Draft):
+                drafts.append(cell)
+            else:
+                cells.append(cell)
+    cells += times.finished(drafts)
+    comparison = Comparison(
         devices=tuple(DevicePair(old=a.device, new=b.device, old_driver=a.driver, new_driver=b.driver) for a, b in pairing.pairs),
         cells=tuple(sorted(cells, key=_badness)),
-        missing=tuple((h.device, h.count) for h in pairing.only_old),
-        appeared=tuple((h.device, h.count) for h in pairing.only_new),
-        notes=tuple(
-            f"{name} holds {len(h.drivers)} drivers of {h.device} ({h.driver}): the newest record of each cell counts"
-            for name, devices in zip(names, (left, right), strict=True)
-            for h in devices
-            if len(h.drivers) > 1
-        ),
+        missing=tuple((h.device, h.count) for h in pairing.only_old if h.count),
+        appeared=tuple((h.device, h.count) for h in pairing.only_new if h.count),
+        notes=tuple(chain(*(_notes(*one) for one in zip(names, (left, right), strict=True)), _differing(pairing.pairs, names, drafts))),
+        groups=times.groups(cells),
+        skipped=len(left_out | also),
     )
+    return expectations.applied(comparison, expected, known)
+
+
+def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
+    """What a reader has to know of the records of one file."""
+    for h in devices:
+        if len(h.drivers) > 1:
+            yield f"{name} holds {len(h.drivers)} drivers of {h.device} ({h.driver}): the newest record of each cell counts"
+        several = sum(len(found) > 1 for found in h.measured.values())
+        if several:
+            yield f"{name} holds several runs of {several} cells of {h.device}: each run is a process of its own"
+        if h.other:
+            yield f"{name} holds {h.other} results of {h.device} by another driver, SPIR-V module or tile than the newest: left out"
+
+
+def _differing(pairs: Sequence[tuple[Held, Held]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:
+    """What else than the driver differs between the files."""
+    yield from circumstances.notes([a for a, _ in pairs], [b for _, b in pairs], names)
+    judged = [draft.cell for draft in drafts if draft.estimate is not None]
+    measured = [side for cell in judged for side in (cell.old, cell.new) if isinstance(side, ResultRecord)]
+    untold = sum(r.spirv_sha is None and r.path != "transfer" for r in measured)  # a transfer has none
+    if untold:
+        yield f"{untold} records do not tell their SPIR-V module: that both files measured the same one is taken for granted"
 
 
 def _list(devices: list[Held]) -> str:
@@ -149,26 +195,53 @@ def growth(change: Change) -> float:
     return float(change.new / change.old - 1)
 
 
-def _results(old: Held, new: Held) -> list[Compared]:
-    cells = []
+def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
+    """Cells, and drafts of those that are ok on both sides."""
+    left, right = (_by_tile(side) for side in (old, new))
     for key in dict.fromkeys((*old.results, *new.results)):
         a: ResultRecord | None = old.results.get(key)
         b: ResultRecord | None = new.results.get(key)
         if a is None or b is None:
-            verdict: Verdict = "missing" if b is None else _appeared(b.status)
-        else:
-            verdict = _by_status(a.status, b.status) or "unjudged"
-        cells.append(Compared(device=new.device, verdict=verdict, old=a, new=b))
-    return cells
+            yield Compared(device=new.device, verdict="missing" if b is None else _appeared(b.status), old=a, new=b)
+            continue
+        verdict = _by_status(a.status, b.status)
+        cell = Compared(device=new.device, verdict=verdict or "unjudged", old=a, new=b)
+        if verdict is not None:
+            yield cell
+            continue
+        causes = _causes(_pipeline_of(a, left), _pipeline_of(b, right))
+        yield times.drafted(cell, old.measured[key], new.measured[key], causes)
+
+
+def _by_tile(device: Held) -> dict[tuple[Any, ...], list[PipelineRecord]]:
+    found: dict[tuple[Any, ...], list[PipelineRecord]] = {}
+    for p in device.pipelines.values():
+        if p.status == "ok":
+            found.setdefault((p.kernel, p.path, p.type, p.tile), []).append(p)
+    return found
+
+
+def _pipeline_of(r: ResultRecord, pipelines: dict[tuple[Any, ...], list[PipelineRecord]]) -> PipelineRecord | None:
+    """What the compiler told of a cell's pipeline: of the same subgroup size where there are several."""
+    there = pipelines.get((r.kernel, r.path, r.type, r.tile), [])
+    there = [p for p in there if None in (p.spirv_sha, r.spirv_sha) or p.spirv_sha == r.spirv_sha]
+    return next((p for p in there if p.subgroup_size == r.subgroup_size), there[0] if there else None)
+
+
+def _causes(old: PipelineRecord | None, new: PipelineRecord | None) -> tuple[Change, ...]:
+    if old is None or new is None:
+        return ()
+    return tuple(Change(name, getattr(old, name), getattr(new, name)) for name in _CAUSES if getattr(old, name) != getattr(new, name))
 
 
 def _badness(cell: Compared) -> tuple[Any, ...]:
-    """Sorts the worst first: by verdict, then by spills, instructions and registers gained."""
+    """Sorts the worst first: by verdict, then by the ratio of times, then by spills, instructions and registers gained."""
     spills, registers = (_gained(cell, name) for name in ("spills", "registers"))
     instructions = cell.change("instructions")
     told = instructions is not None and instructions.old is not None and instructions.new is not None
     more = growth(instructions) if told and instructions is not None else 0.0
-    return list(VERDICTS).index(cell.verdict), -spills, -more, -registers, cell.device, cell.record.kernel
+    far = abs(math.log(cell.ratio)) if cell.ratio else 0.0
+    return list(VERDICTS).index(cell.verdict), -far, -spills, -more, -registers, cell.device, cell.record.kernel
 
 
 def _gained(cell: Compared, name: str) -> float:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from vkprobe.compare.names import cell_name
 from vkprobe.compare.timing import Judgement
 from vkprobe.records import PipelineRecord, ResultRecord
 
@@ -19,7 +20,7 @@ VERDICTS: dict[str, str] = {
     "slower": "its time got longer",
     "status": "another status",
     "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
-    "unclear": "the samples do not tell whether its time changed",
+    "unclear": "the samples do not tell whether its time changed, or are unsteady",
     "unjudged": "both ok, but their times can't be held against each other",
     "changed": "other statistics differ",
     "better": "fewer spills, or fewer instructions beyond the threshold",
@@ -44,8 +45,10 @@ class Compared(Struct, frozen=True, kw_only=True):
     Attributes:
         device: its id in NEW; in OLD where NEW has none.
         changes: statistics that differ, those of the normal form first.
-        judgement: of its times, where both sides are ok and comparable.
-        because: why they are not judged.
+        times: (s) of OLD and NEW, where both are ok: what was typical of the settled rounds.
+        judgement: of the times, where both sides are steady and comparable.
+        because: why the verdict is `unclear` or `unjudged`.
+        expected: whether the files of expectations list the cell: `known` with this verdict, or `flaky`.
         reason: of NEW's status, where that is not ok.
     """
 
@@ -54,8 +57,22 @@ class Compared(Struct, frozen=True, kw_only=True):
     old: PipelineRecord | ResultRecord | None
     new: PipelineRecord | ResultRecord | None
     changes: tuple[Change, ...] = ()
+    times: tuple[float, float] | None = None
     judgement: Judgement | None = None
     because: str | None = None
+    expected: Literal["known", "flaky"] | None = None
+
+    @property
+    def name(self) -> str:
+        """As `cell_name`."""
+        return cell_name(self.record)
+
+    @property
+    def ratio(self) -> float | None:
+        """Of the times, NEW over OLD."""
+        if self.judgement is not None:
+            return self.judgement.ratio
+        return self.times[1] / self.times[0] if self.times is not None else None
 
     @property
     def record(self) -> PipelineRecord | ResultRecord:
@@ -83,6 +100,27 @@ class DevicePair(Struct, frozen=True, kw_only=True):
     new_driver: str
 
 
+class Group(Struct, frozen=True, kw_only=True):
+    """The geometric mean of the ratios of several judged cells of a device; `type` is None for all types together."""
+
+    device: str
+    op: str
+    path: str
+    type: str | None
+    ratio: float
+    cells: int
+
+
+class Improvement(Struct, frozen=True, kw_only=True):
+    """A line (`where`: file and number) of the known failures that no longer holds: the cell has a better verdict now."""
+
+    where: str
+    device: str
+    name: str
+    listed: str
+    verdict: Verdict
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
     """Everything that came of it.
 
@@ -90,6 +128,10 @@ class Comparison(Struct, frozen=True, kw_only=True):
         cells: of paired devices, the worst first.
         missing, appeared: devices that only OLD or only NEW has, with how many cells.
         notes: what a reader has to know of the pairing.
+        groups: of the judged cells, by device, op and path, then by type too.
+        improved: known failures that no longer fail.
+        unlisted: lines of the known failures that name nothing which either file has, as sentences.
+        skipped: how many cells and pipelines were left out because a file says so.
     """
 
     devices: tuple[DevicePair, ...]
@@ -97,3 +139,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     missing: tuple[tuple[str, int], ...] = ()
     appeared: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
+    improved: tuple[Improvement, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    skipped: int = 0

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from vkprobe.records import PipelineRecord, ResultRecord, cell_key
+from vkprobe.records import PipelineRecord, ResultRecord, RunRecord, cell_key, made_of
 from vkprobe.results.store import DeviceKey, Store, pipeline_key
 
 R = TypeVar("R", PipelineRecord, ResultRecord)
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """What a file holds of one device id of one hardware: the newest record of each pipeline and cell, whatever driver it ran on."""
+    """What a file holds of one device id of one hardware: the newest record of each pipeline and cell, whatever driver it ran on.
+
+    Attributes:
+        measured: of each cell whose newest record is ok, that record and all other ok ones of the same driver, SPIR-V module and tile,
+            oldest first: each is a process.
+        other: how many ok records are none of those: another driver, module or tile.
+        runs: those that the records are of.
+    """
 
     device: str
     hardware: tuple[Any, ...]
     drivers: tuple[str, ...]
     pipelines: dict[tuple[Any, ...], PipelineRecord]
     results: dict[tuple[Any, ...], ResultRecord]
+    measured: dict[tuple[Any, ...], list[ResultRecord]] = {}
+    other: int = 0
+    runs: tuple[RunRecord, ...] = ()
 
     @property
     def count(self) -> int:
@@ -47,17 +58,39 @@ def held(store: Store) -> list[Held]:
         grouped.setdefault((key.device, *_hardware(key)), []).append(key)
     found = []
     for group in grouped.values():
-        drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
-        one = Held(
-            device=group[0].device,
-            hardware=_hardware(group[0]),
-            drivers=tuple(filter(None, drivers)),
-            pipelines=_newest([p for (key, _), p in store.pipelines.items() if key in group], pipeline_key),
-            results=_newest([r for (key, _), r in store.results.items() if key in group], cell_key),
-        )
+        one = _held(store, group)
         if one.count:
             found.append(one)
     return found
+
+
+def _held(store: Store, group: list[DeviceKey]) -> Held:
+    drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
+    pipelines = _newest([p for (key, _), p in store.pipelines.items() if key in group], pipeline_key)
+    results = _newest([r for (key, _), r in store.results.items() if key in group], cell_key)
+    ok = {key: _ok([r for one in group for r in store.measured.get((one, key), ())]) for key in results}
+    measured = {
+        key: [r for r in ok[key] if made_of(r) == made_of(newest) and store.key_of(r) == store.key_of(newest)]
+        for key, newest in results.items()
+        if newest.status == "ok"
+    }
+    ids = dict.fromkeys(r.run for r in chain(pipelines.values(), results.values(), *measured.values()))
+    return Held(
+        device=group[0].device,
+        hardware=_hardware(group[0]),
+        drivers=tuple(filter(None, drivers)),
+        pipelines=pipelines,
+        results=results,
+        measured=measured,
+        other=sum(len(ok[key]) - len(kept) for key, kept in measured.items()),
+        runs=tuple(store.runs[run] for run in ids if run in store.runs),
+    )
+
+
+def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
+    """Those that are ok, each once (a file may have been joined to itself), without those that were interrupted where others are not."""
+    found = list({(r.run, r.at): r for r in records if r.status == "ok"}.values())
+    return [r for r in found if not r.interrupted] or found
 
 
 def _newest(records: list[R], key: Any) -> dict[tuple[Any, ...], R]:

@@ -3,52 +3,85 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vkprobe.compare.compare import growth
 from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair
-from vkprobe.records import PipelineRecord
+from vkprobe.records import PipelineRecord, ResultRecord
+from vkprobe.report import compare_data, compare_times
+from vkprobe.report.compare_times import EXPECTED, TIMED
 from vkprobe.report.tables import Footnotes, folded, render
 
 _SHOWN = ("spills", "registers", "instructions", "matrix_instructions")
 _HEADINGS = {"matrix_instructions": "matrix"}
 _FEW = 2
-_UNJUDGED = "not judged yet: timing comparison comes with `ab`"
-_COLOURS = {"wrong": "\x1b[1;31m", "crash": "\x1b[1;31m", "missing": "\x1b[31m", "worse": "\x1b[33m", "better": "\x1b[32m"}
+_COLOURS = {
+    "wrong": "\x1b[1;31m",
+    "crash": "\x1b[1;31m",
+    "missing": "\x1b[31m",
+    "slower": "\x1b[31m",
+    "worse": "\x1b[33m",
+    "better": "\x1b[32m",
+    "faster": "\x1b[32m",
+}
 
 
 def as_text(comparison: Comparison, form: str, *, width: int | None = None, color: bool = False) -> str:
-    """The comparison in one of the table formats; CSV and JSON hold one row a change, what is the same left out."""
-    if form in ("csv", "json"):
-        return render(("device", "kernel", "cell", "verdict", "statistic", "old", "new", "reason"), list(_plain(comparison)), form)
+    """The comparison in one of the table formats; JSON holds everything, CSV one row a difference."""
+    if form == "json":
+        return compare_data.as_json(comparison)
+    if form == "csv":
+        return compare_data.as_csv(comparison)
     notes = Footnotes()
     parts = []
     for pair in comparison.devices:
         cells = [cell for cell in comparison.cells if cell.device == pair.new]
+        results = [cell for cell in cells if isinstance(cell.record, ResultRecord)]
         parts.append(folded(_title(pair, cells), width if form == "table" else None))
-        parts.append(_table(cells, form, width, color, notes))
-    foot = [*(f"[{number}] {reason}" for number, reason in notes), *comparison.notes]
-    foot += [f"{device} is only in OLD ({count} records): missing" for device, count in comparison.missing]
-    foot += [f"{device} is only in NEW ({count} records)" for device, count in comparison.appeared]
-    unjudged = sum(cell.verdict == "unjudged" for cell in comparison.cells)
-    if unjudged:
-        foot.append(f"{unjudged} measured cell{'s' * (unjudged != 1)} ok in both files: {_UNJUDGED}")
+        parts.append(_table([cell for cell in results if cell.verdict not in TIMED], form, width, color, notes))
+        parts.append(compare_times.table(results, form, width, _COLOURS if color else {}, notes))
+        parts.append(compare_times.means((g for g in comparison.groups if g.device == pair.new), form, width))
+        parts.append(_table([cell for cell in cells if isinstance(cell.record, PipelineRecord)], form, width, color, notes))
+    foot = [*(f"[{number}] {reason}" for number, reason in notes), *_foot(comparison)]
     parts.append("\n".join(f"- {line}" if form == "md" else folded(line, width, "    ") for line in foot))
     return "\n\n".join(filter(None, parts))
 
 
+def _foot(comparison: Comparison) -> Iterator[str]:
+    yield from compare_times.reasons(comparison.cells)
+    yield from comparison.notes
+    for device, count in comparison.missing:
+        yield f"{device} is only in OLD ({count} records): missing"
+    for device, count in comparison.appeared:
+        yield f"{device} is only in NEW ({count} records)"
+    if comparison.skipped:
+        yield f"{comparison.skipped} cells and pipelines are skipped: --skips lists them"
+    for line in comparison.improved:
+        yield f"unexpected improvement: {line.where}: {line.name} is no longer {line.listed} but {line.verdict}: remove the line"
+
+
 def _title(pair: DevicePair, cells: Sequence[Compared]) -> str:
-    """Which device, which drivers, how many of each verdict."""
-    counts: Counter[str] = Counter(cell.verdict for cell in cells)
+    """Which device, which drivers, how many of each verdict; cells apart from pipelines where there are both."""
     name = pair.new if pair.old == pair.new else f"{pair.old} -> {pair.new}"
     drivers = pair.old_driver if pair.old_driver == pair.new_driver else f"{pair.old_driver} -> {pair.new_driver}"
+    measured = [cell for cell in cells if isinstance(cell.record, ResultRecord)]
+    compiled = [cell for cell in cells if isinstance(cell.record, PipelineRecord)]
+    if measured and compiled:
+        told = f"of {len(measured)} cells {_counted(measured)}; of {len(compiled)} pipelines {_counted(compiled)}"
+    else:
+        told = _counted(cells) or "nothing left to compare"
+    return f"{name} ({drivers}): {told}"
+
+
+def _counted(cells: Sequence[Compared]) -> str:
+    counts: Counter[str] = Counter(cell.verdict for cell in cells)
     words = {"status": "with another status", "unjudged": "not judged"}
-    return f"{name} ({drivers}): " + ", ".join(f"{counts[v]} {words.get(v, v)}" for v in VERDICTS if counts[v])
+    return ", ".join(f"{counts[v]} {words.get(v, v)}" for v in VERDICTS if counts[v])
 
 
 def _table(cells: Sequence[Compared], form: str, width: int | None, color: bool, notes: Footnotes) -> str:
-    cells = [cell for cell in cells if cell.verdict not in ("same", "unjudged")]
+    cells = [cell for cell in cells if cell.verdict != "same"]
     if not cells:
         return ""
     named = Counter((cell.record.kernel, _brief(cell)) for cell in cells)
@@ -80,6 +113,8 @@ def _row(cell: Compared, notes: Footnotes, *, brief: bool) -> list[str]:
         verdict = f"appeared, {cell.new.status}"
     if cell.reason:
         verdict += f" [{notes.number(cell.reason)}]"
+    if cell.expected:
+        verdict += f" [{notes.number(EXPECTED[cell.expected])}]"
     shown = [_change(cell.change(name)) for name in _SHOWN]
     kernel, name = _name(cell)
     others = [c for c in cell.changes if c.name not in _SHOWN]
@@ -122,20 +157,3 @@ def _others(changes: Sequence[Change]) -> str:
     told = [f"{c.name.replace('_', ' ')} {_change(c)}" for c in changes[:_FEW]]
     left = len(changes) - _FEW
     return ", ".join(told) + (f" and {left} more" if left > 0 else "")
-
-
-def _plain(comparison: Comparison) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    for cell in comparison.cells:
-        if cell.verdict == "same":
-            continue
-        label = (cell.device, *_name(cell), cell.verdict)
-        reason = _UNJUDGED if cell.verdict == "unjudged" else cell.reason
-        status = tuple(r.status if r is not None else None for r in (cell.old, cell.new))
-        if not cell.changes:
-            rows.append((*label, "status", *status, reason))
-        rows += [(*label, change.name, change.old, change.new, reason) for change in cell.changes]
-    rows += [(device, None, None, "missing", "records", count, 0, "the device is only in OLD") for device, count in comparison.missing]
-    return rows + [
-        (device, None, None, "appeared", "records", 0, count, "the device is only in NEW") for device, count in comparison.appeared
-    ]

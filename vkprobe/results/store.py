@@ -198,6 +198,7 @@ class Store:
         drivers: the newest record of each driver, by name.
         devices: the newest record of each device, by key, in order of appearance.
         results: the newest result of each cell, by (device key, `cell_key`).
+        measured: all results of each cell, oldest first, by the same keys.
         pipelines: the newest of each pipeline, by (device key, `pipeline_key`).
         ladder: the newest of each climb, by (device key, the tuple or feature).
         events: all, in order.
@@ -229,7 +230,10 @@ class Store:
                 ladder.append(record)
             elif isinstance(record, EventRecord):
                 self.events.append(record)  # gaps and choices follow from the device's facts: they are not kept
-        self.results = {(self.key_of(r), cell_key(r)): r for r in _by_time(results)}
+        self.measured: dict[tuple[DeviceKey, tuple[Any, ...]], list[ResultRecord]] = {}
+        for result in _by_time(results):
+            self.measured.setdefault((self.key_of(result), cell_key(result)), []).append(result)
+        self.results = {key: found[-1] for key, found in self.measured.items()}
         self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
         self.ladder = {(self.key_of(r), climb_key(r)): r for r in _by_time(ladder)}
 

@@ -1,0 +1,111 @@
+"""Files of known failures, flakes and skips, and the names that they list cells by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.pure.sample_records import null_radv, pipeline, result
+from vkprobe.compare.compare import compare
+from vkprobe.compare.conditions import met, parse
+from vkprobe.compare.expectations import read
+from vkprobe.compare.model import Comparison
+from vkprobe.compare.names import cell_name, full_name
+from vkprobe.errors import UsageError
+from vkprobe.records import AnyRecord
+from vkprobe.results.store import Store
+
+RADV = "radv:gfx1201/0"
+NAME = "gemm/f16/coopmat/f16/4096x512x14336/cold"
+
+
+def found(tmp_path: Path, old: list[AnyRecord], new: list[AnyRecord], **lines: str) -> Comparison:
+    """The comparison under files with these lines."""
+    files = {}
+    for name, text in lines.items():
+        files[name] = tmp_path / f"{name}.txt"
+        files[name].write_text(text)
+    return compare(Store([null_radv(), *old]), Store([null_radv(), *new]), expected=read(**files))
+
+
+def test_names_of_cells_and_pipelines() -> None:
+    """Paths without spaces; a copy's kernel stands in its type's place."""
+    assert cell_name(result(matrix_tuple="16x16x16", weights="q4_0")) == "gemm/q4_0/coopmat/f16/16x16x16/4096x512x14336/cold"
+    assert cell_name(result(op="copy", path="transfer", shape=(1, 1, 64))) == "copy/copy_f16_transfer/transfer/f16/1x1x64/cold"
+    assert cell_name(pipeline(RADV, "gemv_f16", "scalar-f32", "f16", registers=1, spills=0)) == "compile/gemv_f16/128x128x32"
+    assert full_name(RADV, result()) == f"{RADV}:{NAME}"
+
+
+@pytest.mark.parametrize("name", [NAME, f"{RADV}:{NAME}"])
+def test_a_known_failure_meets_no_condition(tmp_path: Path, name: str) -> None:
+    """With or without its device; another verdict on the same cell is no known one."""
+    comparison = found(tmp_path, [result(RADV)], [result(RADV, status="wrong")], fails=f"{name},wrong  # issue 7\n")
+    assert met(comparison, parse("wrong")) == []
+    crashed = found(tmp_path, [result(RADV)], [result(RADV, status="crash")], fails=f"{name},wrong\n")
+    assert met(crashed, parse("crash,unexpected")) == [f"crash (1: {NAME})"]
+
+
+def test_an_unclear_cell_is_no_improvement(tmp_path: Path) -> None:
+    """Of one that is listed as slower: nothing tells that it no longer is. A crash that is gone is one, however the times are."""
+    unsteady: list[AnyRecord] = [result(RADV, steady=False)]
+    assert found(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},slower").improved == ()
+    (gone,) = found(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},crash").improved
+    assert (gone.where, gone.listed, gone.verdict) == (f"{tmp_path / 'fails.txt'}:1", "crash", "unclear")
+
+
+def test_flakes_meet_no_condition_whatever_they_do(tmp_path: Path) -> None:
+    """They stay in the table."""
+    comparison = found(tmp_path, [result(RADV)], [result(RADV, status="crash")], flakes="^gemm/f16/.*cold$\n")
+    assert met(comparison, parse("crash,wrong")) == []
+    assert [(c.verdict, c.expected) for c in comparison.cells] == [("crash", "flaky")]
+
+
+def test_skipped_cells_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Results and pipelines, by a part of the name; a listed failure among them is not unlisted."""
+    compiled = pipeline(RADV, "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
+    records: list[AnyRecord] = [compiled, result(RADV), result(RADV, op="gemv", path="scalar-f32")]
+    comparison = found(tmp_path, records, records, skips="coopmat\n", fails=f"{NAME},slower")
+    assert [c.name for c in comparison.cells] == ["gemv/f16/scalar-f32/f16/4096x512x14336/cold"]
+    assert (comparison.skipped, comparison.unlisted) == (2, ())
+
+
+def test_a_device_that_is_skipped_is_not_missing(tmp_path: Path) -> None:
+    """By its id before the name."""
+    gone: list[AnyRecord] = [result("nvk:172/0")]
+    assert met(found(tmp_path, [result(RADV), *gone], [result(RADV)]), parse("missing")) == ["missing (1: all of nvk:172/0)"]
+    assert met(found(tmp_path, [result(RADV), *gone], [result(RADV)], skips="^nvk:172/0:"), parse("missing")) == []
+
+
+def test_a_line_that_names_nothing_is_told(tmp_path: Path) -> None:
+    """With its file and number: the cell was renamed, or the line mistyped."""
+    comparison = found(tmp_path, [result(RADV)], [result(RADV)], fails="\n# known\ngemm/f16,slower\n")
+    assert comparison.unlisted == (f"{tmp_path / 'fails.txt'}:3: neither file has gemm/f16",)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "words"),
+    [
+        ("fails", "gemm/f16", "expected CELL,VERDICT"),
+        ("fails", ",slower", "expected CELL,VERDICT"),
+        ("fails", "gemm/f16,Fail", "no verdict is called 'Fail'; there is wrong, crash"),
+        ("fails", "gemm/f16,same", "no verdict is called 'same'"),
+        ("flakes", "gemm/(f16", "is no regular expression: missing \\)"),
+        ("skips", "*", "is no regular expression: nothing to repeat"),
+    ],
+)
+def test_bad_lines_are_sentences_with_file_and_line(tmp_path: Path, file: str, line: str, words: str) -> None:
+    """And what was expected."""
+    path = tmp_path / "x.txt"
+    path.write_text(f"# one\n{line}\n")
+    with pytest.raises(UsageError, match=rf"x\.txt:2: .*{words}"):
+        read(**{file: path})
+
+
+def test_files_that_can_t_be_read_are_sentences(tmp_path: Path) -> None:
+    """Missing, or no text."""
+    with pytest.raises(UsageError, match=r"nowhere\.txt: can't be read"):
+        read(fails=tmp_path / "nowhere.txt")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="binary: is no UTF-8 text"):
+        read(skips=tmp_path / "binary")

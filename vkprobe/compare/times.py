@@ -1,0 +1,161 @@
+"""The times of cells that are ok on both sides: which of them can be held against each other, and the verdicts of their table. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from statistics import fmean, median
+
+from msgspec import UNSET, Struct
+from msgspec.structs import replace
+
+from vkprobe.compare.model import Change, Compared, Group
+from vkprobe.compare.timing import Estimate, Side, geometric_mean, judge, pooled, side, unpaired
+from vkprobe.records import ResultRecord, Time
+
+CLOCKS = 0.02
+"""Core clocks that differ by more than this share give times that are not the driver's doing."""
+_CORE_CLOCK = "sm_clock_mhz"
+_OF_DRIVER = ("tile", "subgroup_size", "split_k")  # how a cell ran, which may be the driver's facts' doing
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands."""
+
+    cell: Compared
+    estimate: Estimate | None = None
+    causes: tuple[Change, ...] = ()
+
+
+class _Unusable(Exception):
+    """Why times can't be judged: the message."""
+
+
+def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRecord], causes: Sequence[Change] = ()) -> Draft:
+    """What the runs of a cell on both sides give.
+
+    Args:
+        cell: of the newest records.
+        old, new: all runs of the cell that count, the newest last.
+        causes: statistics of its pipeline that differ, to be told beside a verdict.
+    """
+    theirs = {(r.run, r.at) for r in old}
+    new = [r for r in new if (r.run, r.at) not in theirs] or new  # NEW may hold OLD's records too: `cat`
+    before, after = old[-1], new[-1]
+    try:
+        a, b = _times("OLD", old), _times("NEW", new)
+        newest = (a[-1].median_s, b[-1].median_s)
+        if not all(math.isfinite(t) and t > 0 for t in newest):
+            raise _Unusable("a median is no positive number")
+        cell = replace(cell, times=newest)
+        _comparable(before, after, a, b)
+        sides = _side("OLD", a), _side("NEW", b)
+    except _Unusable as why:
+        return Draft(cell=replace(cell, verdict="unjudged", because=str(why)))
+    unsteady = _unsteady(a), _unsteady(b)
+    if any(unsteady):
+        return Draft(cell=replace(cell, verdict="unclear", because=_told(*unsteady)))
+    ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
+    typical = (math.exp(fmean(sides[0].logs)), math.exp(fmean(sides[1].logs)))
+    return Draft(cell=replace(cell, times=typical), estimate=unpaired(*sides), causes=(*ran, *causes))
+
+
+def finished(drafts: Sequence[Draft]) -> list[Compared]:
+    """The cells with their verdicts: those with an estimate are judged together, as one table."""
+    judgements = iter(judge([d.estimate for d in drafts if d.estimate is not None]))
+    cells = []
+    for draft in drafts:
+        if draft.estimate is None:
+            cells.append(draft.cell)
+            continue
+        said = next(judgements)
+        because = None
+        if said.verdict == "unclear":
+            because = "the interval holds both a change and none" if draft.estimate.df else "one round on each side"
+        changes = draft.causes if said.verdict in ("slower", "faster") else ()
+        cells.append(replace(draft.cell, verdict=said.verdict, judgement=said, because=because, changes=changes))
+    return cells
+
+
+def groups(cells: Iterable[Compared]) -> tuple[Group, ...]:
+    """Geometric means of judged cells by device, op and path; by type too where such a group has several, of more than one cell."""
+    judged = [c for c in cells if c.judgement is not None and isinstance(c.record, ResultRecord)]
+    found = []
+    for (device, op, path), members in _by(judged, ("op", "path")).items():
+        of_types = _by(members, ("type",))
+        found.append(_group(device, op, path, None, members))
+        if len(of_types) > 1:
+            found += [_group(device, op, path, weights, some) for (_, weights), some in of_types.items()]
+    return tuple(g for g in found if g.cells > 1)
+
+
+def _by(cells: Sequence[Compared], fields: Sequence[str]) -> dict[tuple[str, ...], list[Compared]]:
+    grouped: dict[tuple[str, ...], list[Compared]] = {}
+    for cell in cells:
+        grouped.setdefault((cell.device, *(getattr(cell.record, name) for name in fields)), []).append(cell)
+    return dict(sorted(grouped.items()))
+
+
+def _group(device: str, op: str, path: str, weights: str | None, cells: Sequence[Compared]) -> Group:
+    ratios = [c.judgement.ratio for c in cells if c.judgement is not None]
+    return Group(device=device, op=op, path=path, type=weights, ratio=geometric_mean(ratios), cells=len(ratios))
+
+
+def _times(name: str, records: Sequence[ResultRecord]) -> list[Time]:
+    times = [r.time for r in records if r.time is not UNSET]
+    if not times:
+        raise _Unusable(f"{name} holds no time of it")
+    return times
+
+
+def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequence[Time]) -> None:
+    if old.spirv_sha is not None and new.spirv_sha is not None and old.spirv_sha != new.spirv_sha:
+        raise _Unusable("another SPIR-V module of vkprobe's was measured")
+    if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
+        raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
+    if a[-1].clock != b[-1].clock:
+        raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
+    before, after = _core_clock(a), _core_clock(b)
+    if before and after and abs(after / before - 1) > CLOCKS:
+        raise _Unusable(f"core clocks differ: {before:.0f} MHz against {after:.0f} MHz")
+
+
+def _core_clock(times: Sequence[Time]) -> float | None:
+    """MHz, over all rounds; None where it was not told."""
+    told = [
+        row[_CORE_CLOCK]
+        for time in times
+        if isinstance(rows := time.telemetry.get("rounds"), list)
+        for row in rows
+        if isinstance(row, dict) and isinstance(row.get(_CORE_CLOCK), (int, float))
+    ]
+    return float(median(told)) if told else None
+
+
+def _unsteady(times: Sequence[Time]) -> str | None:
+    """Why a side is unsteady: most of its runs were."""
+    found = [t for t in times if not t.steady]
+    if 2 * len(found) <= len(times) and len(found) < len(times):
+        return None
+    return found[-1].unsteady_because or "its rounds do not agree"
+
+
+def _told(old: str | None, new: str | None) -> str:
+    if old == new:
+        return f"unsteady in OLD and NEW: {old}"
+    return "; ".join(f"unsteady in {name}: {why}" for name, why in (("OLD", old), ("NEW", new)) if why)
+
+
+def _side(name: str, times: Sequence[Time]) -> Side:
+    """The side's steady runs; all of them where none is."""
+    return pooled([side(_rounds(name, t)) for t in ([t for t in times if t.steady] or times)])
+
+
+def _rounds(name: str, time: Time) -> list[list[float]]:
+    if not time.samples_s or len(time.samples_s) != len(time.rounds):
+        raise _Unusable(f"{name} has {len(time.samples_s)} samples in {len(time.rounds)} places of rounds")
+    if not all(math.isfinite(s) and s > 0 for s in time.samples_s):
+        raise _Unusable(f"{name} has a sample that is no positive number")
+    pairs = groupby(sorted(zip(time.rounds, time.samples_s, strict=True), key=lambda p: p[0]), key=lambda p: p[0])
+    return [[sample for _, sample in pair] for _, pair in pairs]

@@ -1,0 +1,91 @@
+"""A comparison for programs: JSON with everything, CSV with a row a difference, and the lines of a file of known failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from vkprobe.compare.conditions import Condition, failing
+from vkprobe.compare.model import Compared, Comparison
+from vkprobe.compare.names import full_name
+from vkprobe.records import PipelineRecord
+from vkprobe.report.tables import render
+
+CSV_HEADERS = (
+    "device", "name", "verdict", "expected", "statistic", "old", "new", "ratio", "ci95_low", "ci95_high", "p", "reason"
+)  # fmt: skip
+_UNGATED = (*(Condition(name, 0.0) for name in ("slower", "worse")), *(Condition(name) for name in ("wrong", "crash", "missing")))
+
+
+def as_json(comparison: Comparison) -> str:
+    """One object: devices, every cell and pipeline (what is the same, too), groups, improvements, notes. Times in s."""
+    return json.dumps(
+        {
+            "devices": msgspec.to_builtins(comparison.devices),
+            "cells": [_object(cell) for cell in comparison.cells],
+            "groups": msgspec.to_builtins(comparison.groups),
+            "missing": [{"device": device, "records": count} for device, count in comparison.missing],
+            "appeared": [{"device": device, "records": count} for device, count in comparison.appeared],
+            "improved": msgspec.to_builtins(comparison.improved),
+            "skipped": comparison.skipped,
+            "notes": list(comparison.notes),
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+
+
+def _object(cell: Compared) -> dict[str, Any]:
+    old_s, new_s = cell.times or (None, None)
+    j = cell.judgement
+    return {
+        "device": cell.device,
+        "name": cell.name,
+        "of": "pipeline" if isinstance(cell.record, PipelineRecord) else "result",
+        "kernel": cell.record.kernel,
+        "verdict": cell.verdict,
+        "expected": cell.expected,
+        "reason": cell.because or cell.reason,
+        "old_status": cell.old.status if cell.old is not None else None,
+        "new_status": cell.new.status if cell.new is not None else None,
+        "old_s": old_s,
+        "new_s": new_s,
+        "ratio": cell.ratio,
+        "ci95": None if j is None or not j.told else list(j.ci95),
+        "p": j.p if j is not None else None,
+        "changes": [{"statistic": c.name, "old": c.old, "new": c.new} for c in cell.changes],
+    }
+
+
+def as_csv(comparison: Comparison) -> str:
+    """A row for each pair of times (`time_s`), statistic or status; of what is the same only times."""
+    return render(CSV_HEADERS, list(_rows(comparison)), "csv")
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
+    for cell in comparison.cells:
+        label = (cell.device, cell.name, cell.verdict, cell.expected)
+        reason = cell.because or cell.reason
+        if cell.times is not None:
+            j = cell.judgement
+            interval = (None, None) if j is None or not j.told else j.ci95
+            yield (*label, "time_s", *cell.times, cell.ratio, *interval, j.p if j is not None else None, reason)
+        elif not cell.changes and cell.verdict != "same":
+            status = tuple(r.status if r is not None else None for r in (cell.old, cell.new))
+            yield (*label, "status", *status, *[None] * 4, reason)
+        for change in cell.changes:
+            yield (*label, change.name, change.old, change.new, *[None] * 4, reason)
+    for device, count in comparison.missing:
+        yield (device, None, "missing", None, "records", count, 0, *[None] * 4, "the device is only in OLD")
+    for device, count in comparison.appeared:
+        yield (device, None, "appeared", None, "records", 0, count, *[None] * 4, "the device is only in NEW")
+
+
+def as_fails(comparison: Comparison, conditions: Iterable[Condition] | None) -> str:
+    """A line `CELL,VERDICT` for whatever meets the conditions and is not expected; without conditions all that is bad."""
+    several = len(comparison.devices) > 1
+    cells = [cell for condition in (conditions or _UNGATED) for cell in failing(comparison, condition)]
+    return "\n".join(dict.fromkeys(f"{full_name(c.device, c.record) if several else c.name},{c.verdict}" for c in cells))
