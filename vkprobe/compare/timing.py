@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from vkprobe.bench.settling import first_settled
@@ -66,6 +67,11 @@ class Judgement(Struct, frozen=True):
     ci95: tuple[float, float]
     p: float
     verdict: TimeVerdict
+
+    @property
+    def told(self) -> bool:
+        """Whether there is an interval: one round on each side gives none."""
+        return math.isfinite(self.ci95[1])
 
 
 def side(rounds: Sequence[Sequence[float]]) -> Side:
@@ -119,6 +125,24 @@ def paired(blocks: Sequence[tuple[Sequence[Sequence[float]], Sequence[Sequence[f
         within=within,
         scale=1 / len(differences),
     )
+
+
+def paired_lives(lives: Sequence[Sequence[tuple[Sequence[Sequence[float]], Sequence[Sequence[float]]]]]) -> Estimate:
+    """Blocks as `paired` has them, by the processes that they were measured in: the unit where they differ by more than blocks do.
+
+    The variance stays that of a block, so that a table's are of one kind.
+    """
+    lives = [life for life in lives if life]
+    every = paired([block for life in lives for block in life])
+    differences = [[paired([block]).log_ratio for block in life] for life in lives]
+    inner = sum((d - fmean(life)) ** 2 for life in differences for d in life)
+    degrees = sum(map(len, lives)) - len(lives)
+    if len(lives) < 2 or not degrees:
+        return every
+    between = sum(len(life) * (fmean(life) - every.log_ratio) ** 2 for life in differences) / (len(lives) - 1)
+    if between <= max(inner / degrees, every.within) * _SUSPICIOUS:
+        return every
+    return msgspec.structs.replace(every, s2=between, df=len(lives) - 1)
 
 
 def judge(table: Sequence[Estimate]) -> list[Judgement]:
