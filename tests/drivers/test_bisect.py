@@ -173,6 +173,23 @@ def test_a_driver_of_other_hardware_is_passed_over(embedded: dict[str, DriverSpe
     assert "not the hardware of the good records, llvmpipe" in ended.stderr
 
 
+def test_whose_fault_a_driver_is(embedded: dict[str, DriverSpec], repository: Repository, tmp_path: Path) -> None:
+    """A vkprobe.toml of the commits that can't be read is the commit's, 125; a name that nothing has the command line's, 128."""
+    repository.commit("good", LAVAPIPE)
+    records = tmp_path / "good.jsonl"
+    repository.record(records, *CELL)
+    repository.git("checkout", "-q", "master")
+    repository.commit("torn", "[drivers.mine\n")
+    torn = repository.vkprobe("bisect-step", "--good", records, "--cell", "gemv")
+    assert torn.returncode == 125
+    assert "vkprobe.toml is not TOML" in torn.stdout
+    repository.git("rm", "-q", "--cached", "vkprobe.toml")
+    (repository.folder / "vkprobe.toml").write_text(LAVAPIPE)
+    unknown = repository.vkprobe("bisect-step", "--good", records, "--cell", "gemv", "--driver", "mien")
+    assert unknown.returncode == 128
+    assert "unknown driver mien" in unknown.stderr
+
+
 def test_an_interrupted_step_ends_the_bisection(embedded: dict[str, DriverSpec], repository: Repository, tmp_path: Path) -> None:
     """SIGTERM while it builds: 130, which git aborts on, and nothing of the build is left."""
     repository.commit("good", LAVAPIPE)

@@ -152,8 +152,7 @@ def _measured(
 
     made = run_record()
     run = replace(made, environment={**made.environment, "GIT_COMMIT": here.commit})
-    choice = choice if choice.asked else _default(choice, goods)
-    found = gathered(choice, run.run, _specs(choice, here))
+    found = gathered(choice, run.run, _specs(choice, goods, here))
     for record in (run, *records_of(found, run.run)):
         file.append(record)
     complain(found)
@@ -171,29 +170,29 @@ def _overrides(crash: str | None, wrong: str | None) -> dict[str, bool | None]:
     return {"crash": None if crash is None else crash == "bad", "wrong": None if wrong is None else wrong == "bad"}
 
 
-def _default(choice: DriverChoice, goods: list[Good]) -> DriverChoice:
+def _default(choice: DriverChoice, good: Good) -> DriverChoice:
     """The driver that the good records name."""
-    if len(goods) > 1:
-        names = ", ".join(good.device.device for good in goods)
-        raise UsageError(f"--good holds such cells of {names}: choose the driver with --driver or --null")
-    name = goods[0].device.device.rpartition("/")[0]
+    name = good.device.device.rpartition("/")[0]
     if name in load(choice.config).drivers:
         return replace(choice, drivers=(name,))
     if name.partition(":")[0] in FAMILIES:
         return replace(choice, nulls=(name,))
-    icd = goods[0].driver.icd if goods[0].driver is not None else None
+    icd = good.driver.icd if good.driver is not None else None
     of_set = name.startswith("embedded")  # its manifests lie in a cache, which need not be where it was
     return replace(choice, drivers=(name if of_set or icd is None else icd,))
 
 
-def _specs(choice: DriverChoice, here: Checkout) -> list[DriverSpec]:
+def _specs(choice: DriverChoice, goods: list[Good], here: Checkout) -> list[DriverSpec]:
     """The drivers; what is wrong with one is this commit's matter where a commit brings it, else the command line's."""
+    if not choice.asked and len(goods) > 1:
+        names = ", ".join(good.device.device for good in goods)
+        raise UsageError(f"--good holds such cells of {names}: choose the driver with --driver or --null")
+    built = any("/" in name or name.endswith(".json") for name in choice.drivers)
     try:
-        return choice.specs()
+        return (choice if choice.asked else _default(choice, goods[0])).specs()
     except NoDeviceError as error:
         raise Skip(str(error)) from None
     except UsageError as error:
-        built = any("/" in name or name.endswith(".json") for name in choice.drivers)
         if built or here.tracks(choice.config or DEFAULT):
             raise Skip(str(error)) from None
         raise
