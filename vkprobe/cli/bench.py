@@ -153,23 +153,22 @@ def bench_options(op: str) -> Callable[[F], F]:
     return decorate
 
 
-def _run(
+def cells_for(
     op: str,
-    choice: DriverChoice,
-    form: str,
     *,
     types: Sequence[str],
     paths: Sequence[str],
     shapes: Sequence[str],
     hot: bool,
-    time_limit: float | None,
-    compile_limit: float | None,
-    output: Path | None,
-    as_records: bool,
     accumulators: Sequence[str] = (),
     tuples: Sequence[str] = (),
     models: Sequence[str] = (),
-) -> None:
+) -> Callable[[DeviceRecord], list[Cell]]:
+    """What a microbenchmark's options ask for: the cells of a device.
+
+    Raises:
+        UsageError: one of them is none, or there is no kernel for them together.
+    """
     known_types = _of_op(op, "type", CONVERTED if op == "convert" else TYPES)
     wanted_types = words("--type", types, known_types)
     wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
@@ -201,6 +200,21 @@ def _run(
             )
         ]
 
+    return cells_of
+
+
+def _run(
+    op: str,
+    choice: DriverChoice,
+    form: str,
+    *,
+    time_limit: float | None,
+    compile_limit: float | None,
+    output: Path | None,
+    as_records: bool,
+    **asked: Any,
+) -> None:
+    cells_of = cells_for(op, **asked)
     measure_and_tell(choice, form, cells_of, time_limit=time_limit, compile_limit=compile_limit, output=output, as_records=as_records)
 
 

@@ -63,7 +63,7 @@ def compile_(
     distinct([("-o", output), ("--isa", isa)], choice.files())
     folder = IsaFolder(isa) if isa is not None else None
     with recording(choice, output, as_records) as made:
-        lanes = [_lane(device, made, full, wanted_types, wanted_paths, compile_limit or _LIMIT_S, folder) for device in made.found.devices]
+        lanes = [lane(device, made, full, wanted_types, wanted_paths, compile_limit or _LIMIT_S, folder) for device in made.found.devices]
         compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))
     pipelines = [r for r in made.records if isinstance(r, PipelineRecord)]
     if not as_records and pipelines:
@@ -81,7 +81,7 @@ def _some_kernel(types: Sequence[str], paths: Sequence[str]) -> None:
     raise UsageError(f"compile {together}: there is no kernel for these together")
 
 
-def _lane(
+def lane(
     device: DeviceRecord,
     made: Recording,
     full: bool,

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     ),
     "compile": ("vkprobe.cli.compile:compile_", "What each driver's compiler makes of the kernels: registers, spills, instructions, ISA."),
     "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
+    "ab": ("vkprobe.cli.ab:ab", "Two drivers of one device: the same cells on both, interleaved, a verdict for each."),
     "compare": ("vkprobe.cli.compare:compare", "What changed from one record file to another, the worst first."),
     "bisect-step": ("vkprobe.cli.bisect:bisect_step", "One step of `git bisect run`: is the build at hand slower, wrong or worse?"),
     "export": ("vkprobe.cli.export:export", "Records as pytest-benchmark's, Google Benchmark's, Bencher's or JUnit's files."),

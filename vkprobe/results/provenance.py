@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from vkprobe import __version__
+from vkprobe.drivers.null import FAMILIES
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord, Host, RunRecord
 
@@ -77,6 +78,12 @@ def run_record(argv: Sequence[str] | None = None, environment: Mapping[str, str]
     )
 
 
+def _chip(spec: DriverSpec) -> str | None:
+    """The chip that a null device stands for: what its shim is told, whatever the driver is called, else what the name says."""
+    told = next((spec.environment[row.variable] for row in FAMILIES.values() if row.variable in spec.environment), None)
+    return told or spec.name.partition(":")[2].partition("@")[0] or None
+
+
 def device_record(run: str, spec: DriverSpec, facts: Mapping[str, Any]) -> DeviceRecord:
     """A device's record from what its driver's worker replied.
 
@@ -86,6 +93,6 @@ def device_record(run: str, spec: DriverSpec, facts: Mapping[str, Any]) -> Devic
     index = told.pop("index")
     told["driver"] = {**told["driver"], "icd": spec.icd or told["driver"]["icd"]}
     if spec.null:
-        told["hardware"] = {**told["hardware"], "chip": spec.name.partition(":")[2].partition("@")[0] or told["hardware"]["chip"]}
+        told["hardware"] = {**told["hardware"], "chip": _chip(spec) or told["hardware"]["chip"]}
         told["driver"]["kernel_module"] = None
     return msgspec.convert({**told, "run": run, "device": f"{spec.name}/{index}", "null": spec.null, "kind": "device"}, DeviceRecord)

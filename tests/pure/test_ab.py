@@ -1,0 +1,311 @@
+"""Two drivers against each other, on fake workers: order, lives, losses, interrupts; the verdicts of blocks."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from tests.pure.recorded_devices import recorded
+from tests.pure.test_engine import Fake, Fakes, crash, good
+from vkprobe.bench import lives
+from vkprobe.bench.ab import Contestant, Duel, Pair, same_cells
+from vkprobe.bench.ab_sides import contestants, distinct, varied
+from vkprobe.bench.cells import Cell, Selection, Shape, cells
+from vkprobe.bench.policy import Policy
+from vkprobe.compare import ab as verdicts
+from vkprobe.compare.timing import judge, paired, paired_lives
+from vkprobe.drivers.probe import Found
+from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import DriverError, NoDeviceError, UsageError
+from vkprobe.facts import Gathered
+from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
+
+POLICY = Policy(gap_s=0.0, warm_s=0.5)
+TIMES = {"A": 1e-4, "B": 2e-4}
+Who = Callable[[str, str, dict[str, Any]], Any]
+"""(side, verb, arguments) -> reply."""
+
+
+def gemvs(device: DeviceRecord, columns: int) -> list[Cell]:
+    """One cell for each N."""
+    return list(cells(Selection(op="gemv", shapes=[Shape(64, n, 64) for n in range(1, columns + 1)], types=["f16"]), device))
+
+
+def timed(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+    """B takes twice as long, give or take."""
+    reply = good(verb, arguments)
+    if verb == "sample":
+        noise = np.random.default_rng(arguments["cell"]).normal(0, 0.002, 3)
+        reply = {**reply, "samples_s": [TIMES[side] * (1 + float(x)) for x in noise]}
+    return reply
+
+
+class Fight:
+    """A duel of two fake drivers: which worker of which side was asked for what, in order."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        who: Who = timed,
+        *,
+        columns: int = 2,
+        blocks: int = 6,
+        lives_: int = 3,
+        policy: Policy = POLICY,
+    ) -> None:
+        self.asked: list[tuple[str, str, int | None]] = []
+        self.records: list[AnyRecord] = []
+        self.started = {"A": 0, "B": 0}
+        self.open = {"A": 0, "B": 0}
+        self.fakes: dict[str, Fakes] = {}
+        for side in "AB":
+            self.fakes[side] = Fakes(functools.partial(self._answer, who, side))
+        monkeypatch.setattr(lives, "Worker", self._start)
+        device = recorded("lvp")
+        sides = [Contestant(spec=DriverSpec(name=n, icd=None), device=replace(device, device=f"{n}/0")) for n in "AB"]
+        self.duel = Duel(
+            (sides[0], sides[1]), gemvs(device, columns), run="run", policy=policy, blocks=blocks, lives=lives_,
+            sink=self.records.append, progress=self, unclear=self._unclear,
+        )  # fmt: skip
+        self.extended: Callable[[Sequence[Pair]], Sequence[Pair]] = lambda pairs: []
+
+    def _unclear(self, pairs: Sequence[Pair]) -> Sequence[Pair]:
+        return self.extended(pairs)
+
+    def _start(self, spec: DriverSpec, environment: dict[str, str]) -> Fake:
+        self.started[spec.name] += 1
+        return self.fakes[spec.name].start(spec, environment)
+
+    def _answer(self, who: Who, side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        self.asked.append((side, verb, arguments.get("cell")))
+        return who(side, verb, arguments)
+
+    def step(self, device: str, what: str, done: int, total: int) -> None:
+        """Progress, which is not looked at."""
+
+    def results(self, side: str) -> list[ResultRecord]:
+        """A side's cells as they ended."""
+        return [r for r in self.records if isinstance(r, ResultRecord) and r.device == f"{side}/0"]
+
+    def rounds(self, cell: int) -> str:
+        """Whose rounds of a cell were measured, in order."""
+        return "".join(side for side, verb, number in self.asked if verb == "sample" and number == cell)
+
+
+def test_blocks_are_a_b_b_a_then_b_a_a_b(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes first after a pause is the other one in the next block; all rounds are in the records."""
+    fight = Fight(monkeypatch)
+    fight.duel.run()
+    assert fight.rounds(0) == fight.rounds(1) == "ABBABAAB" * 3
+    assert [[len(life) for life in pair.lives] for pair in fight.duel.pairs] == [[2, 2, 2]] * 2
+    for side in "AB":
+        for record in fight.results(side):
+            assert record.status == "ok"
+            assert record.time
+            assert max(record.time.rounds) == 11
+
+
+def test_each_life_has_new_workers_and_verifies_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker to compile, three to measure, on each side; planned ends are no events, and nothing stays behind."""
+    fight = Fight(monkeypatch)
+    fight.duel.run()
+    assert fight.started == {"A": 4, "B": 4}
+    assert sum(verb == "prepare" for _, verb, _ in fight.asked) == 2 * 2 * 3
+    assert not [r for r in fight.records if isinstance(r, EventRecord)]
+    assert all(fakes.open == 0 for fakes in fight.fakes.values())
+
+
+@pytest.mark.parametrize(("blocks", "count", "expected"), [(6, 3, [2, 2, 2]), (5, 3, [2, 2, 1]), (2, 3, [1, 1]), (3, 1, [3])])
+def test_blocks_are_spread_over_lives(monkeypatch: pytest.MonkeyPatch, blocks: int, count: int, expected: list[int]) -> None:
+    """Evenly; no life goes without one."""
+    fight = Fight(monkeypatch, blocks=blocks, lives_=count)
+    fight.duel.run()
+    assert [len(life) for life in fight.duel.pairs[0].lives] == expected
+
+
+def test_what_is_open_gets_as_many_blocks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those cells, once, in further lives; the record has all of it."""
+    fight = Fight(monkeypatch)
+    fight.extended = lambda pairs: pairs[1:]
+    fight.duel.run()
+    assert [pair.blocks for pair in fight.duel.pairs] == [6, 12]
+    assert [len(pair.lives) for pair in fight.duel.pairs] == [3, 6]
+    assert len(fight.results("A")) == len(fight.results("B")) == 2
+
+
+def test_a_lost_worker_costs_one_cell_on_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B crashes on its first round of one cell: that is told, the other cell is judged, A's of the same cell has its time."""
+    crashed: list[int] = []
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        if (side, verb, arguments.get("cell")) == ("B", "sample", 0) and not crashed:
+            crashed.append(1)
+            raise crash()
+        return timed(side, verb, arguments)
+
+    fight = Fight(monkeypatch, who)
+    fight.duel.run()
+    assert sorted(r.status for r in fight.results("B")) == ["crash", "ok"]
+    assert [r.status for r in fight.results("A")] == ["ok", "ok"]
+    assert [(r.device, r.what) for r in fight.records if isinstance(r, EventRecord)] == [("B/0", "crash"), ("B/0", "restart")]
+    assert [pair.blocks for pair in fight.duel.pairs] == [0, 6]
+    found = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    assert [c.verdict for c in found.cells if isinstance(c.record, ResultRecord)] == ["crash", "slower"]
+
+
+def test_a_side_is_given_up_after_three_losses_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its third life B's workers die: what was measured until then is judged, A goes on to the end of the life."""
+    rounds: list[int] = []
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        rounds.extend([1] * ((side, verb) == ("B", "sample")))
+        if side == "B" and len(rounds) == 32 and verb == "prepare":
+            raise crash()
+        return timed(side, verb, arguments)
+
+    fight = Fight(monkeypatch, who, columns=4)
+    fight.duel.run()
+    assert [r.status for r in fight.results("B")] == ["crash", "crash", "crash", "ok"]
+    assert [r.status for r in fight.results("A")] == ["ok"] * 4
+    assert all(pair.blocks == 4 for pair in fight.duel.pairs)
+    assert len(verdicts.judged(fight.duel.pairs)) == 4
+
+
+def test_a_cell_that_one_side_gets_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A's is measured in one life, so that there is a time; no block counts."""
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        reply = timed(side, verb, arguments)
+        if (side, verb, arguments.get("cell")) == ("B", "prepare", 0):
+            reply = {**reply, "wrong": "1 of 64 elements differ"}
+        return reply
+
+    fight = Fight(monkeypatch, who)
+    fight.duel.run()
+    assert {r.n: r.status for r in fight.results("B")} == {1: "wrong", 2: "ok"}
+    assert fight.rounds(0) == "AAAA"
+    assert fight.results("A")[0].status == "ok"
+
+
+def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides' rounds are recorded, and blocks that are whole can be judged."""
+    rounds: list[int] = []
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        rounds.extend([1] * (verb == "sample"))
+        if len(rounds) > 19:
+            raise KeyboardInterrupt
+        return timed(side, verb, arguments)
+
+    fight = Fight(monkeypatch, who)
+    with pytest.raises(KeyboardInterrupt):
+        fight.duel.run()
+    assert [pair.blocks for pair in fight.duel.pairs] == [2, 2]
+    assert all(r.status == "ok" and r.interrupted for side in "AB" for r in fight.results(side))
+    assert all(fakes.open == 0 for fakes in fight.fakes.values())
+
+
+def test_a_cell_that_has_had_its_time_gets_no_more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks are the least."""
+    fight = Fight(monkeypatch, policy=replace(POLICY, time_limit_s=1e-9))
+    fight.duel.run()
+    assert [pair.blocks for pair in fight.duel.pairs] == [2, 2]
+
+
+def test_a_cell_without_a_tuple_stands_only_where_neither_side_lists_one() -> None:
+    """What one driver lacks is told of the other's cell, not of a cell of its own."""
+    with_tuples = recorded("lvp")
+    without = replace(with_tuples, coopmat=replace(with_tuples.coopmat, khr=[]))
+    selection = Selection(op="gemm", shapes=[Shape(64, 32, 64)], types=["f16"], paths=["coopmat"], accumulators=["f16"])
+    assert with_tuples.coopmat.khr
+    assert [c.tuple for c in same_cells(lambda d: list(cells(selection, d)), [without, with_tuples])] == ["8x8x8"]
+    assert [c.tuple for c in same_cells(lambda d: list(cells(selection, d)), [without, without])] == [None]
+
+
+def _devices() -> list[AnyRecord]:
+    return [replace(recorded("lvp"), device=f"{name}/0", run="run") for name in "AB"]
+
+
+def gathered(*devices: DeviceRecord, state: Any = "ok") -> Gathered:
+    """Drivers A and B, and what devices they have."""
+    found = [Found(spec=DriverSpec(name=n, icd=None), state="ok" if n == "A" else state, reason="it is broken") for n in "AB"]
+    return Gathered(drivers=found, devices=list(devices))
+
+
+SIDES = (DriverSpec(name="A", icd=None), DriverSpec(name="B", icd=None))
+
+
+def test_other_hardware_is_refused() -> None:
+    """Another chip, or a place of its own where both tell theirs; several devices leave it open which is meant."""
+    a, b = (replace(recorded("lvp"), device=f"{name}/0") for name in "AB")
+    assert [c.device.device for c in contestants(gathered(a, b), SIDES)] == ["A/0", "B/0"]
+    with pytest.raises(UsageError, match="no device in common"):
+        contestants(gathered(a, replace(b, hardware=replace(b.hardware, device_id=7))), SIDES)
+    placed = [replace(d, hardware=replace(d.hardware, pci=p)) for d, p in ((a, "0000:01:00.0"), (b, "0000:02:00.0"))]
+    with pytest.raises(UsageError, match="no device in common"):
+        contestants(gathered(*placed), SIDES)
+    with pytest.raises(UsageError, match="--device"):
+        contestants(gathered(a, replace(a, device="A/1"), b, replace(b, device="B/1")), SIDES)
+    with pytest.raises(UsageError, match="null device"):
+        contestants(gathered(a, replace(b, null=True)), SIDES)
+
+
+def test_a_side_without_a_device_ends_as_its_driver_did() -> None:
+    """4 where the driver failed, 5 where it has nothing in this machine; the reason is told."""
+    a = replace(recorded("lvp"), device="A/0")
+    with pytest.raises(DriverError, match="--b B: it is broken"):
+        contestants(gathered(a, state="error"), SIDES)
+    with pytest.raises(NoDeviceError, match="--b B"):
+        contestants(gathered(a, state="no-device"), SIDES)
+
+
+def test_sides_are_told_apart_by_name() -> None:
+    """By the variables that one has, else by number."""
+    spec = DriverSpec(name="x", icd="/x.json", environment={"ONE": "1"})
+    other = varied(spec, {"LP_NUM_THREADS": "1"})
+    assert (other.name, other.environment) == ("x+LP_NUM_THREADS=1", {"ONE": "1", "LP_NUM_THREADS": "1"})
+    assert [s.name for s in distinct(spec, spec)] == ["x", "x-2"]
+
+
+def blocks(rng: np.random.Generator, ratio: float, noise: float, by_life: float) -> list[list[tuple[list[list[float]], list[list[float]]]]]:
+    """Three lives of two blocks; B takes `ratio` as long, give or take what each life draws."""
+    made = []
+    for _ in range(3):
+        drawn = math.exp(rng.normal(0, by_life))
+        scales = (1.0, ratio * drawn)
+        rounds = [[[[1e-3 * scale * float(np.exp(rng.normal(0, noise)))] * 3 for _ in "12"] for scale in scales] for _ in "12"]
+        made.append([(a, b) for a, b in rounds])
+    return made
+
+
+def test_lives_that_differ_are_the_unit() -> None:
+    """What a process draws when it starts is seen: few degrees of freedom, and the variance of lives; else blocks are."""
+    rng = np.random.default_rng(3)
+    alike, apart = blocks(rng, 1.0, 0.01, 0.0), blocks(rng, 1.0, 0.001, 0.2)
+    assert paired_lives(alike) == paired([block for life in alike for block in life])
+    told = paired_lives(apart)
+    assert told.df == 2
+    assert told.s2 > 2 * paired([block for life in apart for block in life]).s2
+
+
+def test_a_table_whose_lives_draw_their_speeds_has_no_verdict() -> None:
+    """5 % from life to life on every cell, blocks within 0.2 %: nothing is slower or faster; without the lives it would be."""
+    rng = np.random.default_rng(4)
+    tables = [[blocks(rng, 1.0, 0.002, 0.05) for _ in range(20)] for _ in range(20)]
+    false = sum(any(j.verdict in ("slower", "faster") for j in judge([paired_lives(cell) for cell in table])) for table in tables)
+    naive = [[paired([block for life in cell for block in life]) for cell in table] for table in tables]
+    assert false <= 1
+    assert sum(any(j.verdict in ("slower", "faster") for j in judge(table)) for table in naive) >= false
+
+
+def test_a_slowdown_is_found_in_every_life() -> None:
+    """5 % at 1 % noise, on one cell of twenty: that one and no other."""
+    rng = np.random.default_rng(5)
+    table = [paired_lives(blocks(rng, 1.05 if i == 7 else 1.0, 0.01, 0.0)) for i in range(20)]
+    assert [i for i, j in enumerate(judge(table)) if j.verdict == "slower"] == [7]

@@ -1,0 +1,92 @@
+"""What an A/B says: each cell's verdict from its blocks, beside it what the compilers made of its kernel. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from vkprobe.compare.compare import NORMAL, compare
+from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison
+from vkprobe.compare.times import groups
+from vkprobe.compare.timing import Judgement, judge, paired_lives
+from vkprobe.records import AnyRecord, PipelineRecord, ResultRecord, RunRecord, cell_key
+from vkprobe.results.store import Store
+
+if TYPE_CHECKING:
+    from vkprobe.bench.ab import Pair
+
+_FEWEST_BLOCKS = 2
+
+
+def judged(pairs: Sequence[Pair]) -> list[tuple[Pair, Judgement]]:
+    """The verdicts of those that have blocks enough, as one table."""
+    there = [pair for pair in pairs if pair.blocks >= _FEWEST_BLOCKS]
+    return list(zip(there, judge([paired_lives(pair.lives) for pair in there]), strict=True))
+
+
+def unclear(pairs: Sequence[Pair]) -> list[Pair]:
+    """Those that further blocks may still decide."""
+    return [pair for pair, judgement in judged(pairs) if judgement.verdict != "same"]
+
+
+def comparison(records: Sequence[AnyRecord], devices: tuple[str, str], pairs: Sequence[Pair], *, threshold: float) -> Comparison:
+    """Everything of A against B: pipelines, and cells with the verdict of their blocks and the statistics of their pipelines.
+
+    Args:
+        records: of the run.
+        devices: A's id and B's.
+        pairs: what was measured; none of null devices.
+        threshold: how many more instructions, as a share, make a pipeline worse.
+    """
+    # A cell may have another kernel on each (coopmat2 with or without what the driver lacks of it): it is one cell all the same.
+    renamed = {id(b): msgspec.structs.replace(b, kernel=a.kernel) for a, b in (pair.records for pair in pairs) if a and b}
+    told = [renamed.get(id(record), record) for record in records]
+    verdicts = {cell_key(r): (j, _typical(pair)) for pair, j in judged(pairs) if (r := pair.records[0]) is not None}
+    pipelines = {cell_key(r): pair.pipelines for pair in pairs for r in reversed(pair.records) if r is not None}
+    a, b = (Store(r for r in told if isinstance(r, RunRecord) or getattr(r, "device", None) == device) for device in devices)
+    held = compare(a, b, names=("--a", "--b"), threshold=threshold)
+    if not pairs:
+        return held
+    cells = [_cell(cell, verdicts, pipelines) if isinstance(cell.record, ResultRecord) else cell for cell in held.cells]
+    return msgspec.structs.replace(held, cells=tuple(sorted(cells, key=_badness)), groups=groups(cells))
+
+
+def _typical(pair: Pair) -> tuple[float, float]:
+    """The times (s) of both in what was judged."""
+    blocks = [block for life in pair.lives for block in life]
+    a, b = (math.exp(fmean(math.log(median(r)) for block in blocks for r in block[which])) for which in (0, 1))
+    return a, b
+
+
+def _cell(
+    cell: Compared,
+    verdicts: dict[tuple[object, ...], tuple[Judgement, tuple[float, float]]],
+    pipelines: dict[tuple[object, ...], tuple[PipelineRecord | None, PipelineRecord | None]],
+) -> Compared:
+    assert isinstance(cell.record, ResultRecord)
+    key = cell_key(cell.record)
+    changes = _changes(*pipelines.get(key, (None, None)))
+    if cell.old is None or cell.new is None or not cell.old.status == cell.new.status == "ok":
+        return msgspec.structs.replace(cell, changes=changes)
+    because: str | None
+    if key not in verdicts:
+        because = f"fewer than {_FEWEST_BLOCKS} whole blocks were measured"
+        return msgspec.structs.replace(cell, verdict="unjudged", judgement=None, because=because, changes=changes)
+    judgement, times = verdicts[key]
+    because = "the interval holds both a change and none" if judgement.verdict == "unclear" else None
+    return msgspec.structs.replace(cell, verdict=judgement.verdict, judgement=judgement, times=times, because=because, changes=changes)
+
+
+def _changes(a: PipelineRecord | None, b: PipelineRecord | None) -> tuple[Change, ...]:
+    if a is None or b is None:
+        return ()
+    return tuple(Change(name, getattr(a, name), getattr(b, name)) for name in NORMAL if getattr(a, name) != getattr(b, name))
+
+
+def _badness(cell: Compared) -> tuple[int, float]:
+    """Sorts the worst first, of each verdict what is farthest from equal; the order is otherwise kept."""
+    return list(VERDICTS).index(cell.verdict), -abs(math.log(cell.ratio)) if cell.ratio else 0.0
