@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from vkprobe.drivers import clibrary, null
 from vkprobe.errors import UsageError
@@ -118,3 +119,10 @@ def test_a_library_that_is_not_the_familys_shim_is_a_fault(cache: Path, tmp_path
     spec = null.resolve(only("radv:navi31"), shim=str(shim), environment={})
     assert f"{shim} {said}" in (spec.fault or "")
     assert "libamdgpu_noop_drm_shim.so" in (spec.remedy or "")
+
+
+def test_an_unknown_chip_of_a_driver_with_a_name_of_its_own_is_told_as_well(cache: Path) -> None:
+    """vkprobe.toml names null devices freely; one whose shim was told of no chip says so."""
+    mine = replace(null.resolve(only("radv:navi99")), name="mine")
+    assert "null device mine: the driver or its shim does not know the chip navi99" in null.unknown_chip(mine)[0]
+    assert "own variable" in null.unknown_chip(replace(mine, environment={}))[1]

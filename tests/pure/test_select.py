@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.pure.test_manifests import homes, write
-from vkprobe.drivers import loader, select
+from vkprobe.drivers import clibrary, loader, select
 from vkprobe.drivers.probe import Found
 from vkprobe.errors import NoDeviceError, UsageError
 
@@ -124,6 +124,32 @@ def test_toml_by_option_replaces_the_one_in_the_folder(machine: Path) -> None:
     assert select.resolve(["b"], config=other)[0].icd == str(machine / "share/vulkan/icd.d/lvp_icd.json")
     with pytest.raises(UsageError, match="unknown driver a"):
         select.resolve(["a"], config=other)
+
+
+def test_null_device_of_a_build_folder_takes_the_builds_shim_once(machine: Path) -> None:
+    """`icd` and `null` together: the build's driver on the shim that it preloads, which must not be loaded twice."""
+    write(machine / "here/install/radeon_icd.json")
+    shim = machine / "here/install/libamdgpu_noop_drm_shim.so"
+    shim.write_bytes(b"\x7fELF...AMDGPU_GPU_ID...")
+    config('[drivers.n]\nicd = "install/radeon_icd.json"\nnull = "radv:navi31"\npreload = ["install/libamdgpu_noop_drm_shim.so"]\n')
+    (spec,) = select.resolve(["n"])
+    assert (spec.fault, spec.null, spec.preload) == (None, True, (str(shim),))
+    assert spec.icd == str(machine / "here/install/radeon_icd.json")
+    assert spec.environment == {"AMDGPU_GPU_ID": "navi31"}
+
+
+def test_null_device_of_a_build_folder_without_a_shim_is_a_fault(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would otherwise start without one and find no device, without a reason; the set's shim does where there is one."""
+    monkeypatch.setattr(clibrary, "HOST_FOLDERS", ())
+    write(machine / "here/install/radeon_icd.json")
+    config('[drivers.n]\nicd = "install/radeon_icd.json"\nnull = "radv:navi31"\n')
+    (spec,) = select.resolve(["n"])
+    assert "libamdgpu_noop_drm_shim.so is not there" in (spec.fault or "")
+    libraries = machine / "cache/drivers/trixie-backports" / clibrary.LIBRARIES
+    libraries.mkdir(parents=True)
+    (libraries / "libamdgpu_noop_drm_shim.so").touch()
+    (spec,) = select.resolve(["n"])
+    assert (spec.fault, spec.preload) == (None, (str(libraries / "libamdgpu_noop_drm_shim.so"),))
 
 
 def test_toml_null_device_takes_variables_of_its_own(machine: Path) -> None:

@@ -118,11 +118,13 @@ def parse(text: str) -> list[NullName]:
     return names
 
 
-def resolve(name: NullName, *, shim: str | None = None, environment: Mapping[str, str] | None = None) -> DriverSpec:
-    """The null device, of the embedded set where that is fetched, else of the system; what is missing becomes its fault."""
+def resolve(
+    name: NullName, *, shim: str | None = None, environment: Mapping[str, str] | None = None, driver: DriverSpec | None = None
+) -> DriverSpec:
+    """The null device of `driver`, else of the embedded set where it is fetched, else of the system; what is missing becomes its fault."""
     env = os.environ if environment is None else environment
     row = FAMILIES[name.family]
-    base = _driver(row, name.suite)
+    base = driver or _driver(row, name.suite)
     found = _shim(row, base, shim, env)
     fault = remedy = None
     if base is None:
@@ -166,6 +168,7 @@ def _shim(row: Family, base: DriverSpec | None, given: str | None, env: Mapping[
     if named:
         return Path(named).expanduser().absolute()
     folders = [Path(base.root) / clibrary.LIBRARIES] if base and base.root else [Path(f) for f in clibrary.HOST_FOLDERS]
+    folders += [embedded.root(suite) / clibrary.LIBRARIES for suite in embedded.fetched_suites()]  # for a driver of one's own
     return next((folder / row.shim for folder in folders if (folder / row.shim).is_file()), None)
 
 
@@ -194,9 +197,10 @@ def _mistaken(shim: Path, row: Family) -> str | None:
 
 def unknown_chip(spec: DriverSpec, told: str = "") -> tuple[str, str]:
     """Reason and remedy for a null device on which no device came up; `told` is what its shim printed."""
-    family = spec.name.partition(":")[0]
-    row = FAMILIES[family]
-    chip = spec.environment.get(row.variable, "?")
+    row = next((row for row in FAMILIES.values() if row.variable in spec.environment), None)
+    if row is None:
+        return f"null device {spec.name}: its shim shows the driver no GPU that it knows", "name the chip in its shim's own variable (env)"
+    chip = spec.environment[row.variable]
     listed = re.search(r"supports?:? ([\w, ]+)", told)
     known = f"this shim supports {listed[1].strip()}" if listed else f"chips known to work are {', '.join(row.chips)}"
     said = next((line.strip() for line in told.splitlines() if chip in line and "rror" in line), "")

@@ -100,9 +100,9 @@ def _configured(name: str, entry: Entry, file: Config, shim: str | None) -> Driv
             (parsed,) = null.parse(entry.null)
         except ValueError:
             raise UsageError(f"{where}: null = {entry.null!r} must name one device") from None
-        base = null.resolve(parsed, shim=shim)
-        if entry.icd is not None:
-            base = msgspec.structs.replace(_base(entry.icd, file, where), environment=base.environment, preload=base.preload, null=True)
+        shims = (str(file.locate(p)) for p in entry.preload if "/" in p and Path(p).name == null.FAMILIES[parsed.family].shim)
+        own = next(shims, None)
+        base = null.resolve(parsed, shim=shim or own, driver=_base(entry.icd, file, where) if entry.icd is not None else None)
     elif entry.icd is None:
         raise UsageError(f'{where} has neither icd nor null: give icd = "PATH of a manifest" or null = "radv:gfx1201"')
     else:
@@ -115,7 +115,7 @@ def _configured(name: str, entry: Entry, file: Config, shim: str | None) -> Driv
         base,
         name=name,
         environment={**base.environment, **entry.variables()},
-        preload=(*preload, *base.preload),
+        preload=(*(p for p in preload if p not in base.preload), *base.preload),
         launcher=tuple(entry.launcher),
         null=base.null or bool(entry.null),
         fault=base.fault or fault,
