@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from msgspec.structs import replace
 from pytest_benchmark import stats as tool
 
-from tests.pure.sample_records import lavapipe, nvidia, result, sample
+from tests.pure.sample_records import lavapipe, nvidia, pipeline, result, sample
 from vkprobe.cli.export import FORMATS, export
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, ResultRecord, Time, encode
@@ -212,6 +212,20 @@ def test_the_command_writes_file_and_standard_output_alike(tmp_path: Path, form:
     assert out.read_text() == to_stdout.stdout
     assert ("1 crash, 1 wrong" in to_file.stderr) == (form != "junit")
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_junit_tells_pipelines_where_nothing_was_measured(tmp_path: Path) -> None:
+    """What a gate without a GPU has: a case a pipeline with its statistics, and one that crashed is an error."""
+    good = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
+    bad = replace(good, kernel="gemm_q4_0", status="crash", reason="killed by SIGABRT")
+    done = run(written(tmp_path / "r.jsonl", nvidia(), good, bad), "--to", "junit", "-o", tmp_path / "out")
+    assert done.exit_code == 0
+    (suite,) = ET.fromstring((tmp_path / "out").read_bytes())
+    assert (suite.get("name"), suite.get("tests"), suite.get("errors")) == ("nvidia/0 compile", "2", "1")
+    assert [case.get("name") for case in suite] == ["compile/gemm_f16/128x128x32", "compile/gemm_q4_0/128x128x32"]
+    assert {p.get("name"): p.get("value") for p in suite[0].iter("property")}["spills"] == "4"
+    (error,) = suite[1].iter("error")
+    assert (error.get("type"), error.get("message")) == ("crash", "killed by SIGABRT")
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -25,10 +25,14 @@ def export(files: Sequence[str], form: str, output: str) -> None:
     The newest record of each cell counts. Cells are named by what they are, not by their driver, so that two drivers' files
     pair up: `pytest-benchmark compare`, Google Benchmark's compare.py. Only cells that are `ok` have numbers; JUnit tells the
     others as failure (wrong), error (crash, timeout, device-lost, error) or skipped, the rest counts them on stderr.
+    Of records of `vkprobe compile` alone JUnit has a case a pipeline.
     """
     distinct([("-o", None if output == "-" else output)], [("FILE", file) for file in files])
-    cells = exported(Store.load(files))
-    data: bytes = importlib.import_module(f"vkprobe.results.exports.{form.replace('-', '_')}").encode(cells)
+    store = Store.load(files)
+    pipelines = list(store.pipelines.values()) if form == "junit" and not store.results else []
+    cells = [] if pipelines else exported(store)
+    module = importlib.import_module(f"vkprobe.results.exports.{form.replace('-', '_')}")
+    data: bytes = module.encode(cells, pipelines) if pipelines else module.encode(cells)
     if output == "-":
         click.echo(data, nl=False)
     else:

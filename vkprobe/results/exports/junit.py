@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 from msgspec import UNSET
 
+from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.results.exports.cells import Exported, identity
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -29,11 +30,15 @@ _ENDS = {
 """Status -> the element that says so; `ok` has none."""
 
 
-def encode(cells: Sequence[Exported]) -> bytes:
-    """The file, every cell included."""
+def encode(cells: Sequence[Exported], pipelines: Sequence[PipelineRecord] = ()) -> bytes:
+    """The file, every cell included; behind them a suite `DEVICE compile` for each device that pipelines were created on."""
     root = ET.Element("testsuites", name="vkprobe")
     for (_, _), group in groupby(cells, key=lambda cell: (cell.result.device, cell.label)):
         root.append(_suite(list(group)))
+    by_device: dict[str, list[PipelineRecord]] = {}
+    for pipeline in pipelines:
+        by_device.setdefault(pipeline.device, []).append(pipeline)
+    root.extend(_compile_suite(device, of_device) for device, of_device in by_device.items())
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.attrib[name]) for suite in root)))
     root.set("time", f"{sum(float(suite.attrib['time']) for suite in root):.6f}")
@@ -93,13 +98,38 @@ def _case(cell: Exported) -> ET.Element:
     if result.check is not UNSET:
         values += [(f"check_{name}", value) for name, value in msgspec.to_builtins(result.check).items()]
     _properties(case, values)
-    end = _ENDS.get(result.status)
+    _end(case, result)
+    return case
+
+
+def _end(case: ET.Element, record: ResultRecord | PipelineRecord) -> None:
+    end = _ENDS.get(record.status)
     if end is not None:
-        reason = _text(result.reason or result.status)
+        reason = _text(record.reason or record.status)
         told = ET.SubElement(case, end, message=reason)
         if end != "skipped":
-            told.set("type", result.status)
-            told.text = f"{result.status} on {_text(result.device)}: {reason}"
+            told.set("type", record.status)
+            told.text = f"{record.status} on {_text(record.device)}: {reason}"
         else:
-            told.set("message", f"{result.status}: {reason}")
-    return case
+            told.set("message", f"{record.status}: {reason}")
+
+
+def _compile_suite(device: str, pipelines: Sequence[PipelineRecord]) -> ET.Element:
+    ends = [_ENDS.get(pipeline.status) for pipeline in pipelines]
+    suite = ET.Element(
+        "testsuite",
+        name=_text(f"{device} compile"),
+        tests=str(len(pipelines)),
+        failures=str(ends.count("failure")),
+        errors=str(ends.count("error")),
+        skipped=str(ends.count("skipped")),
+        time=f"{sum(pipeline.compile_s or 0.0 for pipeline in pipelines):.6f}",
+        timestamp=min(pipeline.at for pipeline in pipelines)[:19],
+    )
+    for pipeline in pipelines:
+        name = "/".join(filter(None, ("compile", pipeline.kernel, pipeline.tile)))
+        case = ET.SubElement(suite, "testcase", classname=_text(device), name=_text(name), time=f"{pipeline.compile_s or 0.0:.6f}")
+        told = ("registers", "spills", "instructions", "code_bytes", "matrix_instructions", "spirv_sha")
+        _properties(case, [(field, getattr(pipeline, field)) for field in told])
+        _end(case, pipeline)
+    return suite
