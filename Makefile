@@ -23,6 +23,7 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/vkprobe drivers fetch --layers
+	$(BIN)/vkprobe drivers fetch --suite trixie
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-dev
