@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.drivers.conftest import BadDriver
+from tests.drivers.conftest import BadDriver, FaultyLavapipe
 from vkprobe.drivers import embedded as embedded_set
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.spec import DriverSpec
@@ -99,6 +99,23 @@ def test_a_planted_slowdown_is_found_and_named(embedded: dict[str, DriverSpec], 
         assert result.time
         assert set(result.time.rounds) >= set(range(8))
     assert vkprobe("matrix", str(output)).returncode == 0
+
+
+def test_a_driver_that_crashes_costs_its_own_cells(faulty_lavapipe: FaultyLavapipe, tmp_path: Path) -> None:
+    """B dies once, in the middle of its timing: one cell of it is lost and told, A's workers live, the others have verdicts; status 4."""
+    spec, config, output = faulty_lavapipe("crash", after=60, once=True), tmp_path / "drivers.toml", tmp_path / "ab.jsonl"
+    variables = ", ".join(f"{name} = {json.dumps(value)}" for name, value in spec.environment.items())
+    config.write_text(f'[drivers.faulty]\nicd = "{spec.icd}"\nenv = {{ {variables} }}\n')
+    cells = ("--op", "gemv", "--type", "f16", "--path", "scalar-f32", *(f"--shape=64,{n},64" for n in (1, 2, 3)))
+    sides = ("--drivers", str(config), "--a", "embedded:lvp", "--b", "faulty")
+    done = vkprobe("ab", *sides, *cells, "--blocks", "2", "--lives", "1", "--format", "json", "-o", str(output))
+    assert done.returncode == 4, done.stderr
+    told = sorted(verdicts(done).values())
+    assert told.count("crash") == 1
+    assert set(told) - {"crash"} <= {"same", "unclear", "slower", "faster"}
+    store = Store.load([output])
+    assert [(e.device, e.what, e.signal) for e in store.events] == [("faulty/0", "crash", "SIGSEGV"), ("faulty/0", "restart", None)]
+    assert [r.status for r in store.results.values() if r.device == "embedded:lvp/0"] == ["ok"] * 3
 
 
 def test_two_mesa_versions_have_a_verdict_for_each_cell(embedded: dict[str, DriverSpec]) -> None:
