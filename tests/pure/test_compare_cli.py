@@ -66,10 +66,17 @@ def test_a_slower_cell_is_named_with_its_ratio(tmp_path: Path) -> None:
 
 def test_unclear_cells_fail_nothing_and_are_counted(tmp_path: Path) -> None:
     """With their reason, in the table's foot and beside the condition."""
-    done = run(tmp_path, [result(RADV)], [result(RADV, median=9.0, steady=False)], "--fail-on", "slower:0%")
+    done = run(tmp_path, [result(RADV)], [result(RADV, median=1.01e-3, steady=False)], "--fail-on", "slower:0%")
     assert done.exit_code == 0
     assert "1 unclear: unsteady in NEW: the last two rounds differ by 4.1 %" in done.stdout
     assert "vkprobe: --fail-on slower: 1 unclear: unsteady in NEW" in done.stderr
+
+
+def test_what_is_unsteady_is_judged_by_its_own_rounds(tmp_path: Path) -> None:
+    """Three times as slow is slower, however far the rounds lie apart."""
+    done = run(tmp_path, [result(RADV)], [result(RADV, median=3e-3, steady=False)], "--fail-on", "slower:50%")
+    assert done.exit_code == 1
+    assert "vkprobe: --fail-on slower:50%" in done.stderr
 
 
 def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:

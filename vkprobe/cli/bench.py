@@ -210,12 +210,21 @@ def _run(
     *,
     time_limit: float | None,
     compile_limit: float | None,
+    rounds: int | None,
     output: Path | None,
     as_records: bool,
     **asked: Any,
 ) -> None:
-    cells_of = cells_for(op, **asked)
-    measure_and_tell(choice, form, cells_of, time_limit=time_limit, compile_limit=compile_limit, output=output, as_records=as_records)
+    measure_and_tell(
+        choice,
+        form,
+        cells_for(op, **asked),
+        time_limit=time_limit,
+        compile_limit=compile_limit,
+        rounds=rounds,
+        output=output,
+        as_records=as_records,
+    )
 
 
 def measure_and_tell(
@@ -225,6 +234,7 @@ def measure_and_tell(
     *,
     time_limit: float | None,
     compile_limit: float | None,
+    rounds: int | None,
     output: Path | None,
     as_records: bool,
 ) -> None:
@@ -232,7 +242,7 @@ def measure_and_tell(
     measured = measure_all(
         choice,
         cells_of=cells_of,
-        policy_of=lambda device: limited(policy(device, full=False), time_limit, compile_limit),
+        policy_of=lambda device: limited(policy(device, full=False), time_limit, compile_limit, rounds),
         output=output,
         as_records=as_records,
     )

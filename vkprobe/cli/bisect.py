@@ -106,7 +106,9 @@ def bisect_step(
     time_limit: float | None,
     compile_limit: float | None,
 ) -> None:
-    """One step of `git bisect run`: builds the checkout, measures cells of a good commit's records on it, and holds them against these.
+    """One step of `git bisect run`: is the build at hand slower, wrong or worse?
+
+    It builds the checkout, measures cells of a good commit's records on it, and holds them against these.
 
     Ends with 0 (good), 1 (bad: a condition of --bad-if holds), 125 (skip: it does not build, its driver does not load, or the samples
     do not tell) or 128 and more (wrong usage, unreadable records, interrupted: git ends the bisection and marks nothing).

@@ -20,7 +20,7 @@ FORMATS = ("pytest-benchmark", "google-benchmark", "bencher", "junit")
 @click.option("--to", "form", type=click.Choice(FORMATS), required=True, help="The format.")
 @click.option("-o", "output", metavar="OUT", required=True, help="The file to write, whole or not at all; `-` for standard output.")
 def export(files: Sequence[str], form: str, output: str) -> None:
-    """Write records as other tools' files.
+    """Records as pytest-benchmark's, Google Benchmark's, Bencher's or JUnit's files.
 
     The newest record of each cell counts. Cells are named by what they are, not by their driver, so that two drivers' files
     pair up: `pytest-benchmark compare`, Google Benchmark's compare.py. Only cells that are `ok` have numbers; JUnit tells the

@@ -29,8 +29,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def measuring_options(command: F) -> F:
-    """Add the drivers' options, the two limits, -o, --json and --format."""
+    """Add the drivers' options, the two limits, --rounds, -o, --json and --format."""
     known = Policy()
+    command = click.option(
+        "--rounds",
+        type=click.IntRange(1, 1000),
+        metavar="N",
+        help="Of each cell, at the least; `compare` wants three a side.  [default: 3, and 1 on software devices]",
+    )(command)
     command = limit_option("--compile-limit", "pipeline", known.compile_limit_s)(output_options(command))
     return driver_options(limit_option("--time-limit", "cell", known.time_limit_s)(command))
 
@@ -129,8 +135,10 @@ def measure_all(
     return Measured(gathered=made.found, records=made.records, status=status)
 
 
-def limited(policy: Policy, time_limit: float | None, compile_limit: float | None) -> Policy:
-    """`policy` with the command line's limits."""
+def limited(policy: Policy, time_limit: float | None, compile_limit: float | None, rounds: int | None = None) -> Policy:
+    """`policy` with the command line's limits, and rounds at the least."""
+    if rounds is not None:
+        policy = msgspec.structs.replace(policy, least_rounds=rounds, most_rounds=max(rounds, policy.most_rounds))
     return msgspec.structs.replace(
         policy, time_limit_s=time_limit or policy.time_limit_s, compile_limit_s=compile_limit or policy.compile_limit_s
     )

@@ -38,6 +38,7 @@ def run(
     html: Path | None,
     time_limit: float | None,
     compile_limit: float | None,
+    rounds: int | None,
     output: Path | None,
     as_records: bool,
 ) -> None:
@@ -57,7 +58,7 @@ def run(
     measured = measure_all(
         choice,
         cells_of=lambda device: run_cells(device, full=full(device)),
-        policy_of=lambda device: limited(policy(device, full=full(device)), time_limit, compile_limit),
+        policy_of=lambda device: limited(policy(device, full=full(device)), time_limit, compile_limit, rounds),
         output=output,
         as_records=as_records,
         resume=True,

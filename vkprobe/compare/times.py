@@ -10,22 +10,29 @@ from statistics import fmean, median
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from vkprobe.bench.settling import STEADY
 from vkprobe.compare.model import Change, Compared, Group
 from vkprobe.compare.timing import Estimate, Side, geometric_mean, judge, pooled, side, unpaired
 from vkprobe.records import ResultRecord, Time
 
 CLOCKS = 0.02
 """Core clocks that differ by more than this share give times that are not the driver's doing."""
+_OWN_ROUNDS = 3  # that an unsteady side needs to be judged all the same
 _CORE_CLOCK = "sm_clock_mhz"
 _OF_DRIVER = ("tile", "subgroup_size", "split_k")  # how a cell ran, which may be the driver's facts' doing
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands."""
+    """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands.
+
+    Attributes:
+        unsteady: which side is, and why. With rounds enough it is judged by what its own rounds differ by.
+    """
 
     cell: Compared
     estimate: Estimate | None = None
     causes: tuple[Change, ...] = ()
+    unsteady: str | None = None
 
 
 class _Unusable(Exception):
@@ -53,12 +60,13 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         sides = _side("OLD", a), _side("NEW", b)
     except _Unusable as why:
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why)))
-    unsteady = _unsteady(a), _unsteady(b)
-    if any(unsteady):
-        return Draft(cell=replace(cell, verdict="unclear", because=_told(*unsteady)))
+    unsteady = _told(_unsteady(a), _unsteady(b))
+    if unsteady and not all(_tells(s) for s, why in zip(sides, (_unsteady(a), _unsteady(b)), strict=True) if why):
+        return Draft(cell=replace(cell, verdict="unclear", because=unsteady))
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
     typical = (math.exp(fmean(sides[0].logs)), math.exp(fmean(sides[1].logs)))
-    return Draft(cell=replace(cell, times=typical), estimate=unpaired(*sides), causes=(*ran, *causes))
+    estimate = replace(unpaired(*sides), alone=unsteady is not None)
+    return Draft(cell=replace(cell, times=typical), estimate=estimate, causes=(*ran, *causes), unsteady=unsteady)
 
 
 def finished(drafts: Sequence[Draft]) -> list[Compared]:
@@ -72,7 +80,8 @@ def finished(drafts: Sequence[Draft]) -> list[Compared]:
         said = next(judgements)
         because = None
         if said.verdict == "unclear":
-            because = "the interval holds both a change and none" if draft.estimate.df else "one round on each side"
+            undecided = "the interval holds both a change and none" if draft.estimate.df else "one round on each side"
+            because = draft.unsteady or undecided
         changes = draft.causes if said.verdict in ("slower", "faster") else ()
         cells.append(replace(draft.cell, verdict=said.verdict, judgement=said, because=because, changes=changes))
     return cells
@@ -141,7 +150,16 @@ def _unsteady(times: Sequence[Time]) -> str | None:
     return found[-1].unsteady_because or "its rounds do not agree"
 
 
-def _told(old: str | None, new: str | None) -> str:
+def _tells(unsteady: Side) -> bool:
+    """Whether the rounds of an unsteady side show what it varies by: else it is not that which makes it unsteady, but a clock, say."""
+    spread = math.exp(max(unsteady.logs) - min(unsteady.logs)) - 1
+    scatter = 2 * math.sqrt(unsteady.within / len(unsteady.logs))
+    return len(unsteady.logs) >= _OWN_ROUNDS and max(spread, scatter) > STEADY
+
+
+def _told(old: str | None, new: str | None) -> str | None:
+    if not old and not new:
+        return None
     if old == new:
         return f"unsteady in OLD and NEW: {old}"
     return "; ".join(f"unsteady in {name}: {why}" for name, why in (("OLD", old), ("NEW", new)) if why)

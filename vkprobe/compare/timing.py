@@ -50,6 +50,7 @@ class Estimate(Struct, frozen=True):
         s2: variance of one unit, `df` its degrees of freedom; not below `within`, what the samples alone give it.
         scale: what s2 is multiplied with to be the variance of log_ratio.
         floor: variance of log_ratio that no number of rounds takes away.
+        alone: an unsteady cell: its own rounds say what it varies by, whatever the table has in common.
     """
 
     log_ratio: float
@@ -58,6 +59,7 @@ class Estimate(Struct, frozen=True):
     within: float
     scale: float
     floor: float = 0.0
+    alone: bool = False
 
 
 class Judgement(Struct, frozen=True):
@@ -147,7 +149,7 @@ def paired_lives(lives: Sequence[Sequence[tuple[Sequence[Sequence[float]], Seque
 
 def judge(table: Sequence[Estimate]) -> list[Judgement]:
     """The verdicts of a table, cell by cell."""
-    common = prior([(e.s2, e.df) for e in table])
+    common = prior([(e.s2, e.df) for e in table if not e.alone])
     weighed = [_weighed(e, common) for e in table]
     raw = [two_sided(e.log_ratio / error, df) if error else float(e.log_ratio == 0) for e, (error, df) in zip(table, weighed, strict=True)]
     return [_judged(e, error, df, p) for e, (error, df), p in zip(table, weighed, adjusted(raw), strict=True)]
@@ -157,7 +159,7 @@ def _weighed(e: Estimate, common: Prior) -> tuple[float, float]:
     """The standard error of log_ratio, and its degrees of freedom."""
     if not e.df:  # one round each: nothing tells what rounds differ by
         return 0.0, 0.0
-    s2, df = moderated(e.s2, e.df, common)
+    s2, df = (e.s2, e.df) if e.alone else moderated(e.s2, e.df, common)
     return math.sqrt(max(s2, e.within) * e.scale + e.floor), df
 
 
