@@ -26,7 +26,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands.
 
     Attributes:
-        unsteady: which side is, and why. With rounds enough it is judged by what its own rounds differ by.
+        unsteady: which side is, and why. It is judged where its own rounds show what it varies by and the sides lie further apart.
     """
 
     cell: Compared
@@ -61,7 +61,8 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
     except _Unusable as why:
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why)))
     unsteady = _told(_unsteady(a), _unsteady(b))
-    if unsteady and not all(_tells(s) for s, why in zip(sides, (_unsteady(a), _unsteady(b)), strict=True) if why):
+    told = all(_tells(s) for s, why in zip(sides, (_unsteady(a), _unsteady(b)), strict=True) if why)
+    if unsteady and not (told and _apart(*sides)):
         return Draft(cell=replace(cell, verdict="unclear", because=unsteady))
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
     typical = (math.exp(fmean(sides[0].logs)), math.exp(fmean(sides[1].logs)))
@@ -155,6 +156,12 @@ def _tells(unsteady: Side) -> bool:
     spread = math.exp(max(unsteady.logs) - min(unsteady.logs)) - 1
     scatter = 2 * math.sqrt(unsteady.within / len(unsteady.logs))
     return len(unsteady.logs) >= _OWN_ROUNDS and max(spread, scatter) > STEADY
+
+
+def _apart(a: Side, b: Side) -> bool:
+    """Whether the nearest rounds of both sides lie further apart than the farthest of one: two speeds of one kernel never do."""
+    low, high = sorted((a, b), key=lambda s: max(s.logs))
+    return min(high.logs) - max(low.logs) > max(max(s.logs) - min(s.logs) for s in (a, b))
 
 
 def _told(old: str | None, new: str | None) -> str | None:
