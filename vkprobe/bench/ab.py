@@ -76,6 +76,11 @@ class Pair(Struct, kw_only=True):
         return not any(state.ended for state in self.states)
 
 
+def default_lives(device: DeviceRecord) -> int:
+    """Each block another life: of three lives, a kernel with two speeds would draw the same one each time too often."""
+    return 3 if software(device) else 6
+
+
 def default_cells(device: DeviceRecord) -> list[Cell]:
     """The quick plan without copies and peaks; on software devices of the types that models are mostly made of, N = 1."""
     cells = [cell for cell in run_cells(device, full=False) if cell.op not in _CEILINGS]

@@ -48,7 +48,12 @@ _DRIVER_HELP = "A driver as --driver takes it, or a null device as --null does (
 @click.option("--hot", is_flag=True, help="One weight buffer, which may sit in a cache; cold buffers rotate. Needs --op.")
 @click.option("--full", is_flag=True, help="Of null devices every kernel, tile size and tuple.")
 @click.option("--blocks", type=click.IntRange(2, 1000), default=6, show_default=True, help="Of each cell: A B B A.")
-@click.option("--lives", type=click.IntRange(1, 100), default=3, show_default=True, help="How often both workers are started anew.")
+@click.option(
+    "--lives",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="Both workers are started anew so often.  [default: 6, and 3 on software devices]",
+)
 @click.option("--fail-on", metavar="CONDITIONS", help="As compare has it: slower:5%, worse:5%, changed, wrong, crash, missing.")
 @click.option("--device", "devices", multiple=True, metavar="N|TEXT", help="The drivers' device N, or the one with TEXT in its name.")
 @click.option("--drivers", "config", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.toml", help="In place of vkprobe.toml.")
@@ -180,7 +185,7 @@ def _duel(
         run=made.run,
         policy=policy,
         blocks=options["blocks"],
-        lives=options["lives"],
+        lives=options["lives"] or duel.default_lives(pair[0].device),
         sink=made.sink,
         progress=made.progress,
         unclear=verdicts.unclear,

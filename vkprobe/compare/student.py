@@ -89,17 +89,20 @@ def prior(found: Sequence[tuple[float, float]]) -> Prior:
     told = [(s2, df) for s2, df in found if s2 > 0 and df > 0]
     while True:
         common = _fitted(told)
-        kept = [one for one in told if not _apart(one[0], common)]
+        kept = [(s2, df) for s2, df in told if common.df == 0 or s2 <= _FAR * common.s2]
         if len(kept) == len(told):
             return common
         told = kept
 
 
-def _apart(s2: float, common: Prior) -> bool:
-    return common.df > 0 and s2 > _FAR * common.s2
+def _apart(s2: float, df: float, common: Prior) -> bool:
+    """Whether a variance is beyond the 99th percentile of those around the common one: chi-squared, after Wilson and Hilferty, 1931."""
+    spread = 2 / (9 * df)
+    return common.df > 0 and s2 > common.s2 * (1 - spread + _PERCENTILE * math.sqrt(spread)) ** 3
 
 
-_FAR = 6.0  # a variance of two degrees of freedom is so many times the common one in one of 400 cases, of more in fewer
+_PERCENTILE = 2.326  # 99 % of the normal distribution
+_FAR = 6.0  # beyond it a variance says nothing of the common one; a closer limit would make cells look more alike than they are
 
 
 def _fitted(told: Sequence[tuple[float, float]]) -> Prior:
@@ -119,7 +122,7 @@ _FEWEST = 8
 
 def moderated(s2: float, df: float, common: Prior) -> tuple[float, float]:
     """(variance, degrees of freedom) of a cell, its own weighed with what the table's have in common."""
-    if common.df == 0 or _apart(s2, common):
+    if common.df == 0 or _apart(s2, df, common):
         return s2, df
     if math.isinf(common.df):
         return common.s2, math.inf

@@ -160,7 +160,8 @@ def _weighed(e: Estimate, common: Prior) -> tuple[float, float]:
     if not e.df:  # one round each: nothing tells what rounds differ by
         return 0.0, 0.0
     s2, df = (e.s2, e.df) if e.alone else moderated(e.s2, e.df, common)
-    return math.sqrt(max(s2, e.within) * e.scale + e.floor), df
+    # What a table has in common may make a cell's variance larger, never smaller: some cells vary more than others.
+    return math.sqrt(max(s2, e.s2, e.within) * e.scale + e.floor), df
 
 
 def _judged(e: Estimate, error: float, df: float, p: float) -> Judgement:
