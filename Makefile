@@ -24,7 +24,7 @@ run: $(VENV)/installed
 test: $(VENV)/installed-dev lint
 	$(BIN)/vkprobe drivers fetch --layers
 	$(BIN)/vkprobe drivers fetch --suite trixie
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
