@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
-from tests.pure.sample_records import device, pipeline, result
+from tests.pure.sample_records import device, pipeline, result, timing
 from vkprobe.compare.compare import compare
 from vkprobe.compare.model import Change, Compared, Comparison
+from vkprobe.compare.times import drafted, finished
 from vkprobe.records import AnyRecord, Host, ResultRecord, RunRecord, Time
 from vkprobe.results.store import Store
 
@@ -115,7 +118,7 @@ def test_unsteady_cells_are_unclear(old: bool, new: bool, because: str) -> None:
     """On whichever side, however far apart the medians; the ratio is told."""
     cell = one([timed(steady=old, unsteady_because="it climbs")], [timed(2e-3, steady=new, unsteady_because="it climbs")])
     assert (cell.verdict, cell.because, cell.judgement) == ("unclear", because, None)
-    assert cell.ratio == 2
+    assert cell.ratio == pytest.approx(2)
 
 
 def test_one_round_each_is_unclear() -> None:
@@ -198,3 +201,24 @@ def test_a_record_without_its_time_is_not_judged() -> None:
     """It says ok and holds no samples."""
     cell = one([msgspec.structs.replace(timed(), time=UNSET)], [timed()])
     assert (cell.verdict, cell.because) == ("unjudged", "OLD holds no time of it")
+
+
+def noisy(rng: random.Random, noise: float, rounds: int) -> ResultRecord:
+    """A cell whose rounds scatter; steady where they happen to agree."""
+    levels = [rng.gauss(0, noise) for _ in range(rounds)]
+    samples = [1e-3 * math.exp(level + rng.gauss(0, 0.003)) for level in levels for _ in range(7)]
+    steady = max(levels) - min(levels) <= 0.01
+    time = replace(timing(1e-3), samples_s=samples, rounds=[r for r in range(rounds) for _ in range(7)], steady=steady)
+    return replace(result(), time=replace(time, unsteady_because=None if steady else "the rounds differ"))
+
+
+@pytest.mark.parametrize(("noise", "rounds"), [(0.01, 3), (0.01, 5), (0.03, 3)])
+def test_tables_of_cells_that_are_mostly_unsteady_hold_no_false_verdict(noise: float, rounds: int) -> None:
+    """Those that look steady or far apart by luck are judged in the table that they are from."""
+    rng = random.Random(rounds)
+    false = 0
+    for _ in range(30):
+        cell = Compared(device="nvidia/0", verdict="unjudged", old=result(), new=result())
+        drafts = [drafted(cell, [noisy(rng, noise, rounds)], [replace(noisy(rng, noise, rounds), run="other")]) for _ in range(150)]
+        false += any(c.verdict in ("slower", "faster") for c in finished(drafts))
+    assert false <= 1

@@ -19,7 +19,7 @@ from vkprobe.results.store import Store
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
 _CAUSES = ("registers", "spills", "instructions", "matrix_instructions")
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
-_NOT_RUN = frozenset({"unsupported", "skipped"})
+_NOT_RUN = frozenset({"unsupported", "skipped", "noop"})
 
 
 def compare(
@@ -109,16 +109,20 @@ def _pipelines(old: Held, new: Held, threshold: float) -> list[Compared]:
     couples += _couple(left, right, lambda p: (p.kernel, p.path, p.type, p.tile))
     cells = [_pipeline(new.device, a, b, threshold) for a, b in couples]
     # Where a device has no tuple at all, a kernel has no tile: its one record stands for every tile of the other file.
-    stands = {_kernel(b): b for b in right.values() if b.tile is None}
+    stands = {_kernel(b): b for b in right.values() if _for_all_tiles(b)}
     old_kernels, new_kernels = ({_kernel(p) for p in side.pipelines.values()} for side in (old, new))
     cells += [
-        _left_over(new.device, a, stands.get(_kernel(a))) for a in left.values() if a.tile is not None or _kernel(a) not in new_kernels
+        _left_over(new.device, a, stands.get(_kernel(a))) for a in left.values() if not _for_all_tiles(a) or _kernel(a) not in new_kernels
     ]
     return cells + [
         Compared(device=new.device, verdict=_appeared(b.status), old=None, new=b)
         for b in right.values()
-        if b.tile is not None or _kernel(b) not in old_kernels
+        if not _for_all_tiles(b) or _kernel(b) not in old_kernels
     ]
+
+
+def _for_all_tiles(p: PipelineRecord) -> bool:
+    return p.tile is None and p.status == "unsupported"
 
 
 def _kernel(p: PipelineRecord) -> tuple[str, str, str]:
@@ -140,6 +144,13 @@ def _left_over(device: str, old: PipelineRecord, unsupported: PipelineRecord | N
     if unsupported is not None and unsupported.status == old.status:
         return Compared(device=device, verdict="same", old=old, new=unsupported)
     return Compared(device=device, verdict="missing", old=old, new=unsupported)
+
+
+def _alone(old: ResultRecord | None, new: ResultRecord | None) -> Verdict:
+    """The verdict of a cell that only one side has; nothing is lost where OLD could not run it either."""
+    if new is not None:
+        return _appeared(new.status)
+    return "status" if old is not None and old.status in _NOT_RUN else "missing"
 
 
 def _appeared(status: Status) -> Verdict:
@@ -202,7 +213,7 @@ def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
         a: ResultRecord | None = old.results.get(key)
         b: ResultRecord | None = new.results.get(key)
         if a is None or b is None:
-            yield Compared(device=new.device, verdict="missing" if b is None else _appeared(b.status), old=a, new=b)
+            yield Compared(device=new.device, verdict=_alone(a, b), old=a, new=b)
             continue
         verdict = _by_status(a.status, b.status)
         cell = Compared(device=new.device, verdict=verdict or "unjudged", old=a, new=b)

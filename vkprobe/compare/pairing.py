@@ -70,7 +70,7 @@ def _held(store: Store, group: list[DeviceKey]) -> Held:
     results = _newest([r for (key, _), r in store.results.items() if key in group], cell_key)
     ok = {key: _ok([r for one in group for r in store.measured.get((one, key), ())]) for key in results}
     measured = {
-        key: [r for r in ok[key] if made_of(r) == made_of(newest) and store.key_of(r) == store.key_of(newest)]
+        key: _whole([r for r in ok[key] if made_of(r) == made_of(newest) and store.key_of(r) == store.key_of(newest)])
         for key, newest in results.items()
         if newest.status == "ok"
     }
@@ -82,15 +82,19 @@ def _held(store: Store, group: list[DeviceKey]) -> Held:
         pipelines=pipelines,
         results=results,
         measured=measured,
-        other=sum(len(ok[key]) - len(kept) for key, kept in measured.items()),
+        other=sum(len(_whole(ok[key])) - len(kept) for key, kept in measured.items()),
         runs=tuple(store.runs[run] for run in ids if run in store.runs),
     )
 
 
 def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
-    """Those that are ok, each once (a file may have been joined to itself), without those that were interrupted where others are not."""
-    found = list({(r.run, r.at): r for r in records if r.status == "ok"}.values())
-    return [r for r in found if not r.interrupted] or found
+    """Those that are ok, each once: a file may have been joined to itself."""
+    return list({(r.run, r.at): r for r in records if r.status == "ok"}.values())
+
+
+def _whole(records: list[ResultRecord]) -> list[ResultRecord]:
+    """Without those that were interrupted, where others were not."""
+    return [r for r in records if not r.interrupted] or records
 
 
 def _newest(records: list[R], key: Any) -> dict[tuple[Any, ...], R]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from vkprobe.bench.settling import STEADY
 from vkprobe.compare.model import Change, Compared, Group
-from vkprobe.compare.timing import Estimate, Side, geometric_mean, judge, pooled, side, unpaired
+from vkprobe.compare.timing import Estimate, Side, both, geometric_mean, in_rounds, judge, side, unpaired
 from vkprobe.records import ResultRecord, Time
 
 CLOCKS = 0.02
@@ -26,13 +26,16 @@ class Draft(Struct, frozen=True, kw_only=True):
     """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands.
 
     Attributes:
-        unsteady: which side is, and why. It is judged where its own rounds show what it varies by and the sides lie further apart.
+        unsteady: which side is, and why.
+        undecided: whether that leaves it unclear: unless its own rounds show what it varies by and the sides lie further apart. It is in
+            the table all the same: who judges the quiet cells alone takes the table to be quieter than it is.
     """
 
     cell: Compared
     estimate: Estimate | None = None
     causes: tuple[Change, ...] = ()
     unsteady: str | None = None
+    undecided: bool = False
 
 
 class _Unusable(Exception):
@@ -57,17 +60,21 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
             raise _Unusable("a median is no positive number")
         cell = replace(cell, times=newest)
         _comparable(before, after, a, b)
-        sides = _side("OLD", a), _side("NEW", b)
+        runs = _sides("OLD", a), _sides("NEW", b)
     except _Unusable as why:
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why)))
-    unsteady = _told(_unsteady(a), _unsteady(b))
-    told = all(_tells(s) for s, why in zip(sides, (_unsteady(a), _unsteady(b)), strict=True) if why)
-    if unsteady and not (told and _apart(*sides)):
-        return Draft(cell=replace(cell, verdict="unclear", because=unsteady))
+    reasons = _unsteady(a), _unsteady(b)
+    rounds = in_rounds(runs[0]), in_rounds(runs[1])
+    told = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
-    typical = (math.exp(fmean(sides[0].logs)), math.exp(fmean(sides[1].logs)))
-    estimate = replace(unpaired(*sides), alone=unsteady is not None)
-    return Draft(cell=replace(cell, times=typical), estimate=estimate, causes=(*ran, *causes), unsteady=unsteady)
+    typical = (math.exp(fmean(rounds[0].logs)), math.exp(fmean(rounds[1].logs)))
+    return Draft(
+        cell=replace(cell, times=typical),
+        estimate=replace(unpaired(*both(*runs)), alone=any(reasons)),
+        causes=(*ran, *causes),
+        unsteady=_told(*reasons),
+        undecided=any(reasons) and not (told and _apart(*rounds)),
+    )
 
 
 def finished(drafts: Sequence[Draft]) -> list[Compared]:
@@ -79,6 +86,9 @@ def finished(drafts: Sequence[Draft]) -> list[Compared]:
             cells.append(draft.cell)
             continue
         said = next(judgements)
+        if draft.undecided:
+            cells.append(replace(draft.cell, verdict="unclear", because=draft.unsteady))
+            continue
         because = None
         if said.verdict == "unclear":
             undecided = "the interval holds both a change and none" if draft.estimate.df else "one round on each side"
@@ -126,9 +136,17 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
         raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
     if a[-1].clock != b[-1].clock:
         raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
-    before, after = _core_clock(a), _core_clock(b)
+    other = other_core_clock(a, b)
+    if other:
+        raise _Unusable(other)
+
+
+def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
+    """Why the core clocks keep times from being judged, both in MHz; None where they are alike or were not told."""
+    before, after = _core_clock(old), _core_clock(new)
     if before and after and abs(after / before - 1) > CLOCKS:
-        raise _Unusable(f"core clocks differ: {before:.0f} MHz against {after:.0f} MHz")
+        return f"core clocks differ: {before:.0f} MHz against {after:.0f} MHz"
+    return None
 
 
 def _core_clock(times: Sequence[Time]) -> float | None:
@@ -172,9 +190,9 @@ def _told(old: str | None, new: str | None) -> str | None:
     return "; ".join(f"unsteady in {name}: {why}" for name, why in (("OLD", old), ("NEW", new)) if why)
 
 
-def _side(name: str, times: Sequence[Time]) -> Side:
-    """The side's steady runs; all of them where none is."""
-    return pooled([side(_rounds(name, t)) for t in ([t for t in times if t.steady] or times)])
+def _sides(name: str, times: Sequence[Time]) -> list[Side]:
+    """The steady runs; all of them where none is."""
+    return [side(_rounds(name, t)) for t in ([t for t in times if t.steady] or times)]
 
 
 def _rounds(name: str, time: Time) -> list[list[float]]:

@@ -85,18 +85,35 @@ def side(rounds: Sequence[Sequence[float]]) -> Side:
 
 def pooled(sides: Sequence[Side]) -> Side:
     """Several processes of one side. Where they differ by more than their rounds do, a process is the unit."""
-    if len(sides) == 1:
-        return sides[0]
-    logs = tuple(log for s in sides for log in s.logs)
+    return _joined(sides, by_process=_differ(sides))
+
+
+def both(old: Sequence[Side], new: Sequence[Side]) -> tuple[Side, Side]:
+    """The processes of both sides, in one unit: where those of either differ, a process is the unit of both."""
+    by_process = _differ(old) or _differ(new)
+    return _joined(old, by_process=by_process), _joined(new, by_process=by_process)
+
+
+def in_rounds(sides: Sequence[Side]) -> Side:
+    """All rounds of one side's processes."""
+    return _joined(sides, by_process=False)
+
+
+def _joined(sides: Sequence[Side], *, by_process: bool) -> Side:
     within = fmean(s.within for s in sides)
+    if by_process:
+        return Side(tuple(fmean(s.logs) for s in sides), within * len(sides) / sum(len(s.logs) for s in sides))
+    return Side(tuple(log for s in sides for log in s.logs), within)
+
+
+def _differ(sides: Sequence[Side]) -> bool:
+    """Whether processes differ by more than the rounds within them."""
     means = [fmean(s.logs) for s in sides]
     inner = sum((log - mean) ** 2 for s, mean in zip(sides, means, strict=True) for log in s.logs)
-    degrees = len(logs) - len(sides)
-    rounds = len(logs) / len(sides)
-    between = rounds * _spread(means)
-    if degrees and between > max(inner / degrees, within) * _SUSPICIOUS:
-        return Side(tuple(means), within / rounds)
-    return Side(logs, within)
+    count = sum(len(s.logs) for s in sides)
+    degrees = count - len(sides)
+    between = count / len(sides) * _spread(means)
+    return len(sides) > 1 and degrees > 0 and between > max(inner / degrees, fmean(s.within for s in sides)) * _SUSPICIOUS
 
 
 _SUSPICIOUS = 3.0  # F of processes over rounds from which on processes are taken to differ
@@ -149,10 +166,16 @@ def paired_lives(lives: Sequence[Sequence[tuple[Sequence[Sequence[float]], Seque
 
 def judge(table: Sequence[Estimate]) -> list[Judgement]:
     """The verdicts of a table, cell by cell."""
-    common = prior([(e.s2, e.df) for e in table if not e.alone])
+    common = prior([(e.s2, e.df) for e in table])
     weighed = [_weighed(e, common) for e in table]
-    raw = [two_sided(e.log_ratio / error, df) if error else float(e.log_ratio == 0) for e, (error, df) in zip(table, weighed, strict=True)]
+    raw = [_p(e, error, df) for e, (error, df) in zip(table, weighed, strict=True)]
     return [_judged(e, error, df, p) for e, (error, df), p in zip(table, weighed, adjusted(raw), strict=True)]
+
+
+def _p(e: Estimate, error: float, df: float) -> float:
+    if not df:
+        return 1.0
+    return two_sided(e.log_ratio / error, df) if error else float(e.log_ratio == 0)
 
 
 def _weighed(e: Estimate, common: Prior) -> tuple[float, float]:
@@ -165,17 +188,24 @@ def _weighed(e: Estimate, common: Prior) -> tuple[float, float]:
 
 
 def _judged(e: Estimate, error: float, df: float, p: float) -> Judgement:
-    ratio = math.exp(e.log_ratio)
+    ratio = _exp(e.log_ratio)
     if not df:
         return Judgement(ratio, (0.0, math.inf), 1.0, "unclear")
     half = quantile(_CONFIDENCE, df) * error
-    low, high = math.exp(e.log_ratio - half), math.exp(e.log_ratio + half)
+    low, high = _exp(e.log_ratio - half), _exp(e.log_ratio + half)
     verdict: TimeVerdict = "unclear"
     if p <= ALPHA and abs(ratio - 1) >= MARGIN:
         verdict = "slower" if ratio > 1 else "faster"
     elif low >= 1 / (1 + EQUAL) and high <= 1 + EQUAL:
         verdict = "same"
     return Judgement(ratio, (low, high), p, verdict)
+
+
+def _exp(log: float) -> float:
+    return math.exp(max(-_MOST_LOG, min(_MOST_LOG, log)))
+
+
+_MOST_LOG = 700.0  # of a float
 
 
 def adjusted(p: Sequence[float]) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,19 +24,33 @@ _UNGATED = (*(Condition(name, 0.0) for name in ("slower", "worse")), *(Condition
 def as_json(comparison: Comparison) -> str:
     """One object: devices, every cell and pipeline (what is the same, too), groups, improvements, notes. Times in s."""
     return json.dumps(
-        {
-            "devices": msgspec.to_builtins(comparison.devices),
-            "cells": [_object(cell) for cell in comparison.cells],
-            "groups": msgspec.to_builtins(comparison.groups),
-            "missing": [{"device": device, "records": count} for device, count in comparison.missing],
-            "appeared": [{"device": device, "records": count} for device, count in comparison.appeared],
-            "improved": msgspec.to_builtins(comparison.improved),
-            "skipped": comparison.skipped,
-            "notes": list(comparison.notes),
-        },
+        _finite(
+            {
+                "devices": msgspec.to_builtins(comparison.devices),
+                "cells": [_object(cell) for cell in comparison.cells],
+                "groups": msgspec.to_builtins(comparison.groups),
+                "missing": [{"device": device, "records": count} for device, count in comparison.missing],
+                "appeared": [{"device": device, "records": count} for device, count in comparison.appeared],
+                "improved": msgspec.to_builtins(comparison.improved),
+                "skipped": comparison.skipped,
+                "notes": list(comparison.notes),
+            }
+        ),
         indent=1,
         ensure_ascii=False,
+        allow_nan=False,
     )
+
+
+def _finite(value: Any) -> Any:
+    """`value` with numbers that JSON has no form for as the strings that records have."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def _object(cell: Compared) -> dict[str, Any]:
