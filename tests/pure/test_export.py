@@ -18,6 +18,7 @@ from pytest_benchmark import stats as tool
 
 from tests.pure.sample_records import lavapipe, nvidia, pipeline, result, sample
 from vkprobe.cli.export import FORMATS, export
+from vkprobe.compare.names import cell_name
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, ResultRecord, Time, encode
 from vkprobe.results.exports import bencher, google_benchmark, junit, pytest_benchmark
@@ -89,7 +90,8 @@ def test_two_drivers_of_one_device_pair_up() -> None:
     assert [(b["fullname"], b["group"]) for b in one] == [(b["fullname"], b["group"]) for b in two]
     assert (one[0]["extra_info"]["driver"], two[0]["extra_info"]["driver"]) == ("NVIDIA", "NVK")
     assert one[0]["group"] == "10de:2335"
-    assert one[0]["name"] == "gemm/gemm_f16_coopmat/f16/coopmat/f16/4096x512x14336/cold"
+    assert one[0]["name"] == "gemm/f16/coopmat/f16/4096x512x14336/cold"
+    assert one[0]["extra_info"]["kernel"] == one[0]["params"]["kernel"] == "gemm_f16_coopmat"
 
 
 def test_two_drivers_in_one_file_have_names_of_their_own() -> None:
@@ -124,7 +126,7 @@ def test_a_time_beside_another_status_is_no_number() -> None:
     """As a doctored or foreign record may have it."""
     wrong = replace(result(), status="wrong", reason="nmse 0.5")
     assert [b["fullname"] for b in benchmarks(nvidia(), result(path="scalar-f32"), wrong)] == [
-        "10de:2335/gemm/gemm_f16_scalar-f32/f16/scalar-f32/f16/4096x512x14336/cold"
+        "10de:2335/gemm/f16/scalar-f32/f16/4096x512x14336/cold"
     ]
 
 
@@ -195,7 +197,8 @@ def test_junit_tells_every_cell() -> None:
 @pytest.mark.parametrize("status", [*LOST, *IDLE, "wrong"])
 def test_junits_element_of_a_status(status: Any) -> None:
     """Wrong is a failure, a loss an error, what could not be tried is skipped; a driver's control characters are written out."""
-    root = ET.fromstring(junit.encode(cells(nvidia(), result(status=status, reason="\x1b[31mlost\x00 <&> \ud7ff"))))
+    here = replace(nvidia(), null=status == "noop")
+    root = ET.fromstring(junit.encode(cells(here, result(status=status, reason="\x1b[31mlost\x00 <&> \ud7ff"))))
     (case,) = root.iter("testcase")
     (end,) = (child for child in case if child.tag != "properties")
     assert end.tag == ("failure" if status == "wrong" else "error" if status in LOST else "skipped")
@@ -222,10 +225,84 @@ def test_junit_tells_pipelines_where_nothing_was_measured(tmp_path: Path) -> Non
     assert done.exit_code == 0
     (suite,) = ET.fromstring((tmp_path / "out").read_bytes())
     assert (suite.get("name"), suite.get("tests"), suite.get("errors")) == ("nvidia/0 compile", "2", "1")
-    assert [case.get("name") for case in suite] == ["compile/gemm_f16/128x128x32", "compile/gemm_q4_0/128x128x32"]
-    assert {p.get("name"): p.get("value") for p in suite[0].iter("property")}["spills"] == "4"
-    (error,) = suite[1].iter("error")
+    one, two = suite.iter("testcase")
+    assert (one.get("name"), two.get("name")) == ("compile/gemm_f16/128x128x32", "compile/gemm_q4_0/128x128x32")
+    assert {p.get("name"): p.get("value") for p in one.iter("property")}["spills"] == "4"
+    (error,) = two.iter("error")
     assert (error.get("type"), error.get("message")) == ("crash", "killed by SIGABRT")
+
+
+def test_noop_of_a_device_that_is_not_null_is_an_error() -> None:
+    """It executed nothing, which a null device alone may."""
+    (case,) = ET.fromstring(junit.encode(cells(nvidia(), result(status="noop", reason="a canary")))).iter("testcase")
+    (error,) = case.iter("error")
+    assert (error.get("type"), error.get("message")) == ("noop", "a canary")
+
+
+def test_junit_tells_pipelines_beside_cells(tmp_path: Path) -> None:
+    """A pipeline that crashed is not lost because something was measured."""
+    bad = replace(pipeline("nvidia/0", "gemm_q4_0", "coopmat", "q4_0", registers=96, spills=4), status="crash", reason="SIGABRT")
+    assert run(written(tmp_path / "r.jsonl", nvidia(), result(), bad), "--to", "junit", "-o", tmp_path / "out").exit_code == 0
+    root = ET.fromstring((tmp_path / "out").read_bytes())
+    assert [(s.get("name"), s.get("errors")) for s in root] == [("nvidia/0", "0"), ("nvidia/0 compile", "1")]
+    assert root.get("errors") == "1"
+
+
+def test_two_hosts_devices_of_one_id_are_two(tmp_path: Path) -> None:
+    """Suites, compile suites and Google Benchmark's devices, each with its own identity."""
+    one = nvidia()
+    two = replace(one, run="2", name="another card", hardware=replace(one.hardware, device_id=0x1234))
+    made = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
+    records = [one, two, result(), result(run="2"), made, replace(made, run="2")]
+    assert run(written(tmp_path / "r.jsonl", *records), "--to", "junit", "-o", tmp_path / "out").exit_code == 0
+    suites = list(ET.fromstring((tmp_path / "out").read_bytes()))
+    ids = ("10de:2335", "10de:1234")
+    assert [s.get("name") for s in suites] == [f"nvidia/0{kind} ({hardware})" for kind in ("", " compile") for hardware in ids]
+    told = [{p.get("name"): p.get("value") for p in s.findall("properties/property")} for s in suites]
+    assert [t["device_name"] for t in told] == [one.name, "another card"] * 2
+    devices = json.loads(google_benchmark.encode(cells(*records)))["context"]["devices"]
+    assert [d["device_name"] for d in devices] == [one.name, "another card"]
+
+
+def _grammar(_: str) -> float:
+    raise AssertionError("Infinity and NaN are no JSON")
+
+
+@pytest.mark.parametrize("form", [bencher, google_benchmark, pytest_benchmark])
+def test_what_is_not_finite_is_left_out(form: Any) -> None:
+    """Of rates and bounds, zero bounds included; the numbers beside them stay."""
+    time = result().time
+    assert isinstance(time, Time)
+    for low, high in ((0.0, float("inf")), (float("nan"), float("nan"))):
+        odd = replace(result(), flops_per_s=float("inf"), time=replace(time, ci95_s=(low, high)))
+        data = form.encode(cells(nvidia(), odd))
+        json.loads(data, parse_constant=_grammar)
+        assert b"10de:2335/gemm/f16" in data
+        assert b"FLOP" not in data
+        assert b'"flops' not in data
+        junit.encode(cells(nvidia(), odd))
+
+
+@pytest.mark.parametrize("median", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_median_that_is_no_time_is_no_number(median: float) -> None:
+    """The cell is told among those without one; so is one with a sample that is no time."""
+    time = result().time
+    assert isinstance(time, Time)
+    odd = replace(result(path="scalar-f32"), time=replace(time, median_s=median))
+    for bad in (odd, replace(odd, time=replace(time, samples_s=[median, *time.samples_s[1:]])) if median else odd):
+        assert len(benchmarks(nvidia(), result(), bad)) == 1
+        told = json.loads(google_benchmark.encode(cells(nvidia(), result(), bad)))["context"]["without_number"]
+        assert [(c["status"], c["reason"]) for c in told] == [("ok", "its record holds no time that is finite and > 0")]
+        with pytest.raises(UsageError, match="1 ok without a time"):
+            bencher.encode(cells(nvidia(), bad))
+
+
+def test_a_cells_name_is_the_one_that_compare_knows() -> None:
+    """A name from a failure can be pasted into --fails and --cell."""
+    found = cells()
+    assert [c.name for c in found] == [cell_name(c.result) for c in found]
+    names = {case.get("name") for case in ET.fromstring(junit.encode(found)).iter("testcase")}
+    assert names == {cell_name(c.result) for c in found}
 
 
 @pytest.mark.parametrize("form", FORMATS)

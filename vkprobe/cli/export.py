@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from vkprobe.cli.outputs import distinct, write_report
-from vkprobe.results.exports.cells import exported, left_out
+from vkprobe.results.exports.cells import compiled, exported, left_out
 from vkprobe.results.store import Store
 
 FORMATS = ("pytest-benchmark", "google-benchmark", "bencher", "junit")
@@ -24,13 +24,13 @@ def export(files: Sequence[str], form: str, output: str) -> None:
 
     The newest record of each cell counts. Cells are named by what they are, not by their driver, so that two drivers' files
     pair up: `pytest-benchmark compare`, Google Benchmark's compare.py. Only cells that are `ok` have numbers; JUnit tells the
-    others as failure (wrong), error (crash, timeout, device-lost, error) or skipped, the rest counts them on stderr.
-    Of records of `vkprobe compile` alone JUnit has a case a pipeline.
+    others as failure (wrong), error (crash, timeout, device-lost, error, noop of a device that is not null) or skipped, and has
+    a case a pipeline as well; the rest counts them on stderr.
     """
     distinct([("-o", None if output == "-" else output)], [("FILE", file) for file in files])
     store = Store.load(files)
-    pipelines = list(store.pipelines.values()) if form == "junit" and not store.results else []
-    cells = [] if pipelines else exported(store)
+    pipelines = compiled(store) if form == "junit" else []
+    cells = exported(store) if store.results or not pipelines else []
     module = importlib.import_module(f"vkprobe.results.exports.{form.replace('-', '_')}")
     data: bytes = module.encode(cells, pipelines) if pipelines else module.encode(cells)
     if output == "-":

@@ -5,12 +5,12 @@ Source: https://bencher.dev/docs/reference/bencher-metric-format; the built-in m
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from vkprobe.results.exports.cells import Exported, measured
+from vkprobe.results.exports.cells import Exported, dumps, measured
 
 _NS = 1e9
 _MOST_NAME = 1024
@@ -26,11 +26,16 @@ def encode(cells: Sequence[Exported]) -> bytes:
         low, high = time.ci95_s
         measures = {
             "latency": {"value": time.median_s * _NS, "lower_value": low * _NS, "upper_value": high * _NS},
-            "throughput": {"value": 1 / time.median_s, "lower_value": 1 / high, "upper_value": 1 / low},
+            "throughput": {"value": _over(1, time.median_s), "lower_value": _over(1, high), "upper_value": _over(1, low)},
         }
         for name, rate in (("flops", cell.result.flops_per_s), ("bandwidth", cell.result.bytes_per_s)):
             if rate is not UNSET:
                 work = float(rate) * time.median_s
-                measures[name] = {"value": float(rate), "lower_value": work / high, "upper_value": work / low}
-        body[cell.fullname[:_MOST_NAME]] = measures
-    return json.dumps(body, indent=2).encode() + b"\n"
+                measures[name] = {"value": float(rate), "lower_value": _over(work, high), "upper_value": _over(work, low)}
+        body[cell.fullname[:_MOST_NAME]] = {name: metric for name, metric in measures.items() if math.isfinite(metric["value"])}
+    return dumps(body)
+
+
+def _over(work: float, time: float) -> float:
+    """A rate; inf, which is left out, where the interval's bound is no time."""
+    return work / time if time > 0 else math.inf

@@ -5,7 +5,6 @@ Source: google/benchmark, docs/user_guide.md ("Output Formats", "Reporting Stati
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 
@@ -13,7 +12,7 @@ from msgspec import UNSET
 
 from vkprobe import __version__
 from vkprobe.records import Time
-from vkprobe.results.exports.cells import Exported, counted, identity, measured, without_number
+from vkprobe.results.exports.cells import Exported, counted, dumps, measured, origin, without_number
 
 _NS = 1e9
 
@@ -39,16 +38,17 @@ def encode(cells: Sequence[Exported]) -> bytes:
         "library_build_type": "release",
         "json_schema_version": 1,
         "host": None if run is None else {"cpu": run.host.cpu, "os": run.host.os, "kernel": run.host.kernel},
-        "devices": list({cell.result.device: _device(cell) for cell in cells}.values()),
+        "devices": _devices(cells),
         "without_number": without_number(cells),
     }
     benchmarks = [entry for family, (cell, time) in enumerate(found) for entry in _entries(family, cell, time)]
-    return json.dumps({"context": context, "benchmarks": benchmarks}, indent=2).encode() + b"\n"
+    return dumps({"context": context, "benchmarks": benchmarks})
 
 
-def _device(cell: Exported) -> dict[str, object]:
-    of_cell = ("spirv_sha", "tile", "subgroup_size", "split_k")
-    return {name: value for name, value in identity(cell).items() if name not in of_cell}
+def _devices(cells: Sequence[Exported]) -> list[dict[str, object]]:
+    """Each device once; two hosts' `radeon/0` are two."""
+    found = {(cell.hardware, cell.result.device, cell.label): cell for cell in cells}
+    return [origin(cell.result, cell.hardware, cell.device) for cell in found.values()]
 
 
 def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]:
@@ -78,6 +78,7 @@ def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]
         }
         for i, sample in enumerate(samples)
     ]
+    label = f"{cell.result.device} {cell.result.kernel} steady={time.steady}"
     of_walls = walls if len(walls) == len(samples) else samples
     for name in ("mean", "median", "stddev", "cv"):
         entry = {
@@ -91,7 +92,7 @@ def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]
             "cpu_time": _aggregate(name, of_walls),
             "time_unit": "ns",
         }
-        entries.append({**entry, **rates, "label": f"{cell.result.device} steady={time.steady}"} if name == "median" else entry)
+        entries.append({**entry, **rates, "label": label} if name == "median" else entry)
     return entries
 
 

@@ -5,18 +5,21 @@ Source: the attributes that Jenkins' JUnit plugin and GitLab document; there is 
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from xml.etree import ElementTree as ET
 
 import msgspec
 from msgspec import UNSET
 
-from vkprobe.records import PipelineRecord, ResultRecord
-from vkprobe.results.exports.cells import Exported, identity
+from vkprobe.compare.names import cell_name
+from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
+from vkprobe.results.exports.cells import Compiled, Exported, origin
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_COUNTERS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 _ENDS = {
     "wrong": "failure",
     "crash": "error",
@@ -27,18 +30,25 @@ _ENDS = {
     "skipped": "skipped",
     "noop": "skipped",
 }
-"""Status -> the element that says so; `ok` has none."""
+"""Status -> the element that says so; `ok` has none, and `noop` is an error of a device that should execute."""
 
 
-def encode(cells: Sequence[Exported], pipelines: Sequence[PipelineRecord] = ()) -> bytes:
-    """The file, every cell included; behind them a suite `DEVICE compile` for each device that pipelines were created on."""
+def encode(cells: Sequence[Exported], compiled: Sequence[Compiled] = ()) -> bytes:
+    """The file, every cell included; behind them a suite `DEVICE compile` for each device that pipelines were created on.
+
+    Suites that would have one name (two hosts' `radeon/0`) have the hardware behind it.
+    """
     root = ET.Element("testsuites", name="vkprobe")
-    for (_, _), group in groupby(cells, key=lambda cell: (cell.result.device, cell.label)):
-        root.append(_suite(list(group)))
-    by_device: dict[str, list[PipelineRecord]] = {}
-    for pipeline in pipelines:
-        by_device.setdefault(pipeline.device, []).append(pipeline)
-    root.extend(_compile_suite(device, of_device) for device, of_device in by_device.items())
+    by_device: dict[tuple[str, str, str], list[Exported]] = {}
+    for cell in cells:
+        by_device.setdefault((cell.hardware, cell.result.device, cell.label), []).append(cell)
+    made = [(of_device[0].hardware, _suite(of_device)) for of_device in by_device.values()]
+    made += [(one.hardware, _compile_suite(one)) for one in compiled]
+    counts = Counter(suite.attrib["name"] for _, suite in made)
+    for hardware, suite in made:
+        if counts[suite.attrib["name"]] > 1:
+            suite.set("name", f"{suite.attrib['name']} ({_text(hardware)})")
+        root.append(suite)
     for name in ("tests", "failures", "errors", "skipped"):
         root.set(name, str(sum(int(suite.attrib[name]) for suite in root)))
     root.set("time", f"{sum(float(suite.attrib['time']) for suite in root):.6f}")
@@ -57,7 +67,7 @@ def _text(value: object) -> str:
 
 
 def _properties(parent: ET.Element, values: Iterable[tuple[str, object]]) -> None:
-    told = [(name, value) for name, value in values if value is not None]
+    told = [(n, v) for n, v in values if v is not None and not (isinstance(v, float) and not math.isfinite(v))]
     if told:
         holder = ET.SubElement(parent, "properties")
         for name, value in told:
@@ -66,22 +76,29 @@ def _properties(parent: ET.Element, values: Iterable[tuple[str, object]]) -> Non
 
 def _suite(cells: Sequence[Exported]) -> ET.Element:
     first = cells[0]
-    ends = [_ENDS.get(cell.result.status) for cell in cells]
-    cases = [_case(cell) for cell in cells]
-    suite = ET.Element(
-        "testsuite",
-        name=_text(first.label or first.result.device),
-        tests=str(len(cells)),
-        failures=str(ends.count("failure")),
-        errors=str(ends.count("error")),
-        skipped=str(ends.count("skipped")),
-        time=f"{sum(float(case.get('time', '0')) for case in cases):.6f}",
-        timestamp=min(cell.result.at for cell in cells)[:19],
-    )
-    of_cell = ("spirv_sha", "tile", "subgroup_size", "split_k")
-    _properties(suite, [(name, value) for name, value in identity(first).items() if name not in of_cell])
+    suite = _of_cases(first.label or first.result.device, [_case(cell) for cell in cells], min(cell.result.at for cell in cells))
+    _identified(suite, first.result, first.hardware, first.device)
+    return suite
+
+
+def _of_cases(name: str, cases: Sequence[ET.Element], at: str) -> ET.Element:
+    """A suite with the counts of its cases' elements."""
+    told = {counter: str(sum(case.find(end) is not None for case in cases)) for counter, end in _COUNTERS.items()}
+    took = sum(float(case.get("time", "0")) for case in cases)
+    suite = ET.Element("testsuite", name=_text(name), tests=str(len(cases)), **told, time=f"{took:.6f}", timestamp=at[:19])
     suite.extend(cases)
     return suite
+
+
+def _identified(suite: ET.Element, record: ResultRecord | PipelineRecord, hardware: str, device: DeviceRecord | None) -> None:
+    """Put the device's identity before the cases."""
+    holder = ET.Element("holder")
+    _properties(holder, origin(record, hardware, device).items())
+    suite[:0] = list(holder)
+
+
+def _seconds(value: float | None) -> str:
+    return f"{value if value is not None and math.isfinite(value) else 0.0:.6f}"
 
 
 def _case(cell: Exported) -> ET.Element:
@@ -90,20 +107,21 @@ def _case(cell: Exported) -> ET.Element:
     values: list[tuple[str, object]] = []
     if time is not None:
         took = sum(time.wall_samples_s) * time.dispatches_per_sample
-        case.set("time", f"{took:.6f}")
+        case.set("time", _seconds(took))
         values = [("median_s", time.median_s), ("ci95_low_s", time.ci95_s[0]), ("ci95_high_s", time.ci95_s[1])]
         values += [("steady", str(time.steady).lower()), ("clock", time.clock)]
         values += [(n, r) for n, r in (("flops_per_s", result.flops_per_s), ("bytes_per_s", result.bytes_per_s)) if r is not UNSET]
-    values += [("tile", result.tile), ("subgroup_size", result.subgroup_size), ("spirv_sha", result.spirv_sha)]
+    values += [("kernel", result.kernel), ("tile", result.tile), ("subgroup_size", result.subgroup_size), ("spirv_sha", result.spirv_sha)]
     if result.check is not UNSET:
         values += [(f"check_{name}", value) for name, value in msgspec.to_builtins(result.check).items()]
     _properties(case, values)
-    _end(case, result)
+    _end(case, result, cell.device)
     return case
 
 
-def _end(case: ET.Element, record: ResultRecord | PipelineRecord) -> None:
-    end = _ENDS.get(record.status)
+def _end(case: ET.Element, record: ResultRecord | PipelineRecord, device: DeviceRecord | None) -> None:
+    should_execute = device is not None and not device.null
+    end = "error" if record.status == "noop" and should_execute else _ENDS.get(record.status)
     if end is not None:
         reason = _text(record.reason or record.status)
         told = ET.SubElement(case, end, message=reason)
@@ -114,22 +132,17 @@ def _end(case: ET.Element, record: ResultRecord | PipelineRecord) -> None:
             told.set("message", f"{record.status}: {reason}")
 
 
-def _compile_suite(device: str, pipelines: Sequence[PipelineRecord]) -> ET.Element:
-    ends = [_ENDS.get(pipeline.status) for pipeline in pipelines]
-    suite = ET.Element(
-        "testsuite",
-        name=_text(f"{device} compile"),
-        tests=str(len(pipelines)),
-        failures=str(ends.count("failure")),
-        errors=str(ends.count("error")),
-        skipped=str(ends.count("skipped")),
-        time=f"{sum(pipeline.compile_s or 0.0 for pipeline in pipelines):.6f}",
-        timestamp=min(pipeline.at for pipeline in pipelines)[:19],
-    )
-    for pipeline in pipelines:
-        name = "/".join(filter(None, ("compile", pipeline.kernel, pipeline.tile)))
-        case = ET.SubElement(suite, "testcase", classname=_text(device), name=_text(name), time=f"{pipeline.compile_s or 0.0:.6f}")
+def _compile_suite(compiled: Compiled) -> ET.Element:
+    first = compiled.pipelines[0]
+    cases = []
+    for pipeline in compiled.pipelines:
+        case = ET.Element(
+            "testcase", classname=_text(compiled.hardware), name=_text(cell_name(pipeline)), time=_seconds(pipeline.compile_s)
+        )
         told = ("registers", "spills", "instructions", "code_bytes", "matrix_instructions", "spirv_sha")
         _properties(case, [(field, getattr(pipeline, field)) for field in told])
-        _end(case, pipeline)
+        _end(case, pipeline, compiled.device)
+        cases.append(case)
+    suite = _of_cases(f"{compiled.label or first.device} compile", cases, min(pipeline.at for pipeline in compiled.pipelines))
+    _identified(suite, first, compiled.hardware, compiled.device)
     return suite

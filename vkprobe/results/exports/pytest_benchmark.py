@@ -5,7 +5,6 @@ Source: pytest-benchmark 5.3.1, documentation ("Comparing past runs") and the fi
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from msgspec import UNSET
 
 from vkprobe import __version__
 from vkprobe.records import RunRecord, Time
-from vkprobe.results.exports.cells import Exported, counted, identity, measured, without_number
+from vkprobe.results.exports.cells import Exported, counted, dumps, identity, measured, without_number
 
 _VERSION = "5.3.1"  # of the tool whose fields these are
 
@@ -37,7 +36,7 @@ def encode(cells: Sequence[Exported]) -> bytes:
         "version": _VERSION,
         "vkprobe": {"tool": f"vkprobe {__version__}", "without_number": without_number(cells)},
     }
-    return json.dumps(body, indent=4).encode() + b"\n"
+    return dumps(body, indent=4)
 
 
 def _machine(run: RunRecord | None) -> dict[str, object]:
