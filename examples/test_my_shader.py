@@ -6,6 +6,7 @@ saxpy.spv is `glslc -O --target-env=vulkan1.2 saxpy.comp -o saxpy.spv`.
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 X, Y = np.arange(1 << 16, dtype=np.float32), np.ones(1 << 16, np.float32)
 
@@ -23,7 +24,9 @@ def test_saxpy_does_not_spill(vk_kernel):
     """What the driver's compiler tells; of null devices too (`--vk-driver radv:gfx1201`)."""
     spv = Path(__file__).with_name("saxpy.spv")
     saxpy = vk_kernel(spv, bindings=[X, Y], push=(X.size, 2.0), constants={0: 64}, groups=X.size // 64)
-    assert not saxpy.statistics.spills
+    if saxpy.statistics.spills is None:
+        pytest.skip("this driver does not tell spills")
+    assert saxpy.statistics.spills == 0
 
 
 def test_vkprobes_own_gemm(vk_kernel, gpu_benchmark):

@@ -91,7 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Find the drivers that were asked for; an unknown one ends pytest before any test."""
     from vkprobe.pytest_support.benchmark import WithBenchmark, WithoutBenchmark
 
-    there = config.pluginmanager.hasplugin("benchmark")
+    there = any(config.pluginmanager.hasplugin(name) for name in ("benchmark", "pytest_benchmark.plugin"))  # by entry point, by -p
     config.pluginmanager.register(WithBenchmark() if there else WithoutBenchmark(), "vkprobe-benchmark")
     if config.getoption("--vk-driver"):
         config.stash[_CHOICES] = _asked(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vkprobe.spirv_enables import capability
 from vkprobe.worker.modules import load
 
 SAXPY = Path(__file__).parents[2] / "examples" / "saxpy.spv"
+SHORT = ([1 << 16 | 17], [1 << 16 | 15], [2 << 16 | 15, 5], [2 << 16 | 71, 1], [3 << 16 | 71, 1, 33], [3 << 16 | 71, 1, 34])
 
 
 def test_capabilities_are_those_of_the_manifest() -> None:
@@ -40,6 +42,7 @@ def test_the_example_is_read() -> None:
         (b"#version 450\nvoid main() {}\n", "GLSL is compiled first"),
         (SAXPY.read_bytes()[:-6], "cut short"),
         (SAXPY.read_bytes()[:20] + b"\xff\xff\xff\xff", "not a whole SPIR-V module"),
+        *((SAXPY.read_bytes()[:20] + struct.pack(f"<{len(w)}I", *w), "lacks operands") for w in SHORT),
         (SAXPY.read_bytes().replace(b"main", b"mine"), "no compute entry point `main`; there is mine"),
         (b"", "not a SPIR-V module"),
     ],
@@ -59,17 +62,20 @@ def test_constants_are_packed_as_shaders_read_them() -> None:
     assert pack.words(5) == [5]
     assert pack.constants({3: 1.0, 0: 64}) == [(3, 0x3F800000), (0, 64)]
     assert pack.grid((8, 4, 2)) == [8, 4, 2]
+    assert [pack.grid(g) for g in (np.array([8, 4]), np.array(8), np.int64(8), 8.0)] == [[8, 4, 1], *[[8, 1, 1]] * 3]
 
 
-@pytest.mark.parametrize("value", [1 << 32, -(1 << 31) - 1, "1", None, np.float64(1.0), np.int64(1)])
+@pytest.mark.parametrize("value", [1 << 32, -(1 << 31) - 1, "1", None, np.float64(1.0), np.int64(1), 1e39])
 def test_a_constant_that_is_not_32_bits_is_refused(value: Any) -> None:
     """Instead of being cut."""
     with pytest.raises(UsageError, match=r"^constant "):
         pack.word(value)
 
 
-@pytest.mark.parametrize("groups", [0, (1, 0), (1, 1, 1, 1), ()])
+@pytest.mark.parametrize(
+    "groups", [0, (1, 0), (1, 1, 1, 1), (), "8", None, 1.5, float("inf"), float("nan"), np.zeros((2, 2)), np.array([])]
+)
 def test_a_grid_that_is_none_is_refused(groups: Any) -> None:
     """One to three whole numbers."""
-    with pytest.raises((UsageError, ValueError)):
+    with pytest.raises(UsageError, match=r"^groups "):
         pack.grid(groups)

@@ -25,7 +25,10 @@ def word(value: Any) -> int:
             raise UsageError(f"constant {value!r}: {value.dtype} does not fit 32 bits")
         value = value.item()
     if isinstance(value, float):
-        return int(struct.unpack("<I", struct.pack("<f", value))[0])
+        try:
+            return int(struct.unpack("<I", struct.pack("<f", value))[0])
+        except OverflowError:
+            raise UsageError(f"constant {value!r}: does not fit a 32-bit float") from None
     if isinstance(value, int) and -(1 << 31) <= value < 1 << 32:
         return int(value) & 0xFFFFFFFF
     raise UsageError(f"constant {value!r}: expected a bool, a 32-bit integer or a float")
@@ -62,7 +65,16 @@ def grid(groups: Any) -> list[int]:
     Raises:
         UsageError: it is none.
     """
-    sizes = [int(size) for size in (groups if isinstance(groups, Sequence) else (groups,))]
-    if not 1 <= len(sizes) <= 3 or min(sizes) < 1:
+    given = groups.tolist() if isinstance(groups, np.ndarray | np.generic) else groups
+    sizes = list(given) if isinstance(given, Sequence) else [given]
+    if not 1 <= len(sizes) <= 3 or not all(_whole(size) for size in sizes):
         raise UsageError(f"groups {groups!r}: expected one to three whole numbers, 1 or more")
-    return [*sizes, 1, 1][:3]
+    return [*map(int, sizes), 1, 1][:3]
+
+
+def _whole(size: Any) -> bool:
+    """Whether it is a count of workgroups: X.size / 64 is, where it leaves no rest."""
+    try:
+        return bool(size == int(size) >= 1)
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -14,6 +14,8 @@ from vkprobe.errors import UsageError
 _MAGIC = 0x07230203
 _OP_CAPABILITY, _OP_ENTRY_POINT, _OP_DECORATE = 17, 15, 71
 _GL_COMPUTE, _BINDING, _DESCRIPTOR_SET = 5, 33, 34
+_LEAST_OPERANDS = {_OP_CAPABILITY: 1, _OP_ENTRY_POINT: 3, _OP_DECORATE: 2}
+_WITH_NUMBER = (_BINDING, _DESCRIPTOR_SET)
 
 CAPABILITIES: dict[int, str] = {
     1: "Shader",
@@ -123,6 +125,8 @@ def read(spirv: bytes, name: str) -> Module:
         if count == 0 or at + count > len(words):
             raise UsageError(f"{name}: not a whole SPIR-V module: an instruction ends beyond it")
         operands = words[at + 1 : at + count]
+        if len(operands) < _LEAST_OPERANDS.get(op, 0) or (op == _OP_DECORATE and operands[1] in _WITH_NUMBER and len(operands) < 3):
+            raise UsageError(f"{name}: not a valid SPIR-V module: the instruction at word {at} lacks operands")
         if op == _OP_CAPABILITY and operands[0] in CAPABILITIES:
             capabilities.append(CAPABILITIES[operands[0]])
         elif op == _OP_ENTRY_POINT and operands[0] == _GL_COMPUTE:
