@@ -1,8 +1,13 @@
-"""Which modules' examples pytest may run: most of the worker's can only be imported where a Vulkan loader is."""
+"""Which modules' examples pytest may run, most of the worker's only where a Vulkan loader is; and what pytest-xdist puts into the way."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Tests run vkprobe and pytest as users do: as wide as a file may be, and not as the worker of another session.
+for _name in ("COLUMNS", *(name for name in os.environ if name.startswith("PYTEST_XDIST_"))):
+    os.environ.pop(_name, None)
 
 _WITHOUT_LOADER = {"__init__", "components", "coopmat", "failure", "formats", "modules", "verify"}
 
