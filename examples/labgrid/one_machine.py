@@ -44,7 +44,7 @@ class Host:
 
     async def start(self, key: asyncssh.SSHKey) -> int:
         """Listen; returns the port."""
-        self.home.mkdir(parents=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         self.server = await asyncssh.listen(
             LOOPBACK,
             0,

@@ -16,6 +16,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from labgrid import Environment
@@ -29,38 +31,49 @@ def client(*arguments: str) -> str:
     return subprocess.run([sys.executable, "-m", "labgrid.remote.client", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+@contextmanager
+def afterwards(clean_up: Callable[[], object], *, always: bool = True) -> Iterator[None]:
+    """Clean up, or only after an error; one of the cleaning up behind another is told, and the other one raised."""
+    try:
+        yield
+    except BaseException:
+        try:
+            clean_up()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the first error is what counts
+            print(f"cleaning up: {type(error).__name__}: {error}", file=sys.stderr)
+        raise
+    if always:
+        clean_up()
+
+
 def on_host(config: str, target: str, results: Path, arguments: list[str]) -> int:
     """vkprobe's exit status on a place of `target`, whose records are then in `results`; the place is free again."""
     options = Config(config).get_targets()[target]["options"]
     reservation = client("reserve", "--shell", *options["tags"].split())
     token = os.environ["LG_TOKEN"] = re.findall(r"LG_TOKEN=(\w+)", reservation)[0]  # what the name "+" in lab.yaml stands for
-    try:
+    with afterwards(lambda: client("cancel-reservation", token)):
         client("wait", token)
         print(f"{target}: {client('-p', '+', 'acquire').strip()}", flush=True)
-        try:
+        with afterwards(lambda: client("-p", "+", "release")):
             return over_ssh(config, target, f"vkprobe-{token}", results, [*arguments, "--driver", options["driver"]])
-        finally:
-            client("-p", "+", "release")
-    finally:
-        client("cancel-reservation", token)
 
 
 def over_ssh(config: str, target: str, folder: str, results: Path, arguments: list[str]) -> int:
     """Run vkprobe in a new folder of the host's user, fetch what it wrote, whatever became of it, and remove the folder."""
     ssh = Environment(config).get_target(target).get_driver("SSHDriver")
     command = shlex.join(["vkprobe", *arguments, "-o", "records.jsonl"])
-    try:
+    with (
+        afterwards(lambda: ssh.run(f"rm -r {folder}")),
+        # A host that is released must be idle: nothing ends a command when its ssh ends.
+        afterwards(lambda: ssh.run(f"kill $(cat {folder}/pid)"), always=False),
+    ):
         _, errors, status = ssh.run(f"mkdir {folder} && cd {folder} && echo $$ > pid && exec {command} > table.txt 2> progress.txt")
         for line in errors:
             print(f"{target}: {line}", file=sys.stderr)
         ssh.get(f"{folder}/progress.txt", str(results / f"{target}.progress.txt"))
-        ssh.get(f"{folder}/records.jsonl", str(results / f"{target}.jsonl"))
+        if ssh.run(f"test -s {folder}/records.jsonl")[2] == 0:  # vkprobe that ended before it measured has left none
+            ssh.get(f"{folder}/records.jsonl", str(results / f"{target}.jsonl"))
         return int(status)
-    except BaseException:
-        ssh.run(f"kill $(cat {folder}/pid)")  # a host that is released must be idle: nothing ends a command when its ssh ends
-        raise
-    finally:
-        ssh.run(f"rm -r {folder}")
 
 
 def everywhere(config: str, results: Path, arguments: list[str]) -> int:
@@ -68,6 +81,8 @@ def everywhere(config: str, results: Path, arguments: list[str]) -> int:
     running = {}
     try:
         for target in Config(config).get_targets():
+            for left in (f"{target}.jsonl", f"{target}.progress.txt"):
+                (results / left).unlink(missing_ok=True)  # of an earlier job, which would pass for this one's
             running[target] = subprocess.Popen([sys.executable, __file__, "--target", target, config, str(results), *arguments])
         statuses = {target: process.wait() for target, process in running.items()}
     finally:
@@ -93,7 +108,8 @@ def main() -> int:
     results = Path(folder)
     results.mkdir(parents=True, exist_ok=True)
     status = everywhere(config, results, arguments)
-    files = sorted(str(path) for path in results.glob("*.jsonl"))
+    fetched = (results / f"{target}.jsonl" for target in Config(config).get_targets())
+    files = sorted(str(path) for path in fetched if path.exists())
     made = subprocess.run(["vkprobe", "matrix", *files, "--html", str(results / "matrix.html")], check=False) if files else None
     return max(status, made.returncode if made else LOST)
 

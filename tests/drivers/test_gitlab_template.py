@@ -63,6 +63,35 @@ def test_a_merge_request_reads_the_record_that_its_base_left() -> None:
     assert left["key"].replace("CI_COMMIT_SHA", "CI_MERGE_REQUEST_DIFF_BASE_SHA") == read["key"]
 
 
+def test_caches_of_protected_and_unprotected_refs_are_one() -> None:
+    """The default branch is protected, merge requests are not: GitLab would keep their caches apart."""
+    assert all(TEMPLATE[job]["cache"]["unprotect"] is True for job in ("vkprobe-baseline", "vkprobe-gate"))
+
+
+def test_a_package_that_is_not_set_is_a_sentence() -> None:
+    """Nothing is installed then: the first line ends the job."""
+    done = subprocess.run(
+        ["bash", "-c", f"set -eo pipefail; {TEMPLATE['.vkprobe']['before_script'][0]}; echo went on"],
+        env={**os.environ, **TEMPLATE[".vkprobe"]["variables"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.startswith("VKPROBE_PACKAGE is empty"), "went on" in done.stdout) == (2, True, False)
+
+
+@pytest.mark.parametrize("job", ["vkprobe-baseline", "vkprobe-gate"])
+@pytest.mark.parametrize("status", [0, 2, 3, 4, 5])
+def test_a_pipeline_that_fails_does_not_end_the_job(job: str, status: int) -> None:
+    """3 and 4 are for the comparison to judge, and are told; usage and missing devices end the job."""
+    (line,) = (line for line in TEMPLATE[job]["script"] if "compile" in line)
+    command = f"set -eo pipefail; vkprobe() {{ return {status}; }}; VKPROBE=vkprobe; {line}\necho went on"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert ("went on" in done.stdout) == (status in (0, 3, 4))
+    assert done.returncode == (0 if status in (3, 4) else status)
+    assert (f"compile ended with {status}" in done.stdout) == (status != 0)
+
+
 class Checkout:
     """A clean folder as GitLab's runner has it: vkprobe.toml and an install folder with a build's drivers."""
 

@@ -249,7 +249,7 @@ def test_without_pytest_benchmark(run_pytest: Pytest, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_it(gpu_benchmark):\n    pass\n")
     done = run_pytest("test_it.py", "-p", "no:benchmark")
     assert done.returncode == 1
-    assert "pip install 'vkprobe[pytest]'" in done.stdout
+    assert "pip install '.[pytest]'" in done.stdout
 
 
 def test_projects_that_dont_use_it_pay_nothing(run_pytest: Pytest, tmp_path: Path) -> None:

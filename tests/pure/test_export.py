@@ -253,7 +253,7 @@ def test_two_hosts_devices_of_one_id_are_two(tmp_path: Path) -> None:
     one = nvidia()
     two = replace(one, run="2", name="another card", hardware=replace(one.hardware, device_id=0x1234))
     made = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
-    records = [one, two, result(), result(run="2"), made, replace(made, run="2")]
+    records: list[AnyRecord] = [one, two, result(), result(run="2"), made, replace(made, run="2")]
     assert run(written(tmp_path / "r.jsonl", *records), "--to", "junit", "-o", tmp_path / "out").exit_code == 0
     suites = list(ET.fromstring((tmp_path / "out").read_bytes()))
     ids = ("10de:2335", "10de:1234")

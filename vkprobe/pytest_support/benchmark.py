@@ -74,4 +74,6 @@ class WithoutBenchmark:
     @pytest.fixture
     def gpu_benchmark(self) -> None:
         """Says what is missing."""
-        pytest.fail("gpu_benchmark needs pytest-benchmark: pip install 'vkprobe[pytest]', and no -p no:benchmark", pytrace=False)
+        pytest.fail(
+            "gpu_benchmark needs pytest-benchmark: pip install '.[pytest]' in a checkout of vkprobe, and no -p no:benchmark", pytrace=False
+        )

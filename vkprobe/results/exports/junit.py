@@ -85,7 +85,8 @@ def _of_cases(name: str, cases: Sequence[ET.Element], at: str) -> ET.Element:
     """A suite with the counts of its cases' elements."""
     told = {counter: str(sum(case.find(end) is not None for case in cases)) for counter, end in _COUNTERS.items()}
     took = sum(float(case.get("time", "0")) for case in cases)
-    suite = ET.Element("testsuite", name=_text(name), tests=str(len(cases)), **told, time=f"{took:.6f}", timestamp=at[:19])
+    told = {"name": _text(name), "tests": str(len(cases)), **told, "time": f"{took:.6f}", "timestamp": at[:19]}
+    suite = ET.Element("testsuite", told)
     suite.extend(cases)
     return suite
 
