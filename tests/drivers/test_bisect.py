@@ -174,7 +174,10 @@ def test_a_driver_of_other_hardware_is_passed_over(embedded: dict[str, DriverSpe
 
 
 def test_whose_fault_a_driver_is(embedded: dict[str, DriverSpec], repository: Repository, tmp_path: Path) -> None:
-    """A vkprobe.toml of the commits that can't be read is the commit's, 125; a name that nothing has the command line's, 128."""
+    """A vkprobe.toml of the commits that can't be read is the commit's, 125; a name that nothing has the command line's, 128.
+
+    So is a --device that chooses none, unless a build was asked for.
+    """
     repository.commit("good", LAVAPIPE)
     records = tmp_path / "good.jsonl"
     repository.record(records, *CELL)
@@ -183,9 +186,17 @@ def test_whose_fault_a_driver_is(embedded: dict[str, DriverSpec], repository: Re
     torn = repository.vkprobe("bisect-step", "--good", records, "--cell", "gemv")
     assert torn.returncode == 125
     assert "vkprobe.toml is not TOML" in torn.stdout
-    repository.git("rm", "-q", "--cached", "vkprobe.toml")
-    (repository.folder / "vkprobe.toml").write_text(LAVAPIPE)
-    unknown = repository.vkprobe("bisect-step", "--good", records, "--cell", "gemv", "--driver", "mien")
+    repository.git("rm", "-q", "vkprobe.toml")
+    repository.git("commit", "-qm", "without")
+    gone = repository.vkprobe("bisect-step", "--good", records, "--cell", "gemv", "--driver", "mine")
+    assert gone.returncode == 125
+    mine = tmp_path / "mine.toml"
+    mine.write_text(LAVAPIPE)
+    step = ("bisect-step", "--good", records, "--cell", "gemv", "--drivers", mine)
+    nowhere = (*step, "--driver", "mine", "--device", "7")
+    assert repository.vkprobe(*nowhere).returncode == 128
+    assert repository.vkprobe(*nowhere, "--build", "true").returncode == 125
+    unknown = repository.vkprobe(*step, "--driver", "mien")
     assert unknown.returncode == 128
     assert "unknown driver mien" in unknown.stderr
 

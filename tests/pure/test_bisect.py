@@ -9,12 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from tests.pure.sample_records import RUN, device, lavapipe, null_radv, pipeline, result, timing
 from vkprobe.bisect.checkout import Skip, build
 from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
-from vkprobe.bisect.good import matcher
+from vkprobe.bisect.good import good_cells, matcher
+from vkprobe.bisect.step import other_clock, statistics_of
+from vkprobe.cli.bisect import not_the_build
 from vkprobe.compare.timing import Side, side
+from vkprobe.drivers.embedded import cache_folder
+from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
+from vkprobe.records import AnyRecord, Host, RunRecord, Status, encode
 
 ROUNDS, SAMPLES = 5, 9
 
@@ -85,11 +92,12 @@ def test_one_round_each_tells_nothing() -> None:
 
 
 def test_statuses_count_as_asked() -> None:
-    """wrong, the losses and unsupported are bad where their condition is there, and else leave the commit open."""
+    """wrong, the losses and unsupported are bad where their condition is there, and else leave the commit open; what was given up too."""
     conditions = asked("slower:3%,wrong,crash")
-    assert [by_status("c", status, None, conditions).verdict for status in ("wrong", "crash", "timeout", "device-lost", "skipped")] == [
-        "bad"
-    ] * 5
+    bad: tuple[Status, ...] = ("wrong", "crash", "timeout", "device-lost", "error")
+    assert [by_status("c", status, None, conditions).verdict for status in bad] == ["bad"] * 5
+    for status in ("skipped", "noop"):
+        assert by_status("c", status, None, asked("slower:3%,wrong,crash,missing")).verdict == "unclear"
     assert by_status("c", "unsupported", "no tuple", conditions) == Finding(name="c", verdict="unclear", told="unsupported: no tuple")
     assert by_status("c", "unsupported", None, asked("missing")).verdict == "bad"
     assert by_status("c", "crash", None, asked("slower:3%,crash", crash=False)).verdict == "unclear"
@@ -119,6 +127,61 @@ def test_a_pattern_is_a_glob_or_a_part() -> None:
     """With a wildcard the whole name has to match; without one a part of it does."""
     name = "gemm/q4_0/coopmat/f16/16x16x16/4096x512x14336/cold"
     assert [matcher(p)(name) for p in ("coopmat/f16", "gemm/*", "*/cold", "gemm/q4_?/*", "gemv", "coopmat/*")] == [True] * 4 + [False] * 2
+
+
+OTHER = "00000000-0000-4000-8000-000000000002"
+
+
+def written(path: Path, *records: AnyRecord) -> Path:
+    """A file of records."""
+    path.write_bytes(b"".join(encode(record) + b"\n" for record in records))
+    return path
+
+
+def test_good_pipelines_of_several_runs_all_count(tmp_path: Path) -> None:
+    """One that got worse is bad whichever run the good record is of; one that nothing was made of is unclear, never left out."""
+    name = "radv:gfx1201/0"
+    pipes = [pipeline(name, f"gemm_{t}_scalar", "scalar-f32", t, registers=64, spills=0) for t in ("f16", "q4_0", "q8_0")]
+    older, newer = null_radv(), null_radv(OTHER)
+    (good,) = good_cells(
+        written(tmp_path / "good.jsonl", older, *pipes[:2], newer, replace(pipes[2], run=OTHER)), "compile/*", statistics=True
+    )
+    made = [replace(pipes[0], spills=9), pipes[2]]
+    conditions = asked("worse:5%,wrong,crash")
+    told = {f.name.split("/")[1]: f.verdict for f in statistics_of(good, older, made, conditions)}
+    assert told == {"gemm_f16_scalar": "bad", "gemm_q4_0_scalar": "unclear", "gemm_q8_0_scalar": "good"}
+
+
+def test_other_core_clocks_are_told(tmp_path: Path) -> None:
+    """3 % of clock between the good records and now leave a cell open; 1 % does not."""
+    at_clock = {mhz: replace(timing(1e-3), telemetry={"rounds": [{"sm_clock_mhz": mhz}] * 3}) for mhz in (1000, 1010, 1030)}
+    records = written(tmp_path / "good.jsonl", device("nvidia/0"), replace(result(), time=at_clock[1000]))
+    (good,) = good_cells(records, "gemm", statistics=False)
+    (cell,) = good.cells.values()
+    assert other_clock(cell, at_clock[1010]) is None
+    assert other_clock(cell, at_clock[1030]) == "core clocks differ: 1000 MHz against 1030 MHz"
+
+
+def test_good_records_tell_their_host(tmp_path: Path) -> None:
+    """The CPUs of the runs whose cells were chosen, as all of llvmpipe are one hardware; not those of other runs."""
+    runs = [
+        RunRecord(run=run, tool="0", argv=[], host=Host(cpu=cpu, os=None, kernel=None), environment={})
+        for run, cpu in ((RUN, "old"), (OTHER, "new"))
+    ]
+    cells = [result("embedded:lvp/0", weights="f16"), result("embedded:lvp/0", weights="q4_0", run=OTHER)]
+    records = written(tmp_path / "good.jsonl", *runs, lavapipe(), lavapipe(OTHER), *cells)
+    assert [good_cells(records, p, statistics=False)[0].cpus for p in ("f16/coopmat", "gemm")] == [{"old"}, {"old", "new"}]
+
+
+def test_a_driver_that_is_not_the_build_is_told() -> None:
+    """The build id of the good records', and a driver of an embedded set; another build id says nothing."""
+    mine = DriverSpec(name="mine", icd="/src/build/icd.json")
+    good = device(build_id="aa")
+    assert not_the_build(mine, good, device(build_id="bb")) is None
+    assert not_the_build(mine, device(build_id=None), device(build_id=None)) is None
+    assert "the good records' own build id" in str(not_the_build(mine, good, good))
+    embedded = replace(mine, icd=str(cache_folder() / "drivers" / "icd.json"))
+    assert "embedded set" in str(not_the_build(embedded, good, device(build_id="bb")))
 
 
 def test_a_build_that_fails_is_skipped_with_its_last_lines(tmp_path: Path) -> None:

@@ -41,9 +41,10 @@ class Checkout(Struct, frozen=True, kw_only=True):
     logs: Path
 
     def tracks(self, path: Path) -> bool:
-        """Whether a file belongs to the checkout's commits, so that another commit may have another one."""
-        command = ["git", "ls-files", "--error-unmatch", "--", os.fspath(path)]
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        """Whether a file belongs to any commit, so that this one may lack it or have another one."""
+        command = ["git", "log", "--all", "-1", "--format=%h", "--", os.fspath(path)]
+        ended = subprocess.run(command, capture_output=True, check=False)
+        return ended.returncode == 0 and ended.stdout != b""
 
 
 def checkout(logs: Path | None = None) -> Checkout:

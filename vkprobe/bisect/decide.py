@@ -24,6 +24,8 @@ OF_STATISTICS = frozenset({"worse", "changed"})
 CONFIRMED = 2
 """Processes that a slower time must be seen in: a kernel with two speeds keeps one of them for a process's life."""
 _CHANGES_TOLD = 3
+_LOST = dict.fromkeys(("crash", "timeout", "device-lost", "error"), "crash")
+_CONDITION = {"wrong": "wrong", "unsupported": "missing", **_LOST}
 
 
 class Asked(Struct, frozen=True):
@@ -68,10 +70,14 @@ def asked(text: str, *, crash: bool | None = None, wrong: bool | None = None) ->
 
 
 def by_status(name: str, status: Status, reason: str | None, conditions: Asked) -> Finding:
-    """Of a cell that is not ok: bad where that was asked for, else nothing can be said."""
-    condition = "wrong" if status == "wrong" else "missing" if status == "unsupported" else "crash"
-    verdict: Verdict = "bad" if condition in conditions else "unclear"
+    """Of a cell that is not ok: bad where that was asked for, else nothing can be said; nor of one that was given up (skipped, noop)."""
+    verdict: Verdict = "bad" if _CONDITION.get(status) in conditions.shares else "unclear"
     return Finding(name=name, verdict=verdict, told=f"{status}: {reason}" if reason else status)
+
+
+def not_measured(name: str, because: str | None = None) -> Finding:
+    """Of a cell that no record came of."""
+    return Finding(name=name, verdict="unclear", told=f"not measured: {because}" if because else "not measured")
 
 
 def by_times(cells: Mapping[str, tuple[Side, Sequence[Side]]], share: float, *, least_processes: int = CONFIRMED) -> list[Finding]:

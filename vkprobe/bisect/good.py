@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,30 @@ from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import Held, held
 from vkprobe.compare.timing import Side, pooled, side
 from vkprobe.errors import UsageError
-from vkprobe.records import CELL_FIELDS, AnyRecord, DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time, cell_key, made_of
-from vkprobe.results.store import Store, device_key, read_records
+from vkprobe.records import CELL_FIELDS, DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time
+from vkprobe.results.store import Store, read_records
 
 _SHOWN = 3
 CellId = tuple[Any, ...]
 
 
 class GoodCell(Struct, frozen=True, kw_only=True):
-    """A cell that was ok: its newest record, and the rounds of every run of it under that record's driver."""
+    """A cell that was ok: its newest record, the times of every run of it under that record's driver, and their rounds."""
 
     name: str
     record: ResultRecord
+    times: tuple[Time, ...]
     side: Side
 
 
 class Good(Struct, frozen=True, kw_only=True):
-    """What RECORDS hold of one device and the pattern chooses: cells by `cell_id`, and pipelines by name."""
+    """What RECORDS hold of one device and the pattern chooses: cells by `cell_id`, pipelines, and the host CPUs they were measured with."""
 
     device: DeviceRecord
     driver: DriverRecord | None
     cells: dict[CellId, GoodCell]
     pipelines: list[PipelineRecord]
+    cpus: frozenset[str] = frozenset()
 
     @property
     def hardware(self) -> tuple[Any, ...]:
@@ -94,42 +96,41 @@ def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
     Raises:
         UsageError: it can't be read, or holds no ok cell that matches.
     """
-    records = list(read_records(path))
-    store = Store(records)
+    store = Store(read_records(path))
     matches = matcher(pattern)
-    found = [good for one in held(store) if (good := _good(one, store, records, matches, statistics)) is not None]
+    found = [good for one in held(store) if (good := _good(one, store, matches, statistics)) is not None]
     if not found:
         raise UsageError(_none(path, pattern, store))
     return found
 
 
-def _good(one: Held, store: Store, records: Sequence[AnyRecord], matches: Callable[[str], bool], statistics: bool) -> Good | None:
+def _good(one: Held, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:
     devices = [d for d in store.devices.values() if d.device == one.device and hardware_of(d) == one.hardware]
     if not devices:
         return None  # without its facts nothing tells whether it is this machine's
     device = max(devices, key=lambda d: d.at)
-    chosen = [r for r in one.results.values() if r.status == "ok" and matches(cell_name(r))]
-    mine = [r for r in records if isinstance(r, ResultRecord) and store.key_of(r) == device_key(device)]
-    cells = {cell_id(r): GoodCell(name=cell_name(r), record=r, side=_side(r, mine)) for r in chosen}
-    of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen}
+    chosen = {key: r for key, r in one.results.items() if r.status == "ok" and matches(cell_name(r))}
+    cells = {cell_id(r): _cell(r, one.measured[key]) for key, r in chosen.items()}
+    of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen.values()}
     pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _made(p) in of_cells)]
     if cells and not statistics:
         pipelines = []
     if not cells and not pipelines:
         return None
     driver = store.drivers.get(device.device.rpartition("/")[0])
-    return Good(device=device, driver=driver, cells=cells, pipelines=pipelines)
+    runs = {r.run for r in chain(pipelines, *(one.measured[key] for key in chosen))}
+    cpus = frozenset(cpu for run in runs if run in store.runs and (cpu := store.runs[run].host.cpu))
+    return Good(device=device, driver=driver, cells=cells, pipelines=pipelines, cpus=cpus)
 
 
 def _made(p: PipelineRecord) -> tuple[Any, ...]:
     return p.kernel, p.path, p.type, p.tile
 
 
-def _side(record: ResultRecord, mine: Sequence[ResultRecord]) -> Side:
-    """Of all the runs of a cell that stand for its newest record."""
-    alike = [r for r in mine if cell_key(r) == cell_key(record) and made_of(r) == made_of(record) and r.status == "ok"]
-    times = [r.time for r in (alike or [record]) if r.time is not UNSET]
-    return pooled([side(rounds_of(time)) for time in times])
+def _cell(record: ResultRecord, alike: Sequence[ResultRecord]) -> GoodCell:
+    """With all the runs that stand for its newest record."""
+    times = tuple(r.time for r in alike if r.time is not UNSET)
+    return GoodCell(name=cell_name(record), record=record, times=times, side=pooled([side(rounds_of(time)) for time in times]))
 
 
 def _none(path: Path, pattern: str, store: Store) -> str:

@@ -14,16 +14,17 @@ from vkprobe.bench.engine import DeviceRun
 from vkprobe.bench.plans import policy, software
 from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
-from vkprobe.bisect.decide import CONFIRMED, OF_STATISTICS, Asked, Finding, by_statistics, by_status, by_times, verdict_of
-from vkprobe.bisect.good import CellId, Good, cell_id, cell_of, rounds_of
+from vkprobe.bisect.decide import CONFIRMED, OF_STATISTICS, Asked, Finding, by_statistics, by_status, by_times, not_measured, verdict_of
+from vkprobe.bisect.good import CellId, Good, GoodCell, cell_id, cell_of, rounds_of
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import DEFAULT_SHARE
 from vkprobe.compare.names import cell_name
+from vkprobe.compare.times import other_core_clock
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time
-from vkprobe.results.store import Store
+from vkprobe.results.store import Store, pipeline_key
 
 _ROUNDS, _MORE_ROUNDS = 5, 3  # at the least, and with each further try
 _SOFTWARE_ROUNDS = 10  # they share the processor with whatever else runs: many short ones
@@ -68,9 +69,11 @@ class Step:
         pipelines = _of_records(self._good.pipelines, known)
         self._same_kernels(resolved, pipelines)
         found = self._statistics(pipelines)
-        if found and (verdict_of(found) == "bad" or not self._conditions.shares.keys() - OF_STATISTICS):
+        if not self._conditions.shares.keys() - OF_STATISTICS:
+            return found or [not_measured(c.name, "the good records lack its pipeline's statistics") for c in self._good.cells.values()]
+        if found and verdict_of(found) == "bad":
             return found
-        return found + self._measured(resolved)
+        return found + (self._measured(resolved) if resolved else [])
 
     def _same_kernels(self, resolved: dict[CellId, Resolved], pipelines: Sequence[Resolved]) -> None:
         """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
@@ -100,8 +103,9 @@ class Step:
         for number in range(self._tries):
             records = self._campaign([resolved[key] for key in waiting], self._policy(number))
             for key, record in records.items():
-                if record.time is not UNSET and (other := _other_clock(cells[key].record, record.time)):
+                if record.time is not UNSET and (other := other_clock(cells[key], record.time)):
                     told[key] = Finding(name=cells[key].name, verdict="unclear", told=other)
+                    sides.pop(key, None)
                 elif record.status == "ok" and record.time is not UNSET:
                     sides.setdefault(key, []).append(side(rounds_of(record.time)))
                 else:
@@ -112,7 +116,7 @@ class Step:
             waiting = [key for key in waiting if key in judged and told[key].verdict == "unclear"]
             if not waiting or verdict_of(list(told.values())) == "bad":
                 break
-        return list(told.values())
+        return [told.get(key) or not_measured(cell.name) for key, cell in cells.items()]
 
     def _times(self, sides: dict[CellId, list[Side]]) -> dict[CellId, Finding]:
         """Of all cells that have times, together; where times do not count, each is good."""
@@ -155,19 +159,24 @@ class Step:
         pipelines_made = [r for r in made if isinstance(r, PipelineRecord)]
         if not pipelines_made:
             return [_missing(p, self._conditions) for p in self._good.pipelines]
-        threshold = self._conditions.shares.get("worse", DEFAULT_SHARE)
-        held_against = compare(
-            Store([self._good.device, *self._good.pipelines]),
-            Store([self._device, *pipelines_made]),
-            threshold=threshold,
-        )
-        return [by_statistics(cell_name(c.record), c, self._conditions) for c in held_against.cells if c.old is not None]
+        return statistics_of(self._good, self._device, pipelines_made, self._conditions)
 
 
-def _other_clock(good: ResultRecord, time: Time) -> str | None:
-    if good.time is UNSET or good.time.clock == time.clock:
-        return None
-    return f"clocks differ: {good.time.clock} in the good records, {time.clock} now"
+def statistics_of(good: Good, device: DeviceRecord, made: Sequence[PipelineRecord], conditions: Asked) -> list[Finding]:
+    """Of every good pipeline, held against those that the device made."""
+    # Records find their device by its run: good pipelines of several runs belong to the newest one's device here.
+    theirs = [replace(p, run=good.device.run) for p in good.pipelines]
+    threshold = conditions.shares.get("worse", DEFAULT_SHARE)
+    cells = compare(Store([good.device, *theirs]), Store([device, *made]), threshold=threshold).cells
+    told = {pipeline_key(c.old): by_statistics(cell_name(c.old), c, conditions) for c in cells if isinstance(c.old, PipelineRecord)}
+    return [told.get(pipeline_key(p)) or not_measured(cell_name(p)) for p in theirs]
+
+
+def other_clock(good: GoodCell, time: Time) -> str | None:
+    """Why a cell's times can't be held against the good ones: another clock that they were taken with, or that the chip ran at."""
+    if good.times and good.times[-1].clock != time.clock:
+        return f"clocks differ: {good.times[-1].clock} in the good records, {time.clock} now"
+    return other_core_clock(good.times, [time])
 
 
 def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:

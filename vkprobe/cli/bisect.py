@@ -21,6 +21,7 @@ from vkprobe.cli.options import DriverChoice, driver_options, limit_option
 from vkprobe.cli.outputs import distinct, silence
 from vkprobe.cli.progress import Reporter
 from vkprobe.drivers.config import DEFAULT, load
+from vkprobe.drivers.embedded import cache_folder
 from vkprobe.drivers.null import FAMILIES
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import NoDeviceError, UsageError, VkprobeError
@@ -133,7 +134,16 @@ def bisect_step(
                 reporter.note(f"{here.short}: {command}")
                 build(command, here.logs / f"{here.short}.build.log", limit_s=build_limit or _BUILD_LIMIT_S)
             told, status = _measured(
-                here, choice, goods, conditions, reporter, file, tries=tries, time_limit=time_limit, compile_limit=compile_limit
+                here,
+                choice,
+                goods,
+                conditions,
+                reporter,
+                file,
+                built=command is not None,
+                tries=tries,
+                time_limit=time_limit,
+                compile_limit=compile_limit,
             )
     except Skip as skip:
         click.echo(f"vkprobe: {here.short}: {skip}{skip.detail}", err=True)
@@ -147,19 +157,40 @@ def bisect_step(
 
 
 def _measured(
-    here: Checkout, choice: DriverChoice, goods: list[Good], conditions: Any, reporter: Reporter, file: Appender, **how: Any
+    here: Checkout,
+    choice: DriverChoice,
+    goods: list[Good],
+    conditions: Any,
+    reporter: Reporter,
+    file: Appender,
+    *,
+    built: bool,
+    **how: Any,
 ) -> tuple[str, int]:
     """The step's line and exit status; raises Skip where there is nothing to measure on."""
-    from vkprobe.bisect.step import Step  # here: what measures is not loaded for a build that fails
+    # Here: what measures is not loaded for a build that fails.
+    from vkprobe.bench.plans import software
+    from vkprobe.bisect.step import Step
 
     made = run_record()
     run = replace(made, environment={**made.environment, "GIT_COMMIT": here.commit})
-    found = gathered(choice, run.run, _specs(choice, goods, here))
+    specs, of_path = _specs(choice, goods, here)
+    try:
+        found = gathered(choice, run.run, specs)
+    except UsageError as error:  # --device chooses none of those that there are
+        if built or of_path:
+            raise Skip(str(error)) from None
+        raise
     for record in (run, *records_of(found, run.run)):
         file.append(record)
     complain(found)
     good, device = _paired(found, goods)
+    if software(device) and made.host.cpu is not None and good.cpus - {made.host.cpu}:
+        others = ", ".join(sorted(good.cpus - {made.host.cpu}))
+        raise UsageError(f"--good: {device.name} of these records ran on {others}, this is {made.host.cpu}: measure the good commit here")
     spec = next(d.spec for d in found.drivers if d.spec.name == device.device.rpartition("/")[0])
+    if built and (doubt := not_the_build(spec, good.device, device)):
+        click.echo(f"vkprobe: {doubt}", err=True)
 
     def sink(record: AnyRecord) -> None:
         file.append(record)
@@ -184,20 +215,37 @@ def _default(choice: DriverChoice, good: Good) -> DriverChoice:
     return replace(choice, drivers=(name if of_set or icd is None else icd,))
 
 
-def _specs(choice: DriverChoice, goods: list[Good], here: Checkout) -> list[DriverSpec]:
-    """The drivers; what is wrong with one is this commit's matter where a commit brings it, else the command line's."""
+def _specs(choice: DriverChoice, goods: list[Good], here: Checkout) -> tuple[list[DriverSpec], bool]:
+    """The drivers, and whether one was named by its path.
+
+    What is wrong with one is this commit's matter where a commit brings it, else the command line's.
+    """
     if not choice.asked and len(goods) > 1:
         names = ", ".join(good.device.device for good in goods)
         raise UsageError(f"--good holds such cells of {names}: choose the driver with --driver or --null")
-    built = any("/" in name or name.endswith(".json") for name in choice.drivers)
+    chosen = choice
     try:
-        return (choice if choice.asked else _default(choice, goods[0])).specs()
+        chosen = choice if choice.asked else _default(choice, goods[0])
+        return chosen.specs(), _of_path(chosen)
     except NoDeviceError as error:
         raise Skip(str(error)) from None
     except UsageError as error:
-        if built or here.tracks(choice.config or DEFAULT):
+        if _of_path(chosen) or here.tracks(choice.config or DEFAULT):
             raise Skip(str(error)) from None
         raise
+
+
+def _of_path(choice: DriverChoice) -> bool:
+    return any("/" in name or name.endswith(".json") for name in choice.drivers)
+
+
+def not_the_build(spec: DriverSpec, good: DeviceRecord, device: DeviceRecord) -> str | None:
+    """Why the driver may be another one than --build makes, which would make every commit good; None where nothing says so."""
+    if spec.icd is not None and Path(spec.icd).is_relative_to(cache_folder()):
+        return f"{spec.name} is the driver of an embedded set, which CMD of --build does not build"
+    if device.driver.build_id is not None and device.driver.build_id == good.driver.build_id:
+        return "the driver has the good records' own build id: is it the one that CMD builds?"
+    return None
 
 
 def _paired(found: Gathered, goods: list[Good]) -> tuple[Good, DeviceRecord]:
