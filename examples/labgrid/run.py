@@ -65,7 +65,7 @@ def over_ssh(config: str, target: str, folder: str, results: Path, arguments: li
     with (
         afterwards(lambda: ssh.run(f"rm -r {folder}")),
         # A host that is released must be idle: nothing ends a command when its ssh ends.
-        afterwards(lambda: ssh.run(f"kill $(cat {folder}/pid)"), always=False),
+        afterwards(lambda: ssh.run(f"kill $(cat {folder}/pid) && timeout 20 tail --pid=$(cat {folder}/pid) -f /dev/null"), always=False),
     ):
         _, errors, status = ssh.run(f"mkdir {folder} && cd {folder} && echo $$ > pid && exec {command} > table.txt 2> progress.txt")
         for line in errors:
