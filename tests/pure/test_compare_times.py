@@ -99,6 +99,15 @@ def test_another_tile_of_the_same_module_is_judged_and_told() -> None:
     assert (cell.verdict, cell.changes) == ("slower", (Change("tile", "128x128x32", "64x64x32"),))
 
 
+def test_a_cell_under_another_kernel_is_the_same_cell() -> None:
+    """Which kernel follows from what the driver offers: the whole of coopmat2, or part of it."""
+    whole, reduced = (
+        timed(median, seed=seed, kernel=kernel, spirv_sha=kernel) for median, seed, kernel in ((1e-3, 1, "a"), (2e-3, 2, "b"))
+    )
+    cell = one([whole], [reduced])
+    assert (cell.verdict, cell.changes[0]) == ("slower", Change("kernel", "a", "b"))
+
+
 def test_records_that_do_not_tell_their_module_are_judged_with_a_note() -> None:
     """Files from before it was recorded."""
     found = against([timed()], [timed(2e-3, spirv_sha="one")])

@@ -11,6 +11,7 @@ from vkprobe.bench.pipelines import HASHES, names_of
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair, Verdict
+from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import Held, held, pair
 from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord, Status
@@ -209,9 +210,11 @@ def growth(change: Change) -> float:
 def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
     """Cells, and drafts of those that are ok on both sides."""
     left, right = (_by_tile(side) for side in (old, new))
-    for key in dict.fromkeys((*old.results, *new.results)):
+    other = _under_another_kernel(old.results, new.results)
+    for key in dict.fromkeys((*old.results, *(k for k in new.results if k not in other.values()))):
+        theirs = other.get(key, key)
         a: ResultRecord | None = old.results.get(key)
-        b: ResultRecord | None = new.results.get(key)
+        b: ResultRecord | None = new.results.get(theirs)
         if a is None or b is None:
             yield Compared(device=new.device, verdict=_alone(a, b), old=a, new=b)
             continue
@@ -221,7 +224,23 @@ def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
             yield cell
             continue
         causes = _causes(_pipeline_of(a, left), _pipeline_of(b, right))
-        yield times.drafted(cell, old.measured[key], new.measured[key], causes)
+        yield times.drafted(cell, old.measured[key], new.measured[theirs], causes)
+
+
+def _under_another_kernel(
+    old: dict[tuple[Any, ...], ResultRecord], new: dict[tuple[Any, ...], ResultRecord]
+) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """{OLD's key: NEW's} of cells that are the same but for the kernel, which follows from what a driver offers (part of coopmat2, say)."""
+
+    def alone(side: dict[tuple[Any, ...], ResultRecord], others: dict[tuple[Any, ...], ResultRecord]) -> dict[str, list[tuple[Any, ...]]]:
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for key, record in side.items():
+            if key not in others and record.path != "transfer" and record.op != "peak":
+                found.setdefault(cell_name(record), []).append(key)
+        return found
+
+    left, right = alone(old, new), alone(new, old)
+    return {left[name][0]: right[name][0] for name in left if len(left[name]) == len(right.get(name, ())) == 1}
 
 
 def _by_tile(device: Held) -> dict[tuple[Any, ...], list[PipelineRecord]]:

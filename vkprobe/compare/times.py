@@ -19,7 +19,7 @@ CLOCKS = 0.02
 """Core clocks that differ by more than this share give times that are not the driver's doing."""
 _OWN_ROUNDS = 3  # that an unsteady side needs to be judged all the same
 _CORE_CLOCK = "sm_clock_mhz"
-_OF_DRIVER = ("tile", "subgroup_size", "split_k")  # how a cell ran, which may be the driver's facts' doing
+_OF_DRIVER = ("kernel", "tile", "subgroup_size", "split_k")  # how a cell ran, which may be the driver's facts' doing
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -130,7 +130,7 @@ def _times(name: str, records: Sequence[ResultRecord]) -> list[Time]:
 
 
 def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequence[Time]) -> None:
-    if old.spirv_sha is not None and new.spirv_sha is not None and old.spirv_sha != new.spirv_sha:
+    if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
         raise _Unusable("another SPIR-V module of vkprobe's was measured")
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
         raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
