@@ -230,3 +230,14 @@ def test_runs_are_no_difference() -> None:
     again = msgspec.structs.replace(made(), run="other")
     assert RUN != "other"
     assert compare(Store([null_radv(), made()]), Store([other, again])).cells[0].verdict == "same"
+
+
+def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
+    """Records joined by `cat`: each card is compared with itself, under its own name."""
+    files = []
+    for slower in (1.0, 1.5):
+        one, other = device("nvidia/0", run="one", chip="gh100"), device("nvidia/0", run="two", chip="ad102")
+        files.append(Store([one, other, result(run="one"), result(run="two", median=1e-3 * slower)]))
+    found = compare(*files)
+    assert [d.new for d in found.devices] == ["nvidia/0 [gh100]", "nvidia/0 [ad102]"]
+    assert {c.device: c.verdict for c in found.cells} == {"nvidia/0 [gh100]": "same", "nvidia/0 [ad102]": "slower"}

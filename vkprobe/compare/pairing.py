@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from vkprobe.records import PipelineRecord, ResultRecord, RunRecord, cell_key, made_of
@@ -61,7 +62,16 @@ def held(store: Store) -> list[Held]:
         one = _held(store, group)
         if one.count:
             found.append(one)
-    return found
+    return [_told_apart(one, found) for one in found]
+
+
+def _told_apart(one: Held, found: list[Held]) -> Held:
+    """With its hardware in its id where the file has other hardware of the same id: records of several hosts, joined by `cat`."""
+    if all(other.hardware == one.hardware for other in found if other.device == one.device):
+        return one
+    vendor, device, chip = one.hardware if len(one.hardware) > 1 else (None, None, None)
+    told = chip or ("unknown" if vendor is None else f"{vendor:04x}:{device:04x}")
+    return msgspec.structs.replace(one, device=f"{one.device} [{told}]")
 
 
 def _held(store: Store, group: list[DeviceKey]) -> Held:
