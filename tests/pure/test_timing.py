@@ -28,7 +28,7 @@ def test_processes_that_agree_lend_all_their_rounds() -> None:
     assert len(pooled(alike).logs) == 6
     apart = [Side((0.0, 0.001, -0.001), 1e-6), Side((0.06, 0.061, 0.059), 1e-6)]
     assert pooled(apart).logs == pytest.approx((0.0, 0.06))
-    assert pooled(alike[:1]) is alike[0]
+    assert pooled(alike[:1]) == alike[0]
 
 
 def test_one_round_each_is_never_judged() -> None:
