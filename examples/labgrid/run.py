@@ -53,8 +53,8 @@ def on_host(config: str, target: str, results: Path, arguments: list[str]) -> in
     token = os.environ["LG_TOKEN"] = re.findall(r"LG_TOKEN=(\w+)", reservation)[0]  # what the name "+" in lab.yaml stands for
     with afterwards(lambda: client("cancel-reservation", token)):
         client("wait", token)
-        print(f"{target}: {client('-p', '+', 'acquire').strip()}", flush=True)
-        with afterwards(lambda: client("-p", "+", "release")):
+        with afterwards(lambda: client("-p", "+", "release")):  # also where SIGTERM comes while the place is being acquired
+            print(f"{target}: {client('-p', '+', 'acquire').strip()}", flush=True)
             return over_ssh(config, target, f"vkprobe-{token}", results, [*arguments, "--driver", options["driver"]])
 
 

@@ -110,7 +110,7 @@ def test_one_matrix_comes_from_two_reserved_places(lab: Lab, tmp_path: Path) -> 
         assert f"{driver}/0" in output.partition("Requirements")[2]
     assert "2 devices, 6 cells: 6 ok" in output
     assert "</html>" in (tmp_path / "matrix.html").read_text()
-    assert not any(place in lab.held() for place in PLACES)
+    assert not any(place in lab.held() for place in PLACES), errors
     assert not list(lab.folder.glob("homes/*/*"))
 
 
@@ -129,7 +129,7 @@ def test_a_killed_worker_of_one_place_costs_its_cell(lab: Lab, tmp_path: Path) -
         ("crash", "SIGKILL")
     ]
     assert "2 devices, 6 cells" in output
-    assert not any(place in lab.held() for place in PLACES)
+    assert not any(place in lab.held() for place in PLACES), errors
 
 
 def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Pat
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert not any(place in lab.held() for place in PLACES)
+    assert not any(place in lab.held() for place in PLACES), errors
     deadline = time.monotonic() + 10  # vkprobe has ended; its workers end with it, but not in the same instant
     while any("vkprobe" in line for place in PLACES for line in processes(f"LAB_HOST={place}").values()):
         assert time.monotonic() < deadline, {place: processes(f"LAB_HOST={place}") for place in PLACES}
