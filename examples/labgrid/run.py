@@ -26,48 +26,95 @@ from labgrid.config import Config
 LOST = 4
 
 
-def client(*arguments: str) -> str:
-    """What labgrid-client prints; raises CalledProcessError."""
-    return subprocess.run([sys.executable, "-m", "labgrid.remote.client", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+class Ending:
+    """The signals that end a job: they are heard where it waits for others, and wait themselves while it takes or gives something back."""
+
+    def __init__(self) -> None:
+        self.wanted: int | None = None
+        self.heard = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.meet)
+
+    def meet(self, number: int, _frame: object) -> None:
+        """Note the signal; end where it is heard."""
+        self.wanted = number
+        self.end_if_heard()
+
+    def end_if_heard(self) -> None:
+        """End, once, with the status that a shell gives for the signal."""
+        if self.heard and self.wanted is not None:
+            self.heard = False
+            sys.exit(128 + self.wanted)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Waiting that a signal ends, also one that came before."""
+        self.heard = True
+        try:
+            self.end_if_heard()
+            yield
+        finally:
+            self.heard = False
+
+
+def failure(call: Callable[[], object]) -> Exception | None:
+    """What goes wrong in giving something back, which is told."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest is to be given back
+        print(f"giving back: {type(error).__name__}: {error}", file=sys.stderr)
+        return error
+    return None
 
 
 @contextmanager
-def afterwards(clean_up: Callable[[], object], *, always: bool = True) -> Iterator[None]:
-    """Clean up, or only after an error; one of the cleaning up behind another is told, and the other one raised."""
+def giving_back() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Takes calls that give something back and makes them all in the end, the last first; raises the first failure."""
+    calls: list[Callable[[], object]] = []
     try:
-        yield
-    except BaseException:
-        try:
-            clean_up()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the first error is what counts
-            print(f"cleaning up: {type(error).__name__}: {error}", file=sys.stderr)
-        raise
-    if always:
-        clean_up()
+        yield calls.append
+    finally:
+        failures = [told for call in reversed(calls) if (told := failure(call))]
+    if failures:
+        raise failures[0]
 
 
-def on_host(config: str, target: str, results: Path, arguments: list[str]) -> int:
+def client(*arguments: str) -> str:
+    """What labgrid-client prints, out of reach of signals to this process's group; raises CalledProcessError."""
+    command = [sys.executable, "-m", "labgrid.remote.client", *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True).stdout
+
+
+def on_host(config: str, target: str, results: Path, arguments: list[str], ending: Ending) -> int:
     """vkprobe's exit status on a place of `target`, whose records are then in `results`; the place is free again."""
     options = Config(config).get_targets()[target]["options"]
-    reservation = client("reserve", "--shell", *options["tags"].split())
-    token = os.environ["LG_TOKEN"] = re.findall(r"LG_TOKEN=(\w+)", reservation)[0]  # what the name "+" in lab.yaml stands for
-    with afterwards(lambda: client("cancel-reservation", token)):
-        client("wait", token)
-        with afterwards(lambda: client("-p", "+", "release")):  # also where SIGTERM comes while the place is being acquired
-            print(f"{target}: {client('-p', '+', 'acquire').strip()}", flush=True)
-            return over_ssh(config, target, f"vkprobe-{token}", results, [*arguments, "--driver", options["driver"]])
+    with giving_back() as later:
+        reservation = client("reserve", "--shell", *options["tags"].split())
+        token = os.environ["LG_TOKEN"] = re.findall(r"LG_TOKEN=(\w+)", reservation)[0]  # what the name "+" in lab.yaml stands for
+        later(lambda: client("cancel-reservation", token))
+        with ending.waiting():
+            client("wait", token)
+        acquired = client("-p", "+", "acquire")
+        later(lambda: client("-p", "+", "release"))
+        print(f"{target}: {acquired.strip()}", flush=True)
+        return over_ssh(config, target, f"vkprobe-{token}", results, [*arguments, "--driver", options["driver"]], ending)
 
 
-def over_ssh(config: str, target: str, folder: str, results: Path, arguments: list[str]) -> int:
-    """Run vkprobe in a new folder of the host's user, fetch what it wrote, whatever became of it, and remove the folder."""
+def over_ssh(config: str, target: str, folder: str, results: Path, arguments: list[str], ending: Ending) -> int:
+    """Run vkprobe in a new folder of the host's user, fetch what it wrote, and leave neither the folder nor vkprobe behind."""
     ssh = Environment(config).get_target(target).get_driver("SSHDriver")
-    command = shlex.join(["vkprobe", *arguments, "-o", "records.jsonl"])
-    with (
-        afterwards(lambda: ssh.run(f"rm -r {folder}")),
-        # A host that is released must be idle: nothing ends a command when its ssh ends.
-        afterwards(lambda: ssh.run(f"kill $(cat {folder}/pid) && timeout 20 tail --pid=$(cat {folder}/pid) -f /dev/null"), always=False),
-    ):
-        _, errors, status = ssh.run(f"mkdir {folder} && cd {folder} && echo $$ > pid && exec {command} > table.txt 2> progress.txt")
+    vkprobe = shlex.join(["vkprobe", *arguments, "-o", "records.jsonl"])
+    # Nothing ends a command on a host when its ssh ends. One that has not begun by the time its folder is renamed does not begin; one
+    # that has left its process id there before.
+    begin = f"cd {folder} && echo $$ > pid && [ -d ../{folder} ] && exec {vkprobe} > table.txt 2> progress.txt"
+    still_there = "pid=$(cat pid) && [ /proc/$pid/cwd -ef . ]"
+    end = "kill $pid && { timeout 20 tail --pid=$pid -f /dev/null || kill -9 $pid; }"
+    leave = f"cd {folder} && mv ../{folder} ../{folder}.left && {still_there} && {end}; rm -r ../{folder}.left"
+    with giving_back() as later:
+        ssh.run_check(f"mkdir {folder}")
+        later(lambda: ssh.run_check(leave))
+        with ending.waiting():
+            _, errors, status = ssh.run(begin)
         for line in errors:
             print(f"{target}: {line}", file=sys.stderr)
         ssh.get(f"{folder}/progress.txt", str(results / f"{target}.progress.txt"))
@@ -76,19 +123,19 @@ def over_ssh(config: str, target: str, folder: str, results: Path, arguments: li
         return int(status)
 
 
-def everywhere(config: str, results: Path, arguments: list[str]) -> int:
-    """`on_host` for each target, each in a process of its own; where this one is ended, they free their places first."""
-    running = {}
-    try:
+def everywhere(config: str, results: Path, arguments: list[str], ending: Ending) -> int:
+    """`on_host` for each target, each in a process of its own, which frees its place before it ends."""
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    with giving_back() as later:
+        later(lambda: [process.wait() for process in running.values()])
+        later(lambda: [process.terminate() for process in running.values()])
         for target in Config(config).get_targets():
             for left in (f"{target}.jsonl", f"{target}.progress.txt"):
                 (results / left).unlink(missing_ok=True)  # of an earlier job, which would pass for this one's
-            running[target] = subprocess.Popen([sys.executable, __file__, "--target", target, config, str(results), *arguments])
-        statuses = {target: process.wait() for target, process in running.items()}
-    finally:
-        for process in running.values():
-            process.terminate()
-            process.wait()
+            command = [sys.executable, __file__, "--target", target, config, str(results), *arguments]
+            running[target] = subprocess.Popen(command, start_new_session=True)  # Ctrl-C in a terminal is this process's to pass on
+        with ending.waiting():
+            statuses = {target: process.wait() for target, process in running.items()}
     for target, status in statuses.items():
         print(f"{target}: exit status {status}")
     return max(statuses.values())
@@ -96,18 +143,18 @@ def everywhere(config: str, results: Path, arguments: list[str]) -> int:
 
 def main() -> int:
     """The exit status of everything."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that places are freed
+    ending = Ending()
     if sys.argv[1] == "--target":
         target, config, folder, *arguments = sys.argv[2:]
         try:
-            return on_host(config, target, Path(folder), arguments)
+            return on_host(config, target, Path(folder), arguments, ending)
         except Exception as error:  # noqa: BLE001 - a host that can't be had costs its own records
             print(f"{target}: {type(error).__name__}: {error}", file=sys.stderr)
             return LOST
     config, folder, *arguments = sys.argv[1:]
     results = Path(folder)
     results.mkdir(parents=True, exist_ok=True)
-    status = everywhere(config, results, arguments)
+    status = everywhere(config, results, arguments, ending)
     fetched = (results / f"{target}.jsonl" for target in Config(config).get_targets())
     files = sorted(str(path) for path in fetched if path.exists())
     made = subprocess.run(["vkprobe", "matrix", *files, "--html", str(results / "matrix.html")], check=False) if files else None

@@ -132,6 +132,16 @@ def test_a_killed_worker_of_one_place_costs_its_cell(lab: Lab, tmp_path: Path) -
     assert not any(place in lab.held() for place in PLACES), errors
 
 
+def assert_free_and_idle(lab: Lab, errors: str) -> None:
+    """No place is held or reserved, nothing of vkprobe runs on the hosts, and no folder is left there."""
+    assert not any(place in lab.held() for place in PLACES), errors
+    deadline = time.monotonic() + 10  # vkprobe has ended; its workers end with it, but not in the same instant
+    while any("vkprobe" in line for place in PLACES for line in processes(f"LAB_HOST={place}").values()):
+        assert time.monotonic() < deadline, {place: processes(f"LAB_HOST={place}") for place in PLACES}
+        time.sleep(0.2)
+    assert not list(lab.folder.glob("homes/*/*"))
+
+
 def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Path) -> None:
     """SIGTERM, as a CI sends it: vkprobe ends on the hosts, nothing of it is left there, and the places are free."""
     process = lab.start(tmp_path)
@@ -139,9 +149,31 @@ def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Pat
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert not any(place in lab.held() for place in PLACES), errors
-    deadline = time.monotonic() + 10  # vkprobe has ended; its workers end with it, but not in the same instant
-    while any("vkprobe" in line for place in PLACES for line in processes(f"LAB_HOST={place}").values()):
-        assert time.monotonic() < deadline, {place: processes(f"LAB_HOST={place}") for place in PLACES}
-        time.sleep(0.2)
-    assert not list(lab.folder.glob("homes/*/*"))
+    assert_free_and_idle(lab, errors)
+
+
+@pytest.mark.parametrize(
+    ("step", "delay"),  # s; labgrid-client asks the coordinator about half a second after its start
+    [
+        ("reserve", 0),
+        ("reserve", 0.4),
+        ("wait", 0),
+        ("acquire", 0),
+        ("acquire", 0.4),
+        ("ssh", 0),
+        ("release", 0.4),
+        ("cancel-reservation", 0),
+    ],
+)
+def test_a_job_cancelled_while_it_takes_or_frees_a_place_leaves_it_free(lab: Lab, tmp_path: Path, step: str, delay: float) -> None:
+    """SIGTERM as this step of one place begins, or in the middle of it: what it takes is given back."""
+    process = lab.start(tmp_path)
+    deadline = time.monotonic() + 60
+    while not any(step in line.split() for line in processes(f"LG_COORDINATOR={lab.environment['LG_COORDINATOR']}").values()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    time.sleep(delay)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert_free_and_idle(lab, errors)
