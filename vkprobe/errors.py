@@ -8,6 +8,14 @@ EXIT_USAGE = 2
 EXIT_WRONG = 3
 EXIT_DRIVER = 4
 EXIT_NO_DEVICE = 5
+EXIT_INTERNAL = 70
+EXIT_SKIP = 125
+"""`git bisect run` passes over a commit whose command ends so."""
+EXIT_ABORT = 128
+"""`git bisect run` ends, and marks nothing, where its command ends with this or more; 1 to 127 but 125 it takes for bad, 2 too.
+
+Source: git-bisect(1), "Bisect run".
+"""
 
 
 class VkprobeError(Exception):

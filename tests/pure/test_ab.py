@@ -19,6 +19,7 @@ from vkprobe.bench.ab_sides import contestants, distinct, varied
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.policy import Policy
 from vkprobe.compare import ab as verdicts
+from vkprobe.compare.conditions import met, parse
 from vkprobe.compare.timing import judge, paired, paired_lives
 from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
@@ -209,6 +210,25 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
     assert [pair.blocks for pair in fight.duel.pairs] == [2, 2]
     assert all(r.status == "ok" and r.interrupted for side in "AB" for r in fight.results(side))
     assert all(fakes.open == 0 for fakes in fight.fakes.values())
+
+
+def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt before B's first round of the second cell: nothing is said of it, and it meets no condition."""
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        if verb == "sample" and (side, arguments["cell"]) == ("B", 1):
+            raise KeyboardInterrupt
+        return timed(side, verb, arguments)
+
+    fight = Fight(monkeypatch, who)
+    with pytest.raises(KeyboardInterrupt):
+        fight.duel.run()
+    told = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    assert {c.name: (c.verdict, c.because) for c in told.cells if isinstance(c.record, ResultRecord)} == {
+        "gemv/f16/scalar-f32/f32/64x1x64/cold": ("unjudged", "fewer than 2 whole blocks were measured"),
+        "gemv/f16/scalar-f32/f32/64x2x64/cold": ("unjudged", "the run ended before B had measured it"),
+    }
+    assert met(told, parse("missing")) == []
 
 
 def test_a_cell_that_has_had_its_time_gets_no_more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.pure.sample_records import RUN, device, null_nvk, null_radv, pipeline, result
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import Condition, met, parse
-from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison
+from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord
 from vkprobe.results.store import Store
@@ -154,9 +154,9 @@ def test_a_device_of_one_file_only_is_told() -> None:
     """With how many records; it is missing, and the others are compared."""
     other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(made(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
     comparison = against([made(), *other], [made()])
-    assert comparison.missing == (("nvk:172/0", 2),)
+    assert comparison.missing == (Alone("nvk:172/0", 2),)
     assert met(comparison, parse("missing")) == ["missing (2: all of nvk:172/0)"]
-    assert against([made()], [made(), *other]).appeared == (("nvk:172/0", 2),)
+    assert against([made()], [made(), *other]).appeared == (Alone("nvk:172/0", 2),)
 
 
 def test_the_newest_record_of_a_cell_counts() -> None:

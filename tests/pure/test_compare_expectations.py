@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pure.sample_records import null_radv, pipeline, result
+from tests.pure.sample_records import null_nvk, null_radv, pipeline, result
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import met, parse
 from vkprobe.compare.expectations import read
@@ -14,6 +14,8 @@ from vkprobe.compare.model import Comparison
 from vkprobe.compare.names import cell_name, full_name
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord
+from vkprobe.report.compare import as_text
+from vkprobe.report.compare_data import as_fails
 from vkprobe.results.store import Store
 
 RADV = "radv:gfx1201/0"
@@ -44,6 +46,19 @@ def test_a_known_failure_meets_no_condition(tmp_path: Path, name: str) -> None:
     assert met(comparison, parse("wrong")) == []
     crashed = found(tmp_path, [result(RADV)], [result(RADV, status="crash")], fails=f"{name},wrong\n")
     assert met(crashed, parse("crash,unexpected")) == [f"crash (1: {NAME})"]
+
+
+def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path) -> None:
+    """`DEVICE,missing` lists all of it, as `--format fails` prints it; where the device is back, that is told."""
+    nvk: list[AnyRecord] = [null_nvk(), result("nvk:172/0")]
+    gone = found(tmp_path, [result(RADV), *nvk], [result(RADV)])
+    assert as_fails(gone, parse("missing")) == "nvk:172/0,missing"
+    assert as_fails(gone, parse("wrong")) == ""
+    known = found(tmp_path, [result(RADV), *nvk], [result(RADV)], fails="nvk:172/0,missing")
+    assert (met(known, parse("missing,unexpected")), known.unlisted, as_fails(known, None)) == ([], (), "")
+    assert "nvk:172/0 is only in OLD (1 records): missing, which --fails lists" in as_text(known, "table")
+    back = found(tmp_path, [result(RADV), *nvk], [result(RADV), *nvk], fails="nvk:172/0,missing")
+    assert met(back, parse("unexpected")) == [f"unexpected (1: {tmp_path / 'fails.txt'}:1 nvk:172/0)"]
 
 
 def test_an_unclear_cell_is_no_improvement(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from tests.pure.sample_records import nvidia
 from vkprobe.bench.resolve import in_words
 from vkprobe.cli import drivers as drivers_cli
+from vkprobe.cli import main
 from vkprobe.cli.devices import status_of
 from vkprobe.cli.main import cli
 from vkprobe.drivers.probe import Device, Found
@@ -45,6 +47,16 @@ def test_a_null_device_that_is_none_has_one_status_in_every_verb(tmp_path: Path)
     pair = runner.invoke(cli, ["caps", "--diff", "radv:nosuch", "radv:nosuch"])
     assert alone.exit_code == 5
     assert getattr(pair.exception, "status", pair.exit_code) == 5
+
+
+@pytest.mark.parametrize(("verb", "status"), [("bisect-step", 128), ("compare", 70)])
+def test_a_verb_that_cannot_be_imported_is_no_bad_commit(monkeypatch: pytest.MonkeyPatch, verb: str, status: int) -> None:
+    """git takes 1 to 127 for bad: of its own command a broken installation ends the bisection instead."""
+    monkeypatch.setitem(main.VERBS, verb, ("vkprobe.cli.nowhere:verb", ""))
+    monkeypatch.setattr(sys, "argv", ["vkprobe", verb])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == status
 
 
 def test_a_file_in_which_nothing_was_compiled_says_why(tmp_path: Path) -> None:

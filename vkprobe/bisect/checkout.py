@@ -9,15 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from vkprobe.errors import UsageError, VkprobeError
+from vkprobe.errors import EXIT_SKIP, UsageError, VkprobeError
 
-EXIT_SKIP = 125
-"""`git bisect run` passes over a commit whose command ends so."""
-EXIT_ABORT = 128
-"""`git bisect run` ends, and marks nothing, where its command ends with this or more; 1 to 127 but 125 it takes for bad, 2 too.
-
-Source: git-bisect(1), "Bisect run".
-"""
 _FOLDER = "vkprobe-bisect"
 _TAIL_LINES = 20
 _TAIL_BYTES = 16 << 10

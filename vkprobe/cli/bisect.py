@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from vkprobe.bisect.checkout import EXIT_ABORT, EXIT_SKIP, Checkout, Skip, build, checkout
+from vkprobe.bisect.checkout import Checkout, Skip, build, checkout
 from vkprobe.bisect.decide import DEFAULT_STATISTICS, DEFAULT_TIMES, OF_STATISTICS, asked, line, verdict_of
 from vkprobe.bisect.good import Good, good_cells, hardware_of
 from vkprobe.cli.devices import complain, gathered, records_of
@@ -24,7 +24,7 @@ from vkprobe.drivers.config import DEFAULT, load
 from vkprobe.drivers.embedded import cache_folder
 from vkprobe.drivers.null import FAMILIES
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import NoDeviceError, UsageError, VkprobeError
+from vkprobe.errors import EXIT_ABORT, EXIT_SKIP, NoDeviceError, UsageError, VkprobeError
 from vkprobe.facts import Gathered
 from vkprobe.records import AnyRecord, DeviceRecord
 from vkprobe.results.provenance import run_record

@@ -10,7 +10,7 @@ import click
 
 from vkprobe import __version__
 from vkprobe.cli.outputs import guard_stdout, silence
-from vkprobe.errors import VkprobeError
+from vkprobe.errors import EXIT_ABORT, EXIT_INTERNAL, VkprobeError
 
 VERBS: dict[str, tuple[str, str]] = {
     "drivers": ("vkprobe.cli.drivers:drivers", "Every Vulkan driver found, whether it works, and what to do where it doesn't."),
@@ -87,4 +87,5 @@ def main() -> None:
             f"vkprobe: internal error, please report it: {type(error).__name__}: {error} (VKPROBE_DEBUG=1 shows where)",
             err=True,
         )
-        sys.exit(70)
+        bisecting = sys.argv[1:2] == ["bisect-step"]  # whose own edge is not there yet where it can't be imported
+        sys.exit(EXIT_ABORT if bisecting else EXIT_INTERNAL)

@@ -70,9 +70,12 @@ def _cell(
     assert isinstance(cell.record, ResultRecord)
     key = cell_key(cell.record)
     changes = _changes(*pipelines.get(key, (None, None)))
-    if cell.old is None or cell.new is None or not cell.old.status == cell.new.status == "ok":
-        return msgspec.structs.replace(cell, changes=changes)
     because: str | None
+    if cell.old is None or cell.new is None:  # both sides have every cell: the run ended before this one had it
+        because = f"the run ended before {'A' if cell.old is None else 'B'} had measured it"
+        return msgspec.structs.replace(cell, verdict="unjudged", because=because, changes=changes)
+    if not cell.old.status == cell.new.status == "ok":
+        return msgspec.structs.replace(cell, changes=changes)
     if key not in verdicts:
         because = f"fewer than {_FEWEST_BLOCKS} whole blocks were measured"
         return msgspec.structs.replace(cell, verdict="unjudged", judgement=None, because=because, changes=changes)

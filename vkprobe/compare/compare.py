@@ -10,7 +10,7 @@ from typing import Any
 from vkprobe.bench.pipelines import HASHES, names_of
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
-from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair, Verdict
+from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison, DevicePair, Verdict
 from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import Held, held, pair
 from vkprobe.errors import UsageError
@@ -68,8 +68,8 @@ def compare(
     comparison = Comparison(
         devices=tuple(DevicePair(old=a.device, new=b.device, old_driver=a.driver, new_driver=b.driver) for a, b in pairing.pairs),
         cells=tuple(sorted(cells, key=_badness)),
-        missing=tuple((h.device, h.count) for h in pairing.only_old if h.count),
-        appeared=tuple((h.device, h.count) for h in pairing.only_new if h.count),
+        missing=tuple(Alone(h.device, h.count) for h in pairing.only_old if h.count),
+        appeared=tuple(Alone(h.device, h.count) for h in pairing.only_new if h.count),
         notes=tuple(chain(*(_notes(*one) for one in zip(names, (left, right), strict=True)), _differing(pairing.pairs, names, drafts))),
         groups=times.groups(cells),
         skipped=len(left_out | also),

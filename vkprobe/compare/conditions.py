@@ -87,9 +87,9 @@ def met(comparison: Comparison, conditions: list[Condition]) -> list[str]:
         told = [_named(cell) for cell in failing(comparison, condition)]
         if condition.name == "unexpected":
             told = [f"{line.where} {line.name}" for line in comparison.improved]
-        gone = comparison.missing if condition.name == "missing" else ()
-        told += [f"all of {device}" for device, _ in gone]
-        count = len(told) + sum(cells - 1 for _, cells in gone)
+        gone = [one for one in comparison.missing if condition.name == "missing" and not one.known]
+        told += [f"all of {one.device}" for one in gone]
+        count = len(told) + sum(one.records - 1 for one in gone)
         if count:
             more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
             found.append(f"{condition} ({count}: {', '.join(told[:_NAMED])}{more})")

@@ -121,12 +121,20 @@ class Improvement(Struct, frozen=True, kw_only=True):
     verdict: Verdict
 
 
+class Alone(Struct, frozen=True):
+    """A device that only one file has, with how many records; `known` where a line `DEVICE,missing` lists it."""
+
+    device: str
+    records: int
+    known: bool = False
+
+
 class Comparison(Struct, frozen=True, kw_only=True):
     """Everything that came of it.
 
     Attributes:
         cells: of paired devices, the worst first.
-        missing, appeared: devices that only OLD or only NEW has, with how many cells.
+        missing, appeared: devices that only OLD or only NEW has.
         notes: what a reader has to know of the pairing.
         groups: of the judged cells, by device, op and path, then by type too.
         improved: known failures that no longer fail.
@@ -136,8 +144,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     devices: tuple[DevicePair, ...]
     cells: tuple[Compared, ...]
-    missing: tuple[tuple[str, int], ...] = ()
-    appeared: tuple[tuple[str, int], ...] = ()
+    missing: tuple[Alone, ...] = ()
+    appeared: tuple[Alone, ...] = ()
     notes: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
     improved: tuple[Improvement, ...] = ()

@@ -51,10 +51,10 @@ def as_text(comparison: Comparison, form: str, *, width: int | None = None, colo
 def _foot(comparison: Comparison) -> Iterator[str]:
     yield from compare_times.reasons(comparison.cells)
     yield from comparison.notes
-    for device, count in comparison.missing:
-        yield f"{device} is only in OLD ({count} records): missing"
-    for device, count in comparison.appeared:
-        yield f"{device} is only in NEW ({count} records)"
+    for one in comparison.missing:
+        yield f"{one.device} is only in OLD ({one.records} records): missing{', which --fails lists' * one.known}"
+    for one in comparison.appeared:
+        yield f"{one.device} is only in NEW ({one.records} records)"
     if comparison.skipped:
         yield f"{comparison.skipped} cells and pipelines are skipped: --skips lists them"
     for line in comparison.improved:

@@ -29,8 +29,8 @@ def as_json(comparison: Comparison) -> str:
                 "devices": msgspec.to_builtins(comparison.devices),
                 "cells": [_object(cell) for cell in comparison.cells],
                 "groups": msgspec.to_builtins(comparison.groups),
-                "missing": [{"device": device, "records": count} for device, count in comparison.missing],
-                "appeared": [{"device": device, "records": count} for device, count in comparison.appeared],
+                "missing": msgspec.to_builtins(comparison.missing),
+                "appeared": msgspec.to_builtins(comparison.appeared),
                 "improved": msgspec.to_builtins(comparison.improved),
                 "skipped": comparison.skipped,
                 "notes": list(comparison.notes),
@@ -93,14 +93,18 @@ def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
             yield (*label, "status", *status, *[None] * 4, reason)
         for change in cell.changes:
             yield (*label, change.name, change.old, change.new, *[None] * 4, reason)
-    for device, count in comparison.missing:
-        yield (device, None, "missing", None, "records", count, 0, *[None] * 4, "the device is only in OLD")
-    for device, count in comparison.appeared:
-        yield (device, None, "appeared", None, "records", 0, count, *[None] * 4, "the device is only in NEW")
+    for one in comparison.missing:
+        expected = "known" if one.known else None
+        yield (one.device, None, "missing", expected, "records", one.records, 0, *[None] * 4, "the device is only in OLD")
+    for one in comparison.appeared:
+        yield (one.device, None, "appeared", None, "records", 0, one.records, *[None] * 4, "the device is only in NEW")
 
 
 def as_fails(comparison: Comparison, conditions: Iterable[Condition] | None) -> str:
-    """A line `CELL,VERDICT` for whatever meets the conditions and is not expected; without conditions all that is bad."""
+    """A line `CELL,VERDICT` or `DEVICE,missing` for whatever meets the conditions, unexpected; without conditions all that is bad."""
     several = len(comparison.devices) > 1
-    cells = [cell for condition in (conditions or _UNGATED) for cell in failing(comparison, condition)]
-    return "\n".join(dict.fromkeys(f"{full_name(c.device, c.record) if several else c.name},{c.verdict}" for c in cells))
+    asked = list(conditions or _UNGATED)
+    cells = [cell for condition in asked for cell in failing(comparison, condition)]
+    lines = [f"{full_name(c.device, c.record) if several else c.name},{c.verdict}" for c in cells]
+    gone = [one for one in comparison.missing if not one.known and any(condition.name == "missing" for condition in asked)]
+    return "\n".join(dict.fromkeys([*lines, *(f"{one.device},missing" for one in gone)]))
