@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tools.variant import Variant
+from tools.variant import Variant, optimized
 
 _NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 _LOCAL_SIZE_ID = ["VkPhysicalDeviceVulkan13Features", "maintenance4"]  # SPIR-V 1.6, which NV_cooperative_matrix2 needs, has the size so
@@ -49,4 +49,5 @@ def _gemm(
     facts: dict[str, Any] = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
     if features:
         facts["features"] = features
-    return Variant(f"gemm_{kind}_{path}_acc_{accumulator}", f"gemm/{source}.comp", defines, facts, target)
+    name = f"gemm_{kind}_{path}_acc_{accumulator}"
+    return Variant(name, f"gemm/{source}.comp", defines, facts, target, optimize=optimized(path, kind))

@@ -22,7 +22,7 @@ from tools.coopmat2_kernels import matrix_gemm
 from tools.intdot_kernels import conversions, intdot
 from tools.ladder_kernels import ladder
 from tools.peak_kernels import ceilings
-from tools.variant import Variant
+from tools.variant import Variant, optimized
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels"
@@ -58,13 +58,13 @@ def variants() -> list[Variant]:
                 defines = {"B_BF16": "1"}
             name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
             facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
-            made.append(Variant(name, f"gemm/{source}.comp", defines, facts))
+            made.append(Variant(name, f"gemm/{source}.comp", defines, facts, optimize=optimized(path, kind)))
     made += matrix_gemm(GEMM_TYPES)
     for kind in GEMV_TYPES:
         for reduce in ("subgroup", "shared"):
             facts = {"op": "gemv", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic", "reduce": reduce}
             defines = {"REDUCE_SUBGROUP": "1"} if reduce == "subgroup" else {}
-            made.append(Variant(f"gemv_{kind}_{reduce}", "gemv/gemv.comp", defines, facts))
+            made.append(Variant(f"gemv_{kind}_{reduce}", "gemv/gemv.comp", defines, facts, optimize=optimized("scalar-f32", kind)))
     for kind in DEQUANT_TYPES:
         facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
         made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
@@ -92,6 +92,7 @@ def source_hash(variant: Variant) -> str:
 
     add(KERNELS / variant.source)
     made_by = [variant.defines, variant.target, *(["maintenance1"] if variant.maintenance1 else [])]
+    made_by += [] if variant.optimize else ["unoptimised"]
     digest.update(json.dumps(made_by, sort_keys=True).encode())
     return digest.hexdigest()
 

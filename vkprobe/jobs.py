@@ -30,6 +30,7 @@ class Job(Struct, frozen=True, kw_only=True):
         full_subgroups: required.
         rounding_f16: patch in RoundingModeRTE for f16; the device offers it.
         denormals_f16: patch in DenormPreserve for f16; the device offers it.
+        robust: buffer accesses are bounds-checked; where it is off, only a device that can't switch that off checks them.
         activations: the form in which the kernel reads activations: f32, f16, bf16 or q8_1.
         padded_n: rows of activations on the device, those beyond n zero; 0 for n.
         parts: how many parts K is split into, each with a D of its own; `reduce` sums them.
@@ -55,6 +56,7 @@ class Job(Struct, frozen=True, kw_only=True):
     full_subgroups: bool = False
     rounding_f16: bool = False
     denormals_f16: bool = False
+    robust: bool = False
     activations: str = "f32"
     padded_n: int = 0
     parts: int = 1
@@ -78,7 +80,7 @@ class OpenRequest(Struct, frozen=True, kw_only=True):
     Attributes:
         index: the device's, in the driver's order.
         extensions, features: to enable.
-        robustness: VK_EXT_pipeline_robustness is among them (or core): pipelines switch bounds checks off.
+        robustness: VK_EXT_pipeline_robustness is among them (or core): pipelines can switch off the checks of robustBufferAccess.
         statistics: VK_KHR_pipeline_executable_properties is among them.
         rotation_bytes: how much the weights of a cold cell rotate over together.
     """

@@ -219,6 +219,7 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     aligned: bool | None = None
     subgroup_size: int | None = None
     spirv_sha: str | None = None
+    robust: bool | None = None  # buffer accesses are bounds-checked (robustBufferAccess)
     status: Status
     reason: str | None = None
     compile_s: float | None = None
@@ -242,13 +243,14 @@ def cell_key(record: ResultRecord) -> tuple[Any, ...]:
 
 def made_of(record: ResultRecord) -> tuple[Any, ...]:
     """What a cell was measured with: after an upgrade its number no longer stands for the cell."""
-    return record.spirv_sha, record.tile, record.subgroup_size
+    return record.spirv_sha, record.tile, record.subgroup_size, record.robust
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     """One compiled pipeline: creation time and what the driver's compiler says of it.
 
     Attributes:
+        robust: its buffer accesses are bounds-checked (robustBufferAccess).
         tile_registers: 32-bit registers of an invocation that the kernel's tile takes at the least; None for ops without a tile.
         register_budget: those that an invocation can have on this chip; None where that is not known.
     """
@@ -272,6 +274,7 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     tile_registers: int | None = None
     register_budget: int | None = None
     spirv_sha: str | None = None
+    robust: bool | None = None
 
 
 Rung = Literal["advertised", "queried", "compiles", "runs", "correct", "faster"]

@@ -52,15 +52,14 @@ void main() {
         barrier();
 
         [[unroll]] for (uint k = 0; k < BK; k += TK) {
-            coopmat<STAGE, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];
+            // B is loaded anew for each row of matrices, as in llama.cpp: whether it is kept is the compiler's to see.
             [[unroll]] for (uint r = 0; r < ROWS; ++r) {
-                coopMatLoad(a[r], stage_a, (warp_m + r * TM) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-            }
-            [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
-                coopmat<STAGE, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
-                coopMatLoad(b, stage_b, (warp_n + c * TN) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (uint r = 0; r < ROWS; ++r) {
-                    sums[c * ROWS + r] = coopMatMulAdd(a[r], b, sums[c * ROWS + r]);
+                coopmat<STAGE, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a;
+                coopMatLoad(a, stage_a, (warp_m + r * TM) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+                [[unroll]] for (uint c = 0; c < COLUMNS; ++c) {
+                    coopmat<STAGE, gl_ScopeSubgroup, TK, TN, gl_MatrixUseB> b;
+                    coopMatLoad(b, stage_b, (warp_n + c * TN) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+                    sums[c * ROWS + r] = coopMatMulAdd(a, b, sums[c * ROWS + r]);
                 }
             }
         }

@@ -42,54 +42,57 @@ const uint COLUMNS = WNITER * TN;
 uint row_at(uint i) { return i / TM * WSUBM + i % TM; }
 uint column_at(uint i) { return i / TN * WSUBN + i % TN; }
 
-// Rows beyond M or N repeat the last one: never read out of bounds, and not in any result. Each block's loads are behind a branch, as in
-// llama.cpp, even where rows are whole steps: what a compiler makes of that is part of the path's speed.
+// Rows beyond M or N repeat the last one: never read out of bounds, and not in any result. The loops have the shapes of llama.cpp's, on
+// which it depends what compilers unroll: an invocation's own row in the condition, each block's loads behind a branch even where rows
+// are whole steps, and blocks beyond the end as zeros instead of a shorter loop over what was staged.
 void stage_weights(uint m0, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % A_ITEMS;
-    [[unroll]] for (uint i = 0; i < BM; i += BLOCK_SIZE / A_ITEMS) {
-        const uint row = i + gl_LocalInvocationIndex / A_ITEMS;
-        if (BM % (BLOCK_SIZE / A_ITEMS) != 0 && row >= BM) {
-            break;
-        }
+    const uint row0 = gl_LocalInvocationIndex / A_ITEMS;
+    [[unroll]] for (uint i = 0; row0 + i < BM; i += BLOCK_SIZE / A_ITEMS) {
+        const uint first = min(m0 + row0 + i, p.M - 1) * (p.K / 32) + block0;
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
-            if (block0 + s >= end) {
-                break;
-            }
-            const uint block = min(m0 + row, p.M - 1) * (p.K / 32) + block0 + s;
-            const uint at = s * BM + row;
+            const uint at = s * BM + row0 + i;
+            if (block0 + s < end) {
 #ifdef A_STAGES_PAIRS
-            const ivec2 q = a_pair(block, item);
-            stage_a[at].q[item] = q.x;
-            stage_a[at].q[item + 4] = q.y;
+                const ivec2 q = a_pair(first + s, item);
+                stage_a[at].q[item] = q.x;
+                stage_a[at].q[item + 4] = q.y;
 #else
-            stage_a[at].q[item] = a_staged(block, item);
+                stage_a[at].q[item] = a_staged(first + s, item);
 #endif
-            if (item == 0) {
-                stage_a[at].scale = a_scale(block);
+                if (item == 0) {
+                    stage_a[at].scale = a_scale(first + s);
+                }
+            } else if (item == 0) {
+                stage_a[at].scale = A_SCALE(0.0); // what was there may be no number, which zeros of B would not take away
             }
         }
     }
 }
 
+void put_half(uint at, uint item, ivec4 q) {
+    [[unroll]] for (uint j = 0; j < 4; ++j) {
+        stage_b[at].q[item * 4 + j] = q[j];
+    }
+}
+
 void stage_activations(uint n0, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % 2;
-    [[unroll]] for (uint i = 0; i < BN; i += BLOCK_SIZE / 2) {
-        const uint column = i + gl_LocalInvocationIndex / 2;
-        if (BN % (BLOCK_SIZE / 2) != 0 && column >= BN) {
-            break;
-        }
+    const uint column0 = gl_LocalInvocationIndex / 2;
+    [[unroll]] for (uint i = 0; column0 + i < BN; i += BLOCK_SIZE / 2) {
+        const uint first = min(n0 + column0 + i, p.N - 1) * (p.K / 32) + block0;
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
-            if (block0 + s >= end) {
-                break;
-            }
-            const uint block = min(n0 + column, p.N - 1) * (p.K / 32) + block0 + s;
-            const uint at = s * BN + column;
-            const ivec4 q = b_half(block, item);
-            [[unroll]] for (uint j = 0; j < 4; ++j) {
-                stage_b[at].q[item * 4 + j] = q[j];
-            }
-            if (item == 0) {
-                stage_b[at].scales = b_scales(block);
+            const uint at = s * BN + column0 + i;
+            if (block0 + s < end) {
+                if (item == 0) {
+                    stage_b[at].scales = b_scales(first + s);
+                }
+                put_half(at, item, b_half(first + s, item));
+            } else {
+                if (item == 0) {
+                    stage_b[at].scales = 0;
+                }
+                put_half(at, item, ivec4(0));
             }
         }
     }
@@ -118,7 +121,7 @@ void main() {
         stage_activations(n0, block0, end);
         barrier();
 
-        [[dont_unroll]] for (uint s = 0; s < min(STEP, end - block0); ++s) {
+        for (uint s = 0; s < STEP; ++s) {
             A a[ROWS];
             [[unroll]] for (uint i = 0; i < ROWS; ++i) {
                 a[i] = stage_a[s * BM + warp_m + row_at(i)];

@@ -13,7 +13,11 @@ layout(constant_id = 8) const uint TN = 2;
 layout(constant_id = 9) const uint TK = 1;
 layout(constant_id = 10) const uint WARP = 32; // subgroup size
 layout(constant_id = 11) const bool ALIGNED = true; // K is a multiple of the tile's alignment: vector loads, no tail
+#ifdef B_BF16
+#define BK 16
+#else
 #define BK 32
+#endif
 
 #ifdef B_BF16
 // Activations converted to bf16 beforehand: the upper halves of f32.
@@ -55,6 +59,13 @@ shared STAGE2 stage_a[BM * STRIDE];
 shared STAGE2 stage_b[BN * STRIDE];
 #endif
 
+#ifdef STAGE_BF16
+// Four elements as they lie in memory, which nothing widens on the way.
+void bits_to(out bf16vec2 low, out bf16vec2 high, uvec2 bits) {
+    low = uintBitsToBFloat16EXT(unpack16(bits.x));
+    high = uintBitsToBFloat16EXT(unpack16(bits.y));
+}
+#endif
 void put_a(uint row, uint k, vec2 v) { stage_a[row * STRIDE + k / 2] = STAGE2(v); }
 #ifndef B_UNSTAGED
 void put_b(uint row, uint k, vec4 v) {
@@ -102,6 +113,9 @@ void stage_piece(uint row, uint first, uint piece) {
     put_a(row, a_first(piece) + 2, a_scaled(low.zw, scale));
     put_a(row, a_second(piece), a_scaled(high.xy, scale));
     put_a(row, a_second(piece) + 2, a_scaled(high.zw, scale));
+#elif defined(STAGE_BF16)
+    const uint at = row * STRIDE + piece * 2;
+    bits_to(stage_a[at], stage_a[at + 1], weights_p[first + piece]);
 #elif A_STAGED == 4
     vec4 v;
     const vec2 scale = a_load4(first + piece, v);
@@ -151,6 +165,13 @@ void stage_activations(uint n0, uint k0) {
         const uint n = min(n0 + row, p.N - 1);
         [[unroll]] for (uint i = 0; i < B_STAGED; i += 4) {
             const uint k = piece * B_STAGED + i;
+#ifdef STAGE_BF16
+            if (ALIGNED) {
+                const uint at = row * STRIDE + k / 2;
+                bits_to(stage_b[at], stage_b[at + 1], activations_v[(n * p.K + k0 + k) / 4]);
+                continue;
+            }
+#endif
             vec4 v;
             if (ALIGNED) {
                 v = b_load4((n * p.K + k0 + k) / 4);

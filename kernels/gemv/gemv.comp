@@ -20,17 +20,46 @@ layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 
-float sums[NUM_COLS][NUM_ROWS];
+#define SUMS float[NUM_COLS][NUM_ROWS]
 #include "reduce.glsl"
 
 // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
 uint row_of(uint m) { return min(m, p.M - 1); }
 
-#ifdef A_SUPER
+#if defined(A_SUB_BLOCKS)
+#define A_SUPER
+#define UNIT 256
+#define LANES 8 // invocations to a super-block, a sub-block of 32 with one scale each
+
+void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
+    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+        const uint at = row_of(m0 + r) * (p.K / UNIT) + block;
+        const float scale = a_sub_scale(at, part);
+        float products[NUM_COLS];
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            products[n] = 0.0;
+        }
+        [[unroll]] for (uint i = 0; i < 4; ++i) {
+            vec4 v[2];
+            a_sub_load(at, part * 4 + i, v[0], v[1]);
+            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+                const uint at_b = (n * p.K + block * UNIT + part * 32) / 4 + i;
+                const vec4 b[2] = {activations_v[at_b], activations_v[at_b + 4]};
+                [[unroll]] for (uint j = 0; j < 8; ++j) {
+                    products[n] = fma(b[j / 4][j % 4], v[j / 4][j % 4], products[n]);
+                }
+            }
+        }
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            sums[n][r] = fma(scale, products[n], sums[n][r]);
+        }
+    }
+}
+#elif defined(A_SUPER)
 #define UNIT 256
 #define LANES 16 // invocations to a super-block, sixteen elements each
 
-void accumulate(uint m0, uint block, uint part) {
+void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
     [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
         vec4 v[4], scale, offset;
         a_load16(row_of(m0 + r) * (p.K / UNIT) + block, part, v, scale, offset);
@@ -64,7 +93,7 @@ void accumulate(uint m0, uint block, uint part) {
 #ifdef A_FLOAT
 #define UNIT 4
 
-void accumulate(uint m0, uint piece, uint part) {
+void accumulate(inout SUMS sums, uint m0, uint piece, uint part) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         const vec4 b = activations_v[n * (p.K / 4) + piece];
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
@@ -77,7 +106,7 @@ void accumulate(uint m0, uint piece, uint part) {
 #else
 #define UNIT 8
 
-void accumulate(uint m0, uint chunk, uint part) {
+void accumulate(inout SUMS sums, uint m0, uint chunk, uint part) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         const vec4 b[2] = {activations_v[(n * p.K + a_first(chunk)) / 4], activations_v[(n * p.K + a_second(chunk)) / 4]};
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
@@ -100,6 +129,7 @@ void main() {
         return;
     }
     const uint lane = gl_LocalInvocationIndex;
+    SUMS sums; // a local that is passed on, as llama.cpp has it: a module that is not optimised keeps the calls
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
             sums[n][r] = 0.0;
@@ -122,17 +152,28 @@ void main() {
         const uint units = p.K / UNIT;
         const uint step = BLOCK_SIZE / LANES;
         uint unit = lane / LANES;
-#ifndef A_SUPER
-        // Some steps at a time, then one by one.
+#ifdef A_SUPER
+        [[unroll]] for (; unit < units; unit += step) { // how far, as in llama.cpp, is the driver's compiler's to choose
+            accumulate(sums, m0, unit, lane % LANES);
+        }
+#else
+        // Some steps at a time, then two, then one.
         for (uint whole = units / (UNROLL * step); whole > 0; --whole) {
             [[unroll]] for (uint i = 0; i < UNROLL; ++i, unit += step) {
-                accumulate(m0, unit, 0);
+                accumulate(sums, m0, unit, 0);
             }
         }
-#endif
-        for (; unit < units; unit += step) {
-            accumulate(m0, unit, lane % LANES);
+        if (UNROLL > 2) {
+            while (unit + step < units) {
+                [[unroll]] for (uint i = 0; i < 2; ++i, unit += step) {
+                    accumulate(sums, m0, unit, 0);
+                }
+            }
         }
+        for (; unit < units; unit += step) {
+            accumulate(sums, m0, unit, 0);
+        }
+#endif
     }
-    reduce_and_store(m0);
+    reduce_and_store(sums, m0);
 }

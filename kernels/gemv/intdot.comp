@@ -18,14 +18,14 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #include "../types/q8_1.glsl"
 #include "intdot.glsl"
 
-float sums[NUM_COLS][NUM_ROWS];
+#define SUMS float[NUM_COLS][NUM_ROWS]
 #include "reduce.glsl"
 
 #define PARTS_OF_BLOCK (32 / A_ELEMENTS)
 #define PART_WORDS (A_ELEMENTS / 4)
 
 // A part of a block of each row and column; `block` of the first row's. BLOCK_SIZE is a multiple of four.
-void accumulate(uint m0, uint block) {
+void accumulate(inout SUMS sums, uint m0, uint block) {
     const uint part = gl_LocalInvocationIndex % PARTS_OF_BLOCK;
     const uint row_blocks = p.K / 32;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
@@ -67,6 +67,7 @@ void main() {
     if (m0 >= p.M) {
         return;
     }
+    SUMS sums;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
             sums[n][r] = 0.0;
@@ -79,11 +80,18 @@ void main() {
     uint i = 0;
     for (; i + UNROLL <= steps; i += UNROLL) {
         [[unroll]] for (uint j = 0; j < UNROLL; ++j) {
-            accumulate(m0, first + (i + j) * stride);
+            accumulate(sums, m0, first + (i + j) * stride);
+        }
+    }
+    if (UNROLL > 2) {
+        for (; i + 2 <= steps; i += 2) {
+            [[unroll]] for (uint j = 0; j < 2; ++j) {
+                accumulate(sums, m0, first + (i + j) * stride);
+            }
         }
     }
     for (; i < steps; ++i) {
-        accumulate(m0, first + i * stride);
+        accumulate(sums, m0, first + i * stride);
     }
-    reduce_and_store(m0);
+    reduce_and_store(sums, m0);
 }

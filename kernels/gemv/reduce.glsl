@@ -1,4 +1,4 @@
-// Sums over a workgroup of what each invocation has in sums[NUM_COLS][NUM_ROWS], and the results stored from row m0 on.
+// Sums over a workgroup of what each invocation has in `sums`, and the results stored from row m0 on.
 #ifdef REDUCE_SUBGROUP
 const uint PARTS = BLOCK_SIZE / WARP;
 #else
@@ -6,7 +6,7 @@ const uint PARTS = BLOCK_SIZE;
 #endif
 shared float partial[NUM_COLS][NUM_ROWS][PARTS];
 
-void reduce_and_store(uint m0) {
+void reduce_and_store(inout SUMS sums, uint m0) {
     const uint lane = gl_LocalInvocationIndex;
 #ifdef REDUCE_SUBGROUP
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {

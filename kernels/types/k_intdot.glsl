@@ -6,7 +6,28 @@
 
 vec2 scale_of(uint block) { return unpackHalf2x16(weights[block >> 3].dm) * vec2(k_scale(weights[block >> 3].scales, block & 7)); }
 
-A_SCALE a_scale(uint block) { return packed(scale_of(block)); }
+// The GEMM reads the bytes that it wants, each half of a super-block in a branch of its own, as llama.cpp's does.
+struct ScaleBytes {
+    uint dm;
+    uint8_t scales[12];
+    uint codes[BLOCK_CODE_WORDS];
+};
+layout(binding = 0, std430) readonly buffer WeightsB { ScaleBytes weights_b[]; };
+
+A_SCALE a_scale(uint block) {
+    const uint at = block >> 3;
+    const uint sub = block & 7;
+    const uint scale = uint(weights_b[at].scales[sub & 3]);
+    const uint minimum = uint(weights_b[at].scales[(sub & 3) + 4]);
+    uvec2 both;
+    if (sub < 4) {
+        both = uvec2(scale, minimum) & 0x3F;
+    } else {
+        const uint low = uint(weights_b[at].scales[sub + 4]);
+        both = uvec2(low & 0x0F, low >> 4) | ((uvec2(scale, minimum) & 0xC0) >> 2);
+    }
+    return packed(unpackHalf2x16(weights_b[at].dm) * vec2(both));
+}
 
 float a_product(int a[A_WORDS], A_SCALE scale, int b[8], vec2 ds) {
     const vec2 dm = unpackHalf2x16(scale);

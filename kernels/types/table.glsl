@@ -1,10 +1,10 @@
-// A type's 16 values in shared memory, as llama.cpp has them.
+// A type's 16 values in shared memory, as llama.cpp has them: of the type A_VALUE.
 layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in; // as the kernels have it: gl_WorkGroupSize wants it declared
-shared float a_table[16];
+shared A_VALUE a_table[16];
 
 void a_init() {
     for (uint i = gl_LocalInvocationIndex; i < 16; i += gl_WorkGroupSize.x) {
-        a_table[i] = a_values[i];
+        a_table[i] = A_VALUE(a_values[i]);
     }
     barrier();
 }

@@ -137,9 +137,11 @@ def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
-def test_gemv_of_several_subgroups(bench: Bench, weight_type: str) -> None:
-    """As on NVIDIA and Intel: four subgroups to a workgroup, their sums added through shared memory; a last step along K not for all."""
-    (resolved,) = bench.jobs("gemv", (37, 3, 1280), types=[weight_type], paths=["scalar-f32"])
+@pytest.mark.parametrize("k", [1280, 1792])
+def test_gemv_of_several_subgroups(bench: Bench, weight_type: str, k: int) -> None:
+    """As on NVIDIA and Intel: four subgroups to a workgroup, their sums added through shared memory; four steps along K at a time, then
+    two, then one (quantised: 5 and 7 of 256; floats: 10 and 14 of 128)."""
+    (resolved,) = bench.jobs("gemv", (37, 3, k), types=[weight_type], paths=["scalar-f32"])
     constants = [(i, {0: 32, 4: 4}.get(i, value)) for i, value in resolved.job.constants]
     assert bench.wrong(replace(resolved.job, kernel=f"gemv_{weight_type}_subgroup", constants=constants)) is None
 

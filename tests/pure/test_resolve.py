@@ -171,14 +171,14 @@ def test_subgroups_are_required_as_llama_cpp_does() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_what_is_there_is_enabled(name: str) -> None:
-    """Extensions that the device lists, features that are on, no struct beside the core one that took it over; never robustness."""
+    """Extensions that the device lists, features that are on, no struct beside the core one that took it over."""
     device = recorded(name)
     resolved = resolve(run_cells(device, full=True), device)
     request = open_request(device, [r.requirement for r in resolved if r.reason is None])
     assert set(request.extensions) <= set(device.extensions)
     for struct, members in request.features.items():
         assert all(device.features[struct][member] is True for member in members)
-    assert not any("robustBufferAccess" in members for members in request.features.values())
+    assert request.features["VkPhysicalDeviceFeatures"].count("robustBufferAccess") == 1  # as llama.cpp, which enables all that there is
     core = {member for struct, members in request.features.items() if struct.startswith("VkPhysicalDeviceVulkan1") for member in members}
     for struct, members in request.features.items():
         if not struct.startswith("VkPhysicalDeviceVulkan1"):
@@ -187,6 +187,34 @@ def test_only_what_is_there_is_enabled(name: str) -> None:
             assert provider is None or provider.extension is None or provider.extension in request.extensions or provider.core is not None
     assert request.robustness == any("pipelineRobustness" in members for members in request.features.values())
     assert request.index == 0
+
+
+@pytest.mark.parametrize(
+    ("op", "path", "weights", "robust"),
+    [
+        ("gemm", "scalar-f32", "q4_0", True), ("gemm", "coopmat", "f16", True), ("gemm", "intdot", "q8_0", True),
+        ("gemm", "coopmat2", "q4_k", False), ("gemv", "scalar-f32", "f16", True), ("gemv", "scalar-f32", "bf16", True),
+        ("gemv", "scalar-f32", "q4_0", False), ("gemv", "intdot", "q4_k", False), ("dequant", "scalar-f32", "q4_0", True),
+    ],
+)  # fmt: skip
+def test_bounds_are_checked_where_llama_cpp_leaves_it_on(op: str, path: str, weights: str, robust: bool) -> None:
+    """Switched off for coopmat2 and GEMVs of quantised weights alone; a device that can't switch it off checks all."""
+    device = recorded("nvidia-h200")
+    shape = Shape(256, 1 if op in ("gemv", "dequant") else 256, 256)
+    found = resolve(list(cells(Selection(op=op, shapes=[shape], types=[weights], paths=[path]), device)), device)
+    assert found
+    assert {(r.job.robust, r.robust) for r in found} == {(robust, robust)}
+    fixed = replace(device, features={s: {m: v and m != "pipelineRobustness" for m, v in f.items()} for s, f in device.features.items()})
+    assert {r.robust for r in resolve([r.cell for r in found], fixed)} == {True}
+
+
+def test_bf16_steps_by_16_along_k() -> None:
+    """As in llama.cpp, whose other GEMMs step by 32; a tuple that is longer is refused with that reason."""
+    device = recorded("nvidia-h200")
+    bf16, f16 = (one(device, "gemm", (512, 512, 512), types=[t], paths=["coopmat"], accumulators=["default"]) for t in ("bf16", "f16"))
+    assert [dict(r.job.constants)[3] for r in (bf16, f16)] == [16, 32]
+    longer = replace(bf16.cell, tuple="16x16x32")
+    assert (resolve([longer], device)[0].reason or "").startswith("has K = 32, longer than llama.cpp's step along K with bf16 weights, 16")
 
 
 def test_rotation_is_bounded_by_the_heap() -> None:

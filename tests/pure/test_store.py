@@ -163,8 +163,8 @@ def test_resuming_leaves_out_what_is_done(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", nvidia(), result(), pipeline("nvidia/0", "k", "coopmat", "f16", registers=1, spills=0))
     finished = done(path)
     assert (device_key(nvidia(run="now", second=99)), cell_key(result()), made_of(result())) in finished.cells
-    assert [key for _, key, _ in finished.pipelines] == [("k", "coopmat", "f16", "128x128x32", 32)]
-    assert pipeline_key(pipeline("nvidia/0", "k", "coopmat", "f16", registers=9, spills=9)) in {k for _, k, _ in finished.pipelines}
+    assert [key for _, key, *_ in finished.pipelines] == [("k", "coopmat", "f16", "128x128x32", 32)]
+    assert pipeline_key(pipeline("nvidia/0", "k", "coopmat", "f16", registers=9, spills=9)) in {k for _, k, *_ in finished.pipelines}
 
 
 def test_a_changed_kernel_has_done_nothing(tmp_path: Path) -> None:

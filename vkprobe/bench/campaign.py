@@ -40,7 +40,7 @@ def measure(
             resolved = [r for r in resolved if (key, _cell_key(r), _made_of(r)) not in done.cells]
 
         def known(record: PipelineRecord, key: object = key) -> bool:
-            return done is not None and (key, pipeline_key(record), record.spirv_sha) in done.pipelines
+            return done is not None and (key, pipeline_key(record), record.spirv_sha, record.robust) in done.pipelines
 
         if not resolved:
             continue
@@ -96,7 +96,7 @@ def climb(
 
 def _made_of(resolved: Resolved) -> tuple[object, ...]:
     """As `records.made_of` makes it."""
-    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size
+    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size, resolved.robust
 
 
 def _cell_key(resolved: Resolved) -> tuple[object, ...]:

@@ -153,6 +153,7 @@ class Compiler:
             reason=reason,
             compile_s=told.get("compile_s"),
             spirv_sha=resolved.kernel.spirv_sha256,
+            robust=resolved.robust,
             raw=raw,
             matrix_instructions=matrix,
             tile_registers=tile_registers(resolved.job, subgroup) if told else None,

@@ -126,6 +126,14 @@ def memory_budget(device: DeviceRecord) -> int:
     return max(max(heaps) // 2 - rotation_bytes(device), 0) if heaps else _ROTATION_BYTES
 
 
+_SWITCH = ("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness")
+
+
+def switches_bounds_checks(device: DeviceRecord) -> bool:
+    """Whether a pipeline can leave out the bounds checks of robustBufferAccess."""
+    return any(device.features.get(struct, {}).get(member) is True for struct, member in carriers(*_SWITCH))
+
+
 def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> OpenRequest:
     """What to enable so that kernels of these requirements run as llama.cpp's do, and nothing else."""
     enabled = _Enabled(device)
@@ -136,9 +144,10 @@ def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> O
     for member in ("subgroupSizeControl", "computeFullSubgroups"):
         enabled.add((("VkPhysicalDeviceSubgroupSizeControlFeatures", member),))
     enabled.add((("VkPhysicalDeviceFaultFeaturesEXT", "deviceFault"),))
+    enabled.add((("VkPhysicalDeviceFeatures", "robustBufferAccess"),))
     return OpenRequest(
         index=int(device.device.rpartition("/")[2]),
-        robustness=enabled.add((("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness"),)),
+        robustness=enabled.add((_SWITCH,)),
         statistics=enabled.add((("VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR", "pipelineExecutableInfo"),)),
         extensions=sorted(enabled.extensions),
         features={struct: sorted(members) for struct, members in enabled.features.items()},

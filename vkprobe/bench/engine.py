@@ -139,6 +139,7 @@ class DeviceRun:
             aligned=resolved.aligned,
             subgroup_size=resolved.subgroup_size,
             spirv_sha=resolved.kernel.spirv_sha256 or None,
+            robust=resolved.robust,
             compile_s=state.compile_s,
             **ended,
         )

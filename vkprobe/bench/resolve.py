@@ -10,8 +10,8 @@ from msgspec import Struct
 from vkprobe import kernels
 from vkprobe.bench import coopmat2, intdot, peaks
 from vkprobe.bench.cells import Cell, f16_tuples
-from vkprobe.bench.device import Limits, limits
-from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows
+from vkprobe.bench.device import Limits, limits, switches_bounds_checks
+from vkprobe.bench.tiles import gemm_aligned, gemm_tile, gemv_rows, step_along_k
 from vkprobe.footprint import footprint
 from vkprobe.jobs import Job, Stage
 from vkprobe.records import DeviceRecord
@@ -27,6 +27,7 @@ _CONVERT_BLOCK = 256
 _REDUCE_BLOCK = 256
 _REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
 _INDICES = 1 << 31
+_FLOATS = ("f32", "f16", "bf16")
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     Attributes:
         tile: in words, as records have it: with the kernel's name and the subgroup size all that tells a device's pipelines apart.
         split_k: over how many workgroups K is split.
+        robust: whether the pipeline's buffer accesses are bounds-checked; None where there is no pipeline.
         reason: why the device can't run it; None where it can.
     """
 
@@ -46,6 +48,7 @@ class Resolved(Struct, frozen=True, kw_only=True):
     aligned: bool
     subgroup_size: int
     split_k: int = 1
+    robust: bool | None = None
     reason: str | None = None
 
 
@@ -85,14 +88,21 @@ def _resolve(cell: Cell, target: Target, dispatched: bool) -> Resolved:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
             reason = in_words(gap.missing)
-    return msgspec.structs.replace(resolved, reason=reason)
+    job = resolved.job
+    robust = None if job.transfer else job.robust or not switches_bounds_checks(device)
+    return msgspec.structs.replace(resolved, robust=robust, reason=reason)
 
 
 def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:
     """Why there is no cooperative matrix for a cell that needs one."""
     if cell.path == "coopmat2" and has_extension(device, coopmat2.EXTENSION) is False:
         return f"needs {coopmat2.EXTENSION}, which the device does not list"
-    if cell.path != "coopmat" or cell.tuple is not None:
+    if cell.path != "coopmat":
+        return None
+    matrix, step = _matrix(cell), step_along_k(cell.type)
+    if matrix is not None and matrix[2] > step:
+        return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {cell.type} weights, {step}"
+    if cell.tuple is not None:
         return None
     if device.coopmat.khr is None:
         return "the device's cooperative-matrix tuples are unknown"
@@ -164,7 +174,18 @@ def _job(
         full_subgroups=full_subgroups,
         rounding_f16=half and known.rounding_f16,
         denormals_f16=half and known.denormals_f16,
+        robust=_robust(cell),
     )
+
+
+def _robust(cell: Cell) -> bool:
+    """Whether llama.cpp leaves buffer accesses bounds-checked: it enables whatever feature there is, robustBufferAccess too, and switches
+    it off for the pipelines of coopmat2 and for GEMVs of quantised weights alone.
+
+    Source: llama.cpp@0c1e570 ggml-vulkan.cpp:4472, 4765 (features), 747 (switch), 2287-2310 (coopmat2), 2394-2604 (other GEMMs), 2927-3007
+    (GEMVs).
+    """
+    return cell.type in _FLOATS if cell.op == "gemv" else cell.path != "coopmat2"
 
 
 def _gemm(cell: Cell, target: Target) -> Resolved:
@@ -179,7 +200,7 @@ def _gemm(cell: Cell, target: Target) -> Resolved:
 def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[int, int, int] | None) -> Resolved:
     """A GEMM staged through shared memory: scalar paths, coopmat and what stands in for coopmat2."""
     shape, known = cell.shape, target.limits
-    tile = gemm_tile(known, cell.path, cell.accumulator, shape.m, shape.n, matrix)
+    tile = gemm_tile(known, cell.path, cell.accumulator, shape.m, shape.n, matrix, bk=step_along_k(cell.type))
     aligned = gemm_aligned(tile, shape.m, shape.n, shape.k)
     tuples = []
     if matrix is not None:

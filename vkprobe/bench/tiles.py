@@ -10,13 +10,12 @@ from msgspec import Struct
 
 from vkprobe.bench.device import Limits, Vendor
 
-_BK = 32  # the kernels' step along K
 LLVMPIPE = "VK_DRIVER_ID_MESA_LLVMPIPE"
 _ALIGNMENT = {"l": 128, "m": 64, "s": 32}
 
 
 class Tile(Struct, frozen=True, kw_only=True):
-    """A GEMM's workgroup tile BM x BN, subgroup tile WM x WN and what one step of it is; `size` is s, m or l."""
+    """A GEMM's workgroup tile BM x BN, subgroup tile WM x WN and what one step of it is; `size` is s, m or l, BK the step along K."""
 
     size: str
     block: int
@@ -29,6 +28,7 @@ class Tile(Struct, frozen=True, kw_only=True):
     tn: int
     tk: int
     warp: int
+    bk: int = 32
 
     def __str__(self) -> str:
         depth = f"x{self.tk}" if self.tk > 1 else ""
@@ -36,14 +36,14 @@ class Tile(Struct, frozen=True, kw_only=True):
 
     def constants(self, aligned: bool) -> list[tuple[int, int]]:
         """The kernels' specialisation constants."""
-        values = (self.block, self.bm, self.bn, _BK, self.wm, self.wn, self.wmiter, self.tm, self.tn, self.tk, self.warp, int(aligned))
+        values = (self.block, self.bm, self.bn, self.bk, self.wm, self.wn, self.wmiter, self.tm, self.tn, self.tk, self.warp, int(aligned))
         # BK (3) is fixed in the source; layer 1.4.309 mistakes constants for one another where ids have gaps.
         return list(enumerate(values))
 
     def shared_bytes(self, path: str, accumulator: str) -> int:
         """Shared memory of a workgroup (B): A and B staged with padding, and a matrix per subgroup for ragged edges."""
         element = 4 if path == "scalar-f32" else 2
-        row = (_BK + (8 if path == "coopmat" else 2)) * element
+        row = (self.bk + (8 if path == "coopmat" else 2)) * element
         edges = self.tm * self.tn * (self.block // self.warp) * (2 if accumulator == "f16" else 4) if path == "coopmat" else 0
         return (self.bm + self.bn) * row + edges
 
@@ -115,13 +115,24 @@ def tile_sizes(limits: Limits, coopmat: bool, m: int, n: int) -> list[str]:
     return [s for s in "lms" if s in allowed and "sml".index(s) <= "sml".index(wanted)] or [allowed[0]]
 
 
-def gemm_tile(limits: Limits, path: str, accumulator: str, m: int, n: int, coopmat: tuple[int, int, int] | None) -> Tile:
+def step_along_k(weight_type: str) -> int:
+    """BK of a GEMM staged through shared memory: 32, of bf16 16.
+
+    Source: llama.cpp@0c1e570 mul_mm.comp:172-177, ggml-vulkan.cpp:1793 (`l_warptile`, which bf16 shares with f32 and f16, whose step is
+    fixed at 32 in the shader).
+    """
+    return 16 if weight_type == "bf16" else 32
+
+
+def gemm_tile(limits: Limits, path: str, accumulator: str, m: int, n: int, coopmat: tuple[int, int, int] | None, *, bk: int = 32) -> Tile:
     """The tile for D[n, m] of the first size whose tile fits the device.
 
     Args:
         coopmat: the cooperative matrix's M, N, K; None for scalar paths.
+        bk: as `step_along_k`.
     """
-    tiles = [_tile(size, limits, coopmat) for size in tile_sizes(limits, coopmat is not None, m, n)]
+    sizes = tile_sizes(limits, coopmat is not None, m, n)
+    tiles = [msgspec.structs.replace(_tile(size, limits, coopmat), bk=bk) for size in sizes]
     for tile in tiles:
         if tile.shared_bytes(path, accumulator) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
             return tile

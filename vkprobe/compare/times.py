@@ -132,6 +132,8 @@ def _times(name: str, records: Sequence[ResultRecord]) -> list[Time]:
 def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequence[Time]) -> None:
     if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
         raise _Unusable("another SPIR-V module of vkprobe's was measured")
+    if old.robust != new.robust and (old.robust or new.robust):  # records that do not tell were made without, where a device can switch
+        raise _Unusable("bounds were checked (robustBufferAccess) on one side only, or it does not tell")
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
         raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
     if a[-1].clock != b[-1].clock:

@@ -42,14 +42,14 @@ class Session:
             constants=job.constants,
             subgroup_size=job.subgroup_size,
             full_subgroups=job.full_subgroups,
-            disable_robustness=self.request.robustness,
+            disable_robustness=self.request.robustness and not job.robust,
             statistics=statistics and self.request.statistics,
         )
         return Pipeline(self.device, self.layout, spirv, options)
 
     def stage(self, stage: Stage) -> Pipeline:
-        """The pipeline of a later stage, compiled now."""
-        options = PipelineOptions(constants=stage.constants, disable_robustness=self.request.robustness)
+        """The pipeline of a later stage, compiled now; bounds-checked, as llama.cpp's reduction of a split K is."""
+        options = PipelineOptions(constants=stage.constants)
         return Pipeline(self.device, self.layout, load(stage.kernel), options)
 
     def upload(self, target: Buffer, data: np.ndarray[Any, Any], fill_bytes: int = 0) -> None:

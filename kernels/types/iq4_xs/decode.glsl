@@ -1,13 +1,14 @@
 // iq4_xs for block loads: super-blocks of 256 in 136 bytes, d f16 @0, scales_h u16 @2, scales_l[4] @4, qs[128] @8.
-// A sub-block of 32 has 16 bytes, low halves first, each an index into a table; its scale has 6 bits, four in scales_l.
+// A sub-block of 32 has 16 bytes, low halves first, each an index into a table; its scale has 6 bits, four in scales_l. As llama.cpp has
+// it, codes and scales are loaded by bytes.
 #define BLOCK_ELEMENTS 256
 #define DECODE_TABLE
 #include "../decode.glsl"
-BLOCK(8) {
+BLOCK(2) {
     float16_t d;
     uint16_t scales_h;
-    uint scales_l;
-    uint16_t qs[64];
+    uint8_t scales_l[4];
+    uint8_t qs[128];
 };
 shared float16_t table[16];
 
@@ -21,7 +22,7 @@ void decode_init() {
 float16_t decode(const in Block block, const in uint32_t block_at[2], const in uint32_t at[2]) {
     const uint i = at[1];
     const uint s = i >> 5;
-    const uint bits = (block.scales_l >> (4 * s) & 15) | (uint(block.scales_h) >> (2 * s) & 3) << 4;
-    const uint pair = (uint(block.qs[8 * s + ((i & 14) >> 1)]) >> ((i & 16) >> 2)) & 0x0F0Fu;
-    return block.d * float16_t(int(bits) - 32) * table[unpack8(pair)[i & 1]];
+    const uint bits = (uint(block.scales_l[s >> 1]) >> (4 * (s & 1)) & 15) | (uint(block.scales_h) >> (2 * s) & 3) << 4;
+    const uint q = uint(block.qs[16 * s + (i & 15)]) >> ((i & 16) >> 2) & 15;
+    return block.d * float16_t(int(bits) - 32) * table[q];
 }

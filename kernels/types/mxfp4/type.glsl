@@ -8,6 +8,7 @@ struct block_mxfp4 {
 layout(binding = 0, std430) readonly buffer Weights { block_mxfp4 weights[]; };
 
 const float a_values[16] = {0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0};
+#define A_VALUE int8_t
 #include "../table.glsl"
 
 uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }

@@ -24,4 +24,5 @@ int a_dot(int a[4], int b[8], uint first, uint end) {
     }
     return sum;
 }
+#define BLOCK_CODE_WORDS 32
 #include "../k_intdot.glsl"

@@ -18,4 +18,5 @@ int a_word(uint block, uint i) {
 #define A_ITEMS 8
 int a_staged(uint block, uint i) { return a_word(block, i); }
 #include "../bytes.glsl"
+#define BLOCK_CODE_WORDS 40
 #include "../k_intdot.glsl"

@@ -1,11 +1,11 @@
 // q6_k: super-blocks of 256 in 210 bytes, ql[128] @0, qh[64] @128, scales int8[16] @192, d f16 @208; y = d * scale * (code - 32).
 // Each half of 128 elements has 64 bytes of ql, 32 of qh and eight scales. Of its four quarters of 32, the first two have their low four
 // bits in the low halves of ql, the others in the high ones; quarter q has its upper two in bits 2 q and 2 q + 1 of qh; a scale is for 16.
-// 210 is no multiple of four: all loads are of 16 bits.
+// 210 is no multiple of four: codes are loaded by 16 bits, scales as bytes.
 struct block_q6_k {
     uint16_t ql[64];
     uint16_t qh[32];
-    uint16_t scales[8];
+    int8_t scales[16];
     float16_t d;
 };
 layout(binding = 0, std430) readonly buffer Weights { block_q6_k weights[]; };
@@ -18,9 +18,6 @@ vec4 a_codes(uint low, uint high, uint quarter) {
     return vec4(unpack8((low >> (quarter >> 1) * 4 & 0x0F0F0F0Fu) | ((high >> quarter * 2) << 4 & 0x30303030u))) - 32.0;
 }
 
-// The scale in the low or the high byte.
-float a_scale(uint16_t pair, uint high) { return float(bitfieldExtract(int(pair), int(high * 8), 8)); }
-
 #define A_STAGED 2
 vec2 a_load2(uint piece, out vec2 v) {
     const uint block = piece >> 7;
@@ -28,7 +25,7 @@ vec2 a_load2(uint piece, out vec2 v) {
     const uint quarter = (piece >> 4) & 3;
     const uint at = piece & 15;
     v = a_codes(uint(weights[block].ql[at_half * 32 + (quarter & 1) * 16 + at]), uint(weights[block].qh[at_half * 16 + at]), quarter).xy;
-    return vec2(float(weights[block].d) * a_scale(weights[block].scales[at_half * 4 + quarter], (piece >> 3) & 1), 0.0);
+    return vec2(float(weights[block].d) * float(weights[block].scales[at_half * 8 + quarter * 2 + (piece >> 3 & 1)]), 0.0);
 }
 #include "../twos.glsl"
 
@@ -42,7 +39,7 @@ void a_load16(uint block, uint part, out vec4 v[4], out vec4 scale, out vec4 off
     const float d = float(weights[block].d);
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         v[i] = a_codes(low[i & 1], high, i);
-        scale[i] = d * a_scale(weights[block].scales[(part >> 3) * 4 + i], (part >> 2) & 1);
+        scale[i] = d * float(weights[block].scales[(part >> 3) * 8 + i * 2 + (part >> 2 & 1)]);
     }
     offset = vec4(0.0);
 }

@@ -22,7 +22,7 @@ class PipelineOptions(Struct, frozen=True, kw_only=True):
         constants: (id, value) of specialisation constants, all 32 bits wide.
         subgroup_size: required, None to leave it to the driver.
         full_subgroups: require them.
-        disable_robustness: VK_EXT_pipeline_robustness is enabled: no bounds checks, as llama.cpp has it.
+        disable_robustness: no bounds checks, where VK_EXT_pipeline_robustness is enabled.
         statistics: VK_KHR_pipeline_executable_properties is enabled: keep what the compiler tells.
     """
 
