@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tools.variant import Variant
 
-INTDOT_TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4")
+INTDOT_TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
 _REDUCTIONS: tuple[tuple[str, dict[str, str]], ...] = (("subgroup", {"REDUCE_SUBGROUP": "1"}), ("shared", {}))
 
 

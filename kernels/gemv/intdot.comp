@@ -24,6 +24,15 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #define PARTS_OF_BLOCK (32 / A_ELEMENTS)
 #define PART_WORDS (A_ELEMENTS / 4)
 
+// Which of a block's eight words is word i of a part: neighbours, or, where one load gives two of A, those and the ones four behind.
+uint word_of(uint part, uint i) {
+#ifdef A_PAIR
+    return part * (PART_WORDS / 2) + i / 2 + i % 2 * 4;
+#else
+    return part * PART_WORDS + i;
+#endif
+}
+
 // A part of a block of each row and column; `block` of the first row's. BLOCK_SIZE is a multiple of four.
 void accumulate(inout SUMS sums, uint m0, uint block) {
     const uint part = gl_LocalInvocationIndex % PARTS_OF_BLOCK;
@@ -33,26 +42,23 @@ void accumulate(inout SUMS sums, uint m0, uint block) {
         const vec2 ds = unpackHalf2x16(b_scales(b_block));
         int b[PART_WORDS];
         [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
-#ifdef A_PAIR
-            b[i] = b_word(b_block, part + i * 4);
-#else
-            b[i] = b_word(b_block, part * PART_WORDS + i);
-#endif
+            b[i] = b_word(b_block, word_of(part, i));
         }
         [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
             // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
             const uint a_block = min(m0 + r, p.M - 1) * row_blocks + block;
-#ifdef A_PAIR
-            const ivec2 a = a_pair(a_block, part);
-#endif
             int sum = 0;
-            [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
 #ifdef A_PAIR
-                sum += dotPacked4x8EXT(a[i], b[i]);
-#else
-                sum += dotPacked4x8EXT(a_word(a_block, part * PART_WORDS + i), b[i]);
-#endif
+            [[unroll]] for (uint i = 0; i < PART_WORDS; i += 2) {
+                const ivec2 a = a_pair(a_block, word_of(part, i));
+                sum += dotPacked4x8EXT(a.x, b[i]);
+                sum += dotPacked4x8EXT(a.y, b[i + 1]);
             }
+#else
+            [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
+                sum += dotPacked4x8EXT(a_word(a_block, word_of(part, i)), b[i]);
+            }
+#endif
             sums[n][r] += part_product(a_block, part, sum, ds);
         }
     }

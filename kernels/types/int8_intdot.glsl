@@ -1,6 +1,8 @@
-// q8_0 and mxfp4 against q8_1: d * d8 * sum of q * q8 of blocks of 32. Wants a_scale.
+// q8_0, mxfp4 and iq4_xs against q8_1: d * d8 * sum of q * q8 of blocks of 32. Wants a_scale.
 #include "bytes.glsl"
+#ifndef A_ELEMENTS
 #define A_ELEMENTS 8
+#endif
 
 float a_product(int a[8], A_SCALE d, int b[8], vec2 ds) { return d * ds.x * float(a_dot(a, b, 0, 8)); }
 

@@ -17,7 +17,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 
 BLOCKS_OF_32 = ("q4_0", "q8_0", "mxfp4")
-SUPER_BLOCKS = ("q4_k", "q5_k", "q6_k")
+SUPER_BLOCKS = ("q4_k", "q5_k", "q6_k", "iq4_xs")
 TYPES = BLOCKS_OF_32 + SUPER_BLOCKS
 
 

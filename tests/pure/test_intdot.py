@@ -21,7 +21,7 @@ from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.bench.tiles import Rows, Tile
 from vkprobe.requirements.model import Feature
 
-TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4")
+TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 VENDORS: dict[str, dict[str, Any]] = {"nvidia": {}, "rdna": RDNA, "gcn": GCN, "amdvlk": AMDVLK, "intel": INTEL}
 

@@ -9,15 +9,7 @@ layout(binding = 0, std430) readonly buffer Weights { block_mxfp4 weights[]; };
 
 // The doubled numbers as int8: 0 1 2 3 4 6 8 12, then their negatives.
 const uint a_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, 0xFF, 0xFE, 0xFD, 0xFC, 0xFA, 0xF8, 0xF4};
-shared uint a_table[16];
-
-#define A_TABLE
-void a_init() {
-    for (uint i = gl_LocalInvocationIndex; i < 16; i += BLOCK_SIZE) {
-        a_table[i] = a_values[i];
-    }
-    barrier();
-}
+#include "../table_intdot.glsl"
 
 #define A_SCALE float
 A_SCALE a_scale(uint block) {
@@ -31,8 +23,7 @@ A_SCALE a_scale(uint block) {
 ivec2 a_pair(uint block, uint i) {
     uvec2 words = uvec2(0);
     [[unroll]] for (uint j = 0; j < 4; ++j) {
-        const uint codes = uint(weights[block].qs[i * 4 + j]);
-        words |= uvec2(a_table[codes & 15], a_table[codes >> 4]) << (8 * j);
+        words |= a_looked_up(uint(weights[block].qs[i * 4 + j]), j);
     }
     return ivec2(words);
 }
