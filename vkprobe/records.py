@@ -277,6 +277,16 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     robust: bool | None = None
 
 
+def other_kernel(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
+    """Why what two records of one cell or pipeline hold is not the driver's difference alone: vkprobe was changed in between; else None."""
+    if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
+        return "another SPIR-V module of vkprobe's"
+    # Where both tell it, a difference is the driver's: it can do without checks, or can't.
+    if None in (old.robust, new.robust) and (old.robust or new.robust):
+        return "one side checks bounds (robustBufferAccess), the other is of a vkprobe that did not, where a device can do without"
+    return None
+
+
 Rung = Literal["advertised", "queried", "compiles", "runs", "correct", "faster"]
 RUNGS: tuple[Rung, ...] = ("advertised", "queried", "compiles", "runs", "correct", "faster")
 

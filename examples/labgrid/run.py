@@ -16,7 +16,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -138,7 +138,20 @@ def everywhere(config: str, results: Path, arguments: list[str], ending: Ending)
             statuses = {target: process.wait() for target, process in running.items()}
     for target, status in statuses.items():
         print(f"{target}: exit status {status}")
-    return max(statuses.values())
+    return max(map(counted, statuses.values()))
+
+
+def counted(status: int) -> int:
+    """A process's exit status; of one that a signal has ended, which subprocess tells as a negative number, LOST."""
+    return status if status >= 0 else LOST
+
+
+def matrix(results: Path, targets: Iterable[str]) -> int:
+    """Print the matrix of what was fetched, and write its page; LOST where nothing was."""
+    files = [str(path) for path in (results / f"{target}.jsonl" for target in sorted(targets)) if path.exists()]
+    if not files:
+        return LOST
+    return counted(subprocess.run(["vkprobe", "matrix", *files, "--html", str(results / "matrix.html")], check=False).returncode)
 
 
 def main() -> int:
@@ -147,18 +160,19 @@ def main() -> int:
     if sys.argv[1] == "--target":
         target, config, folder, *arguments = sys.argv[2:]
         try:
-            return on_host(config, target, Path(folder), arguments, ending)
+            status = on_host(config, target, Path(folder), arguments, ending)
         except Exception as error:  # noqa: BLE001 - a host that can't be had costs its own records
             print(f"{target}: {type(error).__name__}: {error}", file=sys.stderr)
-            return LOST
-    config, folder, *arguments = sys.argv[1:]
-    results = Path(folder)
-    results.mkdir(parents=True, exist_ok=True)
-    status = everywhere(config, results, arguments, ending)
-    fetched = (results / f"{target}.jsonl" for target in Config(config).get_targets())
-    files = sorted(str(path) for path in fetched if path.exists())
-    made = subprocess.run(["vkprobe", "matrix", *files, "--html", str(results / "matrix.html")], check=False) if files else None
-    return max(status, made.returncode if made else LOST)
+            status = LOST
+    else:
+        config, folder, *arguments = sys.argv[1:]
+        results = Path(folder)
+        results.mkdir(parents=True, exist_ok=True)
+        status = everywhere(config, results, arguments, ending)
+        with ending.waiting():
+            status = max(status, matrix(results, Config(config).get_targets()))
+    with ending.waiting():  # a signal that came at last, while nothing waited
+        return status
 
 
 if __name__ == "__main__":

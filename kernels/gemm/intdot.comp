@@ -16,6 +16,7 @@ layout(constant_id = 10) const uint WARP = 32;
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
 #include "../types/q8_1.glsl"
+#define GEMM
 #include "intdot.glsl"
 
 #define STEP 4 // blocks of 32 along K that are staged at once

@@ -6,7 +6,8 @@
 
 vec2 scale_of(uint block) { return unpackHalf2x16(weights[block >> 3].dm) * vec2(k_scale(weights[block >> 3].scales, block & 7)); }
 
-// The GEMM reads the bytes that it wants, each half of a super-block in a branch of its own, as llama.cpp's does.
+#ifdef GEMM
+// It reads the bytes that it wants, each half of a super-block in a branch of its own, as llama.cpp's GEMM does.
 struct ScaleBytes {
     uint dm;
     uint8_t scales[12];
@@ -28,6 +29,7 @@ A_SCALE a_scale(uint block) {
     }
     return packed(unpackHalf2x16(weights_b[at].dm) * vec2(both));
 }
+#endif
 
 float a_product(int a[A_WORDS], A_SCALE scale, int b[8], vec2 ds) {
     const vec2 dm = unpackHalf2x16(scale);

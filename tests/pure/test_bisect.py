@@ -7,16 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import RUN, device, lavapipe, null_radv, pipeline, result, timing
+from vkprobe.bench.cells import Cell, Shape
+from vkprobe.bench.resolve import resolve
 from vkprobe.bisect.checkout import Skip, build
 from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
 from vkprobe.bisect.good import good_cells, matcher
-from vkprobe.bisect.step import other_clock, statistics_of
+from vkprobe.bisect.step import Step, other_clock, statistics_of
 from vkprobe.cli.bisect import not_the_build
+from vkprobe.cli.progress import Reporter
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.embedded import cache_folder
 from vkprobe.drivers.spec import DriverSpec
@@ -171,6 +176,34 @@ def test_good_records_tell_their_host(tmp_path: Path) -> None:
     cells = [result("embedded:lvp/0", weights="f16"), result("embedded:lvp/0", weights="q4_0", run=OTHER)]
     records = written(tmp_path / "good.jsonl", *runs, lavapipe(), lavapipe(OTHER), *cells)
     assert [good_cells(records, p, statistics=False)[0].cpus for p in ("f16/coopmat", "gemm")] == [{"old"}, {"old", "new"}]
+
+
+@pytest.mark.parametrize(("changed", "refused"), [({}, False), ({"spirv_sha": "other"}, True), ({"robust": None}, True)])
+def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: dict[str, Any], refused: bool) -> None:
+    """Other kernels, or the same without their bounds checks: what they took says nothing of the driver now."""
+    here = replace(recorded("nvidia-h200"), run=RUN)
+    cell = Cell(
+        op="gemm",
+        tier="mimic",
+        residency="cold",
+        path="scalar-f16",
+        type="f16",
+        accumulator="f16",
+        tuple=None,
+        shape=Shape(4096, 512, 14336),
+    )
+    (now,) = resolve([cell], here)
+    made = replace(
+        result(here.device), kernel=now.kernel.name, path="scalar-f16", spirv_sha=now.kernel.spirv_sha256, robust=now.robust, tile=now.tile
+    )
+    records = written(tmp_path / "good.jsonl", here, replace(made, **changed))
+    (good,) = good_cells(records, "gemm", statistics=False)
+    step = Step(DriverSpec(name="x", icd=None), here, good, asked("worse:5%"), run=RUN, sink=print, progress=Reporter())
+    if refused:
+        with pytest.raises(UsageError, match="is not this vkprobe's"):
+            step.findings()
+    else:
+        assert [f.verdict for f in step.findings()] == ["unclear"]
 
 
 def test_a_driver_that_is_not_the_build_is_told() -> None:

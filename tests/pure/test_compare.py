@@ -14,6 +14,7 @@ from vkprobe.compare.conditions import Condition, met, parse
 from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord
+from vkprobe.report.compare import as_text
 from vkprobe.results.store import Store
 
 RADV = "radv:gfx1201/0"
@@ -241,3 +242,15 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
     found = compare(*files)
     assert [d.new for d in found.devices] == ["nvidia/0 [gh100]", "nvidia/0 [ad102]"]
     assert {c.device: c.verdict for c in found.cells} == {"nvidia/0 [gh100]": "same", "nvidia/0 [ad102]": "slower"}
+
+
+@pytest.mark.parametrize(("old", "new"), [({"spirv_sha": "a"}, {"spirv_sha": "b"}), ({"robust": None}, {"robust": True})])
+def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Another module, or bounds checks that there were none of: not the driver's difference alone; counted with its reason."""
+    left, right = (msgspec.structs.replace(made(registers=r), **told) for r, told in ((80, old), (96, new)))
+    comparison = against([left], [right])
+    assert [(c.verdict, c.changes) for c in comparison.cells] == [("unjudged", ())]
+    assert met(comparison, parse("worse,changed")) == []
+    assert f"1 not judged: {comparison.cells[0].because}" in " ".join(as_text(comparison, "table").split())
+    checked = [msgspec.structs.replace(made(registers=r), robust=told) for r, told in ((80, False), (96, True))]
+    assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both tell: the driver's own difference

@@ -57,8 +57,12 @@ def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path)
     known = found(tmp_path, [result(RADV), *nvk], [result(RADV)], fails="nvk:172/0,missing")
     assert (met(known, parse("missing,unexpected")), known.unlisted, as_fails(known, None)) == ([], (), "")
     assert "nvk:172/0 is only in OLD (1 records): missing, which --fails lists" in as_text(known, "table")
-    back = found(tmp_path, [result(RADV), *nvk], [result(RADV), *nvk], fails="nvk:172/0,missing")
-    assert met(back, parse("unexpected")) == [f"unexpected (1: {tmp_path / 'fails.txt'}:1 nvk:172/0)"]
+    for old in (nvk, []):
+        back = found(tmp_path, [result(RADV), *old], [result(RADV), *nvk], fails="nvk:172/0,missing")
+        assert met(back, parse("unexpected")) == [f"unexpected (1: {tmp_path / 'fails.txt'}:1 nvk:172/0)"]
+    assert found(tmp_path, [result(RADV)], [result(RADV)], fails=f"{RADV},crash").unlisted == (
+        f"{tmp_path / 'fails.txt'}:1: neither file has {RADV}",
+    )
 
 
 def test_an_unclear_cell_is_no_improvement(tmp_path: Path) -> None:

@@ -145,6 +145,8 @@ def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> O
         enabled.add((("VkPhysicalDeviceSubgroupSizeControlFeatures", member),))
     enabled.add((("VkPhysicalDeviceFaultFeaturesEXT", "deviceFault"),))
     enabled.add((("VkPhysicalDeviceFeatures", "robustBufferAccess"),))
+    if "cooperativeMatrix" in enabled.features.get("VkPhysicalDeviceCooperativeMatrixFeaturesKHR", ()):
+        enabled.add((("VkPhysicalDeviceCooperativeMatrixFeaturesKHR", "cooperativeMatrixRobustBufferAccess"),))
     return OpenRequest(
         index=int(device.device.rpartition("/")[2]),
         robustness=enabled.add((_SWITCH,)),

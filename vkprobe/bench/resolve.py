@@ -28,6 +28,8 @@ _REDUCE_BLOCK = 256
 _REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
 _INDICES = 1 << 31
 _FLOATS = ("f32", "f16", "bf16")
+_MIMICS = ("gemm", "gemv", "dequant", "convert")
+"""Ops that stand for llama.cpp's; the others are the device's ceilings."""
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
@@ -88,9 +90,9 @@ def _resolve(cell: Cell, target: Target, dispatched: bool) -> Resolved:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
             reason = in_words(gap.missing)
-    job = resolved.job
+    job = msgspec.structs.replace(resolved.job, robust=_robust(resolved, device))
     robust = None if job.transfer else job.robust or not switches_bounds_checks(device)
-    return msgspec.structs.replace(resolved, robust=robust, reason=reason)
+    return msgspec.structs.replace(resolved, job=job, robust=robust, reason=reason)
 
 
 def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:
@@ -174,18 +176,28 @@ def _job(
         full_subgroups=full_subgroups,
         rounding_f16=half and known.rounding_f16,
         denormals_f16=half and known.denormals_f16,
-        robust=_robust(cell),
     )
 
 
-def _robust(cell: Cell) -> bool:
-    """Whether llama.cpp leaves buffer accesses bounds-checked: it enables whatever feature there is, robustBufferAccess too, and switches
-    it off for the pipelines of coopmat2 and for GEMVs of quantised weights alone.
+def _robust(resolved: Resolved, device: DeviceRecord) -> bool:
+    """Whether llama.cpp leaves a pipeline's buffer accesses bounds-checked.
 
-    Source: llama.cpp@0c1e570 ggml-vulkan.cpp:4472, 4765 (features), 747 (switch), 2287-2310 (coopmat2), 2394-2604 (other GEMMs), 2927-3007
-    (GEMVs).
+    It enables whatever feature there is, robustBufferAccess too, and switches it off, where the device lists the extension for that, for
+    coopmat2, GEMVs of quantised weights and q8_1 made in subgroups.
+
+    Source: llama.cpp@0c1e570 ggml-vulkan.cpp:4472, 4765 (features), 4054, 747 (switch), 2287-2310 (coopmat2), 2394-2604 (other GEMMs),
+    2927-3007 (GEMVs), 3237-3240 (q8_1).
     """
-    return cell.type in _FLOATS if cell.op == "gemv" else cell.path != "coopmat2"
+    cell = resolved.cell
+    if cell.op not in _MIMICS:
+        return False
+    if not has_extension(device, "VK_EXT_pipeline_robustness"):
+        return True
+    if cell.op == "gemv":
+        return cell.type in _FLOATS
+    if cell.op == "convert" and cell.type == "q8_1":
+        return resolved.kernel.reduce != "subgroup"
+    return cell.path != "coopmat2"
 
 
 def _gemm(cell: Cell, target: Target) -> Resolved:

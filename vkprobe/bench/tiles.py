@@ -131,12 +131,10 @@ def gemm_tile(limits: Limits, path: str, accumulator: str, m: int, n: int, coopm
         coopmat: the cooperative matrix's M, N, K; None for scalar paths.
         bk: as `step_along_k`.
     """
-    sizes = tile_sizes(limits, coopmat is not None, m, n)
-    tiles = [msgspec.structs.replace(_tile(size, limits, coopmat), bk=bk) for size in sizes]
-    for tile in tiles:
-        if tile.shared_bytes(path, accumulator) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
-            return tile
-    return tiles[-1]  # does not fit: the requirement's check says so
+    tiles = [_tile(size, limits, coopmat) for size in tile_sizes(limits, coopmat is not None, m, n)]
+    # What fits is asked of the longest step, whatever the weights' is, as llama.cpp does.
+    fitting = [t for t in tiles if t.shared_bytes(path, accumulator) <= limits.shared_memory and t.block <= limits.workgroup_invocations]
+    return msgspec.structs.replace((fitting or tiles[-1:])[0], bk=bk)  # what does not fit, the requirement's check tells
 
 
 def gemm_aligned(tile: Tile, m: int, n: int, k: int) -> bool:

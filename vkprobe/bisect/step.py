@@ -77,11 +77,11 @@ class Step:
 
     def _same_kernels(self, resolved: dict[CellId, Resolved], pipelines: Sequence[Resolved]) -> None:
         """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
-        now = {r.kernel.name: r.kernel.spirv_sha256 or None for r in (*resolved.values(), *pipelines)}
-        then = [(c.record.kernel, c.record.spirv_sha) for c in self._good.cells.values()]
-        then += [(p.kernel, p.spirv_sha) for p in self._good.pipelines]
-        for kernel, sha in then:
-            if kernel in now and sha is not None and now[kernel] != sha:
+        now = {r.kernel.name: (r.kernel.spirv_sha256 or None, r.robust) for r in (*resolved.values(), *pipelines)}
+        then = [(c.record.kernel, c.record.spirv_sha, c.record.robust) for c in self._good.cells.values()]
+        then += [(p.kernel, p.spirv_sha, p.robust) for p in self._good.pipelines]
+        for kernel, sha, robust in then:
+            if kernel in now and ((sha is not None and now[kernel][0] != sha) or (robust is None and now[kernel][1])):
                 raise UsageError(f"--good: {kernel} of these records is not this vkprobe's {kernel}: measure the good commit with this one")
 
     def _policy(self, number: int) -> Policy:

@@ -11,6 +11,7 @@ from vkprobe.compare.compare import compare as held_against
 from vkprobe.compare.conditions import DEFAULT_SHARE, met, parse
 from vkprobe.compare.expectations import read
 from vkprobe.errors import EXIT_CONDITION, UsageError
+from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.report.compare import as_text
 from vkprobe.report.compare_data import as_fails
 from vkprobe.report.compare_times import reasons
@@ -62,9 +63,10 @@ def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes:
         click.echo(as_text(comparison, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
     for line in comparison.unlisted:
         click.echo(f"vkprobe: {line}", err=True)
-    if any(c.name == "slower" for c in conditions):
-        for reason in reasons(comparison.cells):
-            click.echo(f"vkprobe: --fail-on slower: {reason}", err=True)
+    for condition, of in (("slower", ResultRecord), ("worse", PipelineRecord), ("changed", PipelineRecord)):
+        if any(c.name == condition for c in conditions):
+            for reason in reasons(cell for cell in comparison.cells if isinstance(cell.record, of)):
+                click.echo(f"vkprobe: --fail-on {condition}: {reason}", err=True)
     found = met(comparison, conditions)
     if found:
         click.echo(f"vkprobe: --fail-on {', '.join(found)}", err=True)

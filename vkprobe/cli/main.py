@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
@@ -82,7 +83,7 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:  # the tool's own edge: a defect of vkprobe, told without a traceback unless asked for
         if os.environ.get("VKPROBE_DEBUG"):
-            raise
+            traceback.print_exc()
         click.echo(
             f"vkprobe: internal error, please report it: {type(error).__name__}: {error} (VKPROBE_DEBUG=1 shows where)",
             err=True,

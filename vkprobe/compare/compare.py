@@ -14,7 +14,7 @@ from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison,
 from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import Held, held, pair
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord, Status
+from vkprobe.records import PipelineRecord, ResultRecord, Status, other_kernel
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
@@ -174,6 +174,9 @@ def _pipeline(device: str, old: PipelineRecord, new: PipelineRecord, threshold: 
     verdict = _by_status(old.status, new.status)
     if verdict is not None:
         return Compared(device=device, verdict=verdict, old=old, new=new)
+    because = other_kernel(old, new)
+    if because is not None:
+        return Compared(device=device, verdict="unjudged", old=old, new=new, because=because)
     changes = tuple(_changes(old, new))
     return Compared(device=device, verdict=_statistics(changes, threshold), old=old, new=new, changes=changes)
 

@@ -117,13 +117,13 @@ def without(devices: Sequence[Held], expectations: Expectations) -> tuple[list[H
 
 
 def names_in(devices: Sequence[Held]) -> set[str]:
-    """Every name that a line may have: of devices, and of cells and pipelines with and without their device."""
+    """Every name that a line may have: of cells and pipelines, with and without their device, and `DEVICE,missing`."""
     records: list[tuple[str, PipelineRecord | ResultRecord]] = []
     for one in devices:
         records += [(one.device, r) for r in one.results.values()]
         records += [(one.device, p) for p in one.pipelines.values()]
     named = {name for device, record in records for name in (cell_name(record), full_name(device, record))}
-    return named | {one.device for one in devices}
+    return named | {f"{one.device},missing" for one in devices}
 
 
 def applied(comparison: Comparison, expectations: Expectations, names: Collection[str]) -> Comparison:
@@ -142,10 +142,15 @@ def applied(comparison: Comparison, expectations: Expectations, names: Collectio
             improved += _improvements(cell, lines)
         cells.append(cell)
     missing = tuple(replace(one, known=any(line.verdict == "missing" for line in listed.get(one.device, ()))) for one in comparison.missing)
-    for pair in comparison.devices:
-        back = [line for line in listed.get(pair.old, ()) if line.verdict == "missing"]
-        improved += [Improvement(where=b.where, device=pair.new, name=b.name, listed=b.verdict, verdict="same") for b in back]
-    unlisted = tuple(f"{line.where}: neither file has {line.name}" for line in expectations.fails if line.name not in names)
+    there = {pair.old: pair.new for pair in comparison.devices} | {one.device: one.device for one in comparison.appeared}
+    for old, new in there.items():
+        back = [line for line in listed.get(old, ()) if line.verdict == "missing"]
+        improved += [Improvement(where=b.where, device=new, name=b.name, listed=b.verdict, verdict="same") for b in back]
+    unlisted = tuple(
+        f"{line.where}: neither file has {line.name}"
+        for line in expectations.fails
+        if line.name not in names and f"{line.name},{line.verdict}" not in names
+    )
     return replace(comparison, cells=tuple(cells), missing=missing, improved=tuple(improved), unlisted=unlisted)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from vkprobe.bench.settling import STEADY
 from vkprobe.compare.model import Change, Compared, Group
 from vkprobe.compare.timing import Estimate, Side, both, geometric_mean, in_rounds, judge, side, unpaired
-from vkprobe.records import ResultRecord, Time
+from vkprobe.records import ResultRecord, Time, other_kernel
 
 CLOCKS = 0.02
 """Core clocks that differ by more than this share give times that are not the driver's doing."""
@@ -130,17 +130,16 @@ def _times(name: str, records: Sequence[ResultRecord]) -> list[Time]:
 
 
 def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequence[Time]) -> None:
-    if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
-        raise _Unusable("another SPIR-V module of vkprobe's was measured")
-    if old.robust != new.robust and (old.robust or new.robust):  # records that do not tell were made without, where a device can switch
-        raise _Unusable("bounds were checked (robustBufferAccess) on one side only, or it does not tell")
+    other = other_kernel(old, new)
+    if other is not None:
+        raise _Unusable(other)
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
         raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
     if a[-1].clock != b[-1].clock:
         raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
-    other = other_core_clock(a, b)
-    if other:
-        raise _Unusable(other)
+    clocks = other_core_clock(a, b)
+    if clocks:
+        raise _Unusable(clocks)
 
 
 def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:

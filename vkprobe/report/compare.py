@@ -81,7 +81,7 @@ def _counted(cells: Sequence[Compared]) -> str:
 
 
 def _table(cells: Sequence[Compared], form: str, width: int | None, color: bool, notes: Footnotes) -> str:
-    cells = [cell for cell in cells if cell.verdict != "same"]
+    cells = [cell for cell in cells if cell.verdict not in ("same", "unjudged")]
     if not cells:
         return ""
     named = Counter((cell.record.kernel, _brief(cell)) for cell in cells)

@@ -1,5 +1,5 @@
 // q4_k against q8_1: super-blocks of 256 in 144 bytes, d, dmin and scales @0, qs[128] @16: of each 32 bytes the low halves are one
-// sub-block of 32, the high halves the next. Loads are of 32 bits.
+// sub-block of 32, the high halves the next. Loads are of 32 bits; of the GEMM's scales 8.
 struct block_q4_k {
     uint dm;
     uint scales[3];

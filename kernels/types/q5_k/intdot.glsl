@@ -1,5 +1,5 @@
 // q5_k against q8_1: super-blocks of 256 in 176 bytes, d, dmin and scales @0, qh[32] @16, qs[128] @48: q4_k's codes with a fifth bit,
-// bit s of qh[i] that of element i of sub-block s. Loads are of 32 bits.
+// bit s of qh[i] that of element i of sub-block s. Loads are of 32 bits; of the GEMM's scales 8.
 struct block_q5_k {
     uint dm;
     uint scales[3];
