@@ -11,8 +11,7 @@ layout(constant_id = 0) const uint BLOCK_SIZE = 32; // invocations
 layout(constant_id = 1) const uint NUM_ROWS = 2;    // rows of A a workgroup computes
 layout(constant_id = 2) const uint NUM_COLS = 1;    // N
 layout(constant_id = 3) const uint WARP = 32;       // subgroup size
-layout(constant_id = 4) const uint UNROLL = 4;      // steps along K at a time
-layout(constant_id = 5) const bool ALIGNED = true;  // K is a multiple of 4
+layout(constant_id = 4) const uint UNROLL = 4;      // steps along K at a time: four or one
 
 layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
 layout(binding = 1, std430) readonly buffer ActivationsP { vec2 activations_p[]; };
@@ -20,20 +19,21 @@ layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 
-#define SUMS float[NUM_COLS][NUM_ROWS]
-#include "reduce.glsl"
+#if !defined(A_SUPER) && !defined(A_SUB_BLOCKS)
+#define ROWS_LEFT(rows) min(rows, NUM_ROWS) // a bound to unroll by, where llama.cpp's has one too
+#endif
+#include "rows.glsl"
 
-// Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
-uint row_of(uint m) { return min(m, p.M - 1); }
-
+// What `accumulate` adds to the sums of `rows` rows from m0 on and all columns: a step along K.
 #if defined(A_SUB_BLOCKS)
 #define A_SUPER
 #define UNIT 256
 #define LANES 8 // invocations to a super-block, a sub-block of 32 with one scale each
 
-void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
-    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-        const uint at = row_of(m0 + r) * (p.K / UNIT) + block;
+void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
+    const uint part = gl_LocalInvocationIndex % LANES;
+    [[unroll]] for (uint r = 0; r < rows; ++r) {
+        const uint at = (m0 + r) * (p.K / UNIT) + block;
         const float scale = a_sub_scale(at, part);
         float products[NUM_COLS];
         [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
@@ -59,10 +59,11 @@ void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
 #define UNIT 256
 #define LANES 16 // invocations to a super-block, sixteen elements each
 
-void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
-    [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
+    const uint part = gl_LocalInvocationIndex % LANES;
+    [[unroll]] for (uint r = 0; r < rows; ++r) {
         vec4 v[4], scale, offset;
-        a_load16(row_of(m0 + r) * (p.K / UNIT) + block, part, v, scale, offset);
+        a_load16((m0 + r) * (p.K / UNIT) + block, part, v, scale, offset);
         [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
             vec4 products;
             float minima = 0.0;
@@ -86,94 +87,122 @@ void accumulate(inout SUMS sums, uint m0, uint block, uint part) {
         }
     }
 }
-#else
-#define LANES 1
-
+#elif defined(A_FLOAT)
 // Columns outermost, weights loaded for each of them: whether they are loaded and decoded once for all is the driver's compiler's to see.
-#ifdef A_FLOAT
 #define UNIT 4
 
-void accumulate(inout SUMS sums, uint m0, uint piece, uint part) {
+void accumulate(inout SUMS sums, uint m0, uint rows, uint piece) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         const vec4 b = activations_v[n * (p.K / 4) + piece];
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+        [[unroll]] for (uint r = 0; r < rows; ++r) {
             vec4 v;
-            a_load4(row_of(m0 + r) * (p.K / UNIT) + piece, v);
+            a_load4((m0 + r) * (p.K / UNIT) + piece, v);
             sums[n][r] += dot(v, b);
         }
     }
 }
+
+// Where K is no multiple of four: single loads, and in a step that is the last of some invocation no more than there are.
+vec4 loaded(uint at, uint count) {
+    vec4 b = vec4(activations_s[at], 0.0, 0.0, 0.0);
+    if (count > 1) {
+        b.y = activations_s[at + 1];
+    }
+    if (count > 2) {
+        b.z = activations_s[at + 2];
+    }
+    if (count > 3) {
+        b.w = activations_s[at + 3];
+    }
+    return b;
+}
+
+void accumulate_ragged(inout SUMS sums, uint m0, uint rows, uint piece, bool last) {
+    const uint k = piece * 4;
+    const uint count = last ? min(p.K - k, 4) : 4;
+    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+        const vec4 b = loaded(n * p.K + k, count);
+        [[unroll]] for (uint r = 0; r < rows; ++r) {
+            const uint at = (m0 + r) * p.K + k;
+            if (count > 3) {
+                sums[n][r] += dot(vec4(a_load1(at), a_load1(at + 1), a_load1(at + 2), a_load1(at + 3)), b);
+            } else if (count > 2) {
+                sums[n][r] += dot(vec3(a_load1(at), a_load1(at + 1), a_load1(at + 2)), b.xyz);
+            } else if (count > 1) {
+                sums[n][r] += dot(vec2(a_load1(at), a_load1(at + 1)), b.xy);
+            } else {
+                sums[n][r] = fma(a_load1(at), b.x, sums[n][r]);
+            }
+        }
+    }
+}
 #else
+// Columns outermost, as of floats.
 #define UNIT 8
 
-void accumulate(inout SUMS sums, uint m0, uint chunk, uint part) {
+void accumulate(inout SUMS sums, uint m0, uint rows, uint chunk) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         const vec4 b[2] = {activations_v[(n * p.K + a_first(chunk)) / 4], activations_v[(n * p.K + a_second(chunk)) / 4]};
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
+        [[unroll]] for (uint r = 0; r < rows; ++r) {
             vec4 first, second;
-            const vec2 scale = a_load8(row_of(m0 + r) * (p.K / UNIT) + chunk, first, second);
+            const vec2 scale = a_load8((m0 + r) * (p.K / UNIT) + chunk, first, second);
             sums[n][r] += scale.x * (dot(first, b[0]) + dot(second, b[1]));
         }
     }
 }
 #endif
+
+void add_all(inout SUMS sums, uint m0, uint rows) {
+    const uint lane = gl_LocalInvocationIndex;
+#ifdef A_SUPER
+    // How far it is unrolled, as in llama.cpp, is the driver's compiler's to choose.
+    [[unroll]] for (uint block = lane / LANES; block < p.K / UNIT; block += BLOCK_SIZE / LANES) {
+        accumulate(sums, m0, rows, block);
+    }
+#else
+#ifdef A_FLOAT
+    if (p.K % 4 != 0) {
+        const uint pieces = (p.K + 3) / 4;
+        const uint steps = pieces / BLOCK_SIZE + uint(lane < pieces % BLOCK_SIZE);
+        uint i = 0;
+        while (i + UNROLL < steps) { // the last one is taken alone
+            [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
+                accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
+            }
+        }
+        if (UNROLL > 1 && i + 2 < steps) {
+            [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
+                accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
+            }
+        }
+        for (; i < steps; ++i) {
+            accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, true);
+        }
+        return;
+    }
 #endif
+    // Some steps at a time, then two, then one.
+    const uint units = p.K / UNIT;
+    uint unit = lane;
+    for (uint whole = units / (UNROLL * BLOCK_SIZE); whole > 0; --whole) {
+        [[unroll]] for (uint i = 0; i < UNROLL; ++i, unit += BLOCK_SIZE) {
+            accumulate(sums, m0, rows, unit);
+        }
+    }
+    if (UNROLL > 1 && unit + BLOCK_SIZE < units) {
+        [[unroll]] for (uint i = 0; i < 2; ++i, unit += BLOCK_SIZE) {
+            accumulate(sums, m0, rows, unit);
+        }
+    }
+    for (; unit < units; unit += BLOCK_SIZE) {
+        accumulate(sums, m0, rows, unit);
+    }
+#endif
+}
 
 void main() {
 #ifdef A_TABLE
     a_init();
 #endif
-    // Folded to y where the grid is wider than the device's limit.
-    const uint m0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * NUM_ROWS;
-    if (m0 >= p.M) {
-        return;
-    }
-    const uint lane = gl_LocalInvocationIndex;
-    SUMS sums; // a local that is passed on, as llama.cpp has it: a module that is not optimised keeps the calls
-    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            sums[n][r] = 0.0;
-        }
-    }
-
-#ifdef A_FLOAT
-    if (!ALIGNED) {
-        for (uint k = lane; k < p.K; k += BLOCK_SIZE) {
-            [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-                const float a = a_load1(min(m0 + r, p.M - 1) * p.K + k);
-                [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-                    sums[n][r] = fma(a, activations_s[n * p.K + k], sums[n][r]);
-                }
-            }
-        }
-    } else
-#endif
-    {
-        const uint units = p.K / UNIT;
-        const uint step = BLOCK_SIZE / LANES;
-        uint unit = lane / LANES;
-#ifdef A_SUPER
-        [[unroll]] for (; unit < units; unit += step) { // how far, as in llama.cpp, is the driver's compiler's to choose
-            accumulate(sums, m0, unit, lane % LANES);
-        }
-#else
-        // Some steps at a time, then two, then one.
-        for (uint whole = units / (UNROLL * step); whole > 0; --whole) {
-            [[unroll]] for (uint i = 0; i < UNROLL; ++i, unit += step) {
-                accumulate(sums, m0, unit, 0);
-            }
-        }
-        if (UNROLL > 2) {
-            while (unit + step < units) {
-                [[unroll]] for (uint i = 0; i < 2; ++i, unit += step) {
-                    accumulate(sums, m0, unit, 0);
-                }
-            }
-        }
-        for (; unit < units; unit += step) {
-            accumulate(sums, m0, unit, 0);
-        }
-#endif
-    }
-    reduce_and_store(sums, m0);
+    all_rows();
 }

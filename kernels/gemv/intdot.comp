@@ -18,8 +18,7 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #include "../types/q8_1.glsl"
 #include "intdot.glsl"
 
-#define SUMS float[NUM_COLS][NUM_ROWS]
-#include "reduce.glsl"
+#include "rows.glsl"
 
 #define PARTS_OF_BLOCK (32 / A_ELEMENTS)
 #define PART_WORDS (A_ELEMENTS / 4)
@@ -34,7 +33,7 @@ uint word_of(uint part, uint i) {
 }
 
 // A part of a block of each row and column; `block` of the first row's. BLOCK_SIZE is a multiple of four.
-void accumulate(inout SUMS sums, uint m0, uint block) {
+void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
     const uint part = gl_LocalInvocationIndex % PARTS_OF_BLOCK;
     const uint row_blocks = p.K / 32;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
@@ -44,9 +43,8 @@ void accumulate(inout SUMS sums, uint m0, uint block) {
         [[unroll]] for (uint i = 0; i < PART_WORDS; ++i) {
             b[i] = b_word(b_block, word_of(part, i));
         }
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            // Rows beyond M repeat the last one: never read out of bounds, and their results are not stored.
-            const uint a_block = min(m0 + r, p.M - 1) * row_blocks + block;
+        [[unroll]] for (uint r = 0; r < rows; ++r) {
+            const uint a_block = (m0 + r) * row_blocks + block;
             int sum = 0;
 #ifdef A_PAIR
             [[unroll]] for (uint i = 0; i < PART_WORDS; i += 2) {
@@ -64,40 +62,29 @@ void accumulate(inout SUMS sums, uint m0, uint block) {
     }
 }
 
-void main() {
-#ifdef A_TABLE
-    a_init();
-#endif
-    // Folded to y where the grid is wider than the device's limit.
-    const uint m0 = (gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x) * NUM_ROWS;
-    if (m0 >= p.M) {
-        return;
-    }
-    SUMS sums;
-    [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        [[unroll]] for (uint r = 0; r < NUM_ROWS; ++r) {
-            sums[n][r] = 0.0;
-        }
-    }
-
+void add_all(inout SUMS sums, uint m0, uint rows) {
     const uint stride = BLOCK_SIZE / PARTS_OF_BLOCK;
     const uint first = gl_LocalInvocationIndex / PARTS_OF_BLOCK;
     const uint steps = p.K / 32 / stride + uint(first < p.K / 32 % stride);
     uint i = 0;
     for (; i + UNROLL <= steps; i += UNROLL) {
         [[unroll]] for (uint j = 0; j < UNROLL; ++j) {
-            accumulate(sums, m0, first + (i + j) * stride);
+            accumulate(sums, m0, rows, first + (i + j) * stride);
         }
     }
-    if (UNROLL > 2) {
-        for (; i + 2 <= steps; i += 2) {
-            [[unroll]] for (uint j = 0; j < 2; ++j) {
-                accumulate(sums, m0, first + (i + j) * stride);
-            }
+    if (UNROLL > 1 && i + 2 <= steps) {
+        [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
+            accumulate(sums, m0, rows, first + i * stride);
         }
     }
     for (; i < steps; ++i) {
-        accumulate(sums, m0, first + i * stride);
+        accumulate(sums, m0, rows, first + i * stride);
     }
-    reduce_and_store(sums, m0);
+}
+
+void main() {
+#ifdef A_TABLE
+    a_init();
+#endif
+    all_rows();
 }

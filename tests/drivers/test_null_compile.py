@@ -13,7 +13,7 @@ from vkprobe.drivers.select import resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord, PipelineRecord
 
-BLOCKS = {"q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "mxfp4"}
+BLOCKS = {"q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"}
 """Types that have products with q8_1."""
 PLANNED = {
     *((weight_type, path) for weight_type in TYPES for path in ("scalar-f32", "coopmat")),

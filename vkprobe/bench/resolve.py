@@ -340,10 +340,10 @@ def _gemv(cell: Cell, target: Target) -> Resolved:
     requirement = kernels.requirement(kernel, workgroup_invocations=rows.block)
     groups = _fold(-(-shape.m // rows.rows), known)
     full = rows.reduce == "subgroup" and known.full_subgroups
-    job = _job(cell, kernel, known, rows.constants(shape.n, aligned), groups, subgroup_size=rows.required, full_subgroups=full)
+    job = _job(cell, kernel, known, rows.constants(shape.n), groups, subgroup_size=rows.required, full_subgroups=full)
     if of_q8_1:
         job = msgspec.structs.replace(job, activations="q8_1")
-    tile = _words(f"n{shape.n} {rows}", aligned)
+    tile = f"n{shape.n} {rows}"  # one pipeline for any K
     return Resolved(cell=cell, kernel=kernel, job=job, requirement=requirement, tile=tile, aligned=aligned, subgroup_size=rows.subgroup)
 
 

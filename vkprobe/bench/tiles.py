@@ -163,9 +163,9 @@ class Rows(Struct, frozen=True, kw_only=True):
         reduce = "hybrid" if self.reduce == "subgroup" and self.block > self.subgroup else self.reduce
         return f"{rows} {self.block}/{self.subgroup} {reduce}"
 
-    def constants(self, n: int, aligned: bool) -> list[tuple[int, int]]:
+    def constants(self, n: int) -> list[tuple[int, int]]:
         """The kernel's specialisation constants."""
-        return list(enumerate((self.block, self.rows, n, self.subgroup, self.unroll, int(aligned))))
+        return list(enumerate((self.block, self.rows, n, self.subgroup, self.unroll)))
 
 
 # Rows by type: f16 and f32 as they are, others times 1, or what the vendor's rule says.
