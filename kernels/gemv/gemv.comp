@@ -152,6 +152,11 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint chunk) {
 }
 #endif
 
+#ifndef A_SUPER
+// How many of a row's units an invocation takes.
+uint steps_of(uint lane, uint units) { return units / BLOCK_SIZE + uint(lane < units % BLOCK_SIZE); }
+#endif
+
 void add_all(inout SUMS sums, uint m0, uint rows) {
     const uint lane = gl_LocalInvocationIndex;
 #ifdef A_SUPER
@@ -160,42 +165,42 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
         accumulate(sums, m0, rows, block);
     }
 #else
+    // Some steps at a time, then two, then one. The loops count an invocation's own steps: compilers make something else of a shared count.
+    uint i = 0;
 #ifdef A_FLOAT
     if (p.K % 4 != 0) {
-        const uint pieces = (p.K + 3) / 4;
-        const uint steps = pieces / BLOCK_SIZE + uint(lane < pieces % BLOCK_SIZE);
-        uint i = 0;
+        const uint steps = steps_of(lane, (p.K + 3) / 4);
         while (i + UNROLL < steps) { // the last one is taken alone
             [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
                 accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
             }
         }
-        if (UNROLL > 1 && i + 2 < steps) {
+        while (UNROLL > 1 && i + 2 < steps) {
             [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
                 accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
             }
         }
-        for (; i < steps; ++i) {
+        while (i < steps) {
             accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, true);
+            ++i;
         }
         return;
     }
 #endif
-    // Some steps at a time, then two, then one.
-    const uint units = p.K / UNIT;
-    uint unit = lane;
-    for (uint whole = units / (UNROLL * BLOCK_SIZE); whole > 0; --whole) {
-        [[unroll]] for (uint i = 0; i < UNROLL; ++i, unit += BLOCK_SIZE) {
-            accumulate(sums, m0, rows, unit);
+    const uint steps = steps_of(lane, p.K / UNIT);
+    while (i + UNROLL <= steps) {
+        [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
+            accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
         }
     }
-    if (UNROLL > 1 && unit + BLOCK_SIZE < units) {
-        [[unroll]] for (uint i = 0; i < 2; ++i, unit += BLOCK_SIZE) {
-            accumulate(sums, m0, rows, unit);
+    while (UNROLL > 1 && i + 2 <= steps) {
+        [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
+            accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
         }
     }
-    for (; unit < units; unit += BLOCK_SIZE) {
-        accumulate(sums, m0, rows, unit);
+    while (i < steps) {
+        accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
+        ++i;
     }
 #endif
 }

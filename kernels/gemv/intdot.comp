@@ -12,7 +12,7 @@ layout(constant_id = 0) const uint BLOCK_SIZE = 32;
 layout(constant_id = 1) const uint NUM_ROWS = 1;
 layout(constant_id = 2) const uint NUM_COLS = 1;
 layout(constant_id = 3) const uint WARP = 32;
-layout(constant_id = 4) const uint UNROLL = 4;
+layout(constant_id = 4) const uint UNROLL = 4; // four or one
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #include "../types/q8_1.glsl"
@@ -65,20 +65,22 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
 void add_all(inout SUMS sums, uint m0, uint rows) {
     const uint stride = BLOCK_SIZE / PARTS_OF_BLOCK;
     const uint first = gl_LocalInvocationIndex / PARTS_OF_BLOCK;
-    const uint steps = p.K / 32 / stride + uint(first < p.K / 32 % stride);
-    uint i = 0;
-    for (; i + UNROLL <= steps; i += UNROLL) {
-        [[unroll]] for (uint j = 0; j < UNROLL; ++j) {
-            accumulate(sums, m0, rows, first + (i + j) * stride);
+    uint left = p.K / 32 / stride + uint(first < p.K / 32 % stride);
+    uint block = first;
+    while (left >= UNROLL) {
+        [[unroll]] for (uint j = 0; j < UNROLL; ++j, block += stride) {
+            accumulate(sums, m0, rows, block);
         }
+        left -= UNROLL;
     }
-    if (UNROLL > 1 && i + 2 <= steps) {
-        [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
-            accumulate(sums, m0, rows, first + i * stride);
+    if (UNROLL > 1 && left >= 2) {
+        [[unroll]] for (uint j = 0; j < 2; ++j, block += stride) {
+            accumulate(sums, m0, rows, block);
         }
+        left -= 2;
     }
-    for (; i < steps; ++i) {
-        accumulate(sums, m0, rows, first + i * stride);
+    if (UNROLL > 1 && left > 0) {
+        accumulate(sums, m0, rows, block);
     }
 }
 
