@@ -25,6 +25,7 @@ from pathlib import Path
 
 _APART_S = 300.0
 _SOME = ("--type", "f16,q4_k")
+_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with its parent, however that ends
 
 
 def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
@@ -44,7 +45,7 @@ def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
 def busy(wanted: bool) -> Iterator[None]:
     """Every core taken by a process of its own, where that is wanted."""
     cores = len(os.sched_getaffinity(0)) if wanted else 0
-    loads = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores)]
+    loads = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(cores)]
     try:
         yield
     finally:
@@ -66,7 +67,7 @@ def survey(folder: Path, part: str, driver: str | None, asked: Sequence[Sequence
             told = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
             print(told, file=log, flush=True)
             print(told, flush=True)
-            highest = max(highest, status)
+            highest = max(highest, status if status >= 0 else 128 - status)  # as a shell tells the end by a signal
     return highest
 
 

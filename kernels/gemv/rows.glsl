@@ -78,9 +78,11 @@ void all_rows() {
     } else {
         sum(m0, ROWS_LEFT(p.M - m0));
     }
+#ifdef REDUCE_SUBGROUP
     if (PARTS == 1) {
         return;
     }
+#endif
     barrier();
 #ifndef REDUCE_SUBGROUP
     [[unroll]] for (uint width = BLOCK_SIZE / 2; width > 0; width /= 2) {

@@ -138,6 +138,14 @@ def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
     assert bench.wrong(replace(resolved.job, kernel=f"gemv_{weight_type}_shared")) is None
 
 
+@pytest.mark.parametrize(("weight_type", "k"), [("f16", 32), ("f16", 33), ("q4_0", 64)])
+def test_gemv_of_one_invocation(bench: Bench, weight_type: str, k: int) -> None:
+    """As a device whose subgroups are one invocation wide has it: nothing to reduce, all to store."""
+    (resolved,) = bench.jobs("gemv", (5, 2, k), types=[weight_type], paths=["scalar-f32"])
+    constants = [(i, 1 if i == 0 else value) for i, value in resolved.job.constants]
+    assert bench.wrong(replace(resolved.job, kernel=f"gemv_{weight_type}_shared", constants=constants)) is None
+
+
 @pytest.mark.parametrize("weight_type", TYPES)
 @pytest.mark.parametrize("k", [1280, 1792])
 def test_gemv_of_several_subgroups(bench: Bench, weight_type: str, k: int) -> None:

@@ -231,6 +231,23 @@ def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest
     assert met(told, parse("missing")) == []
 
 
+def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """B crashes on the second cell, and the run is interrupted before A has measured it: what is known is told."""
+
+    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+        if (side, verb, arguments.get("cell")) == ("B", "prepare", 1):
+            raise crash()
+        if (side, verb, arguments.get("cell")) == ("A", "sample", 1):
+            raise KeyboardInterrupt
+        return timed(side, verb, arguments)
+
+    fight = Fight(monkeypatch, who)
+    with pytest.raises(KeyboardInterrupt):
+        fight.duel.run()
+    told = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    assert "crash" in {c.verdict for c in told.cells if c.name == "gemv/f16/scalar-f32/f32/64x2x64/cold"}
+
+
 def test_a_cell_that_has_had_its_time_gets_no_more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks are the least."""
     fight = Fight(monkeypatch, policy=replace(POLICY, time_limit_s=1e-9))

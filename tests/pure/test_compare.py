@@ -244,7 +244,9 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
     assert {c.device: c.verdict for c in found.cells} == {"nvidia/0 [gh100]": "same", "nvidia/0 [ad102]": "slower"}
 
 
-@pytest.mark.parametrize(("old", "new"), [({"spirv_sha": "a"}, {"spirv_sha": "b"}), ({"robust": None}, {"robust": True})])
+@pytest.mark.parametrize(
+    ("old", "new"), [({"spirv_sha": "a"}, {"spirv_sha": "b"}), ({"robust": None}, {"robust": True}), ({"robust": True}, {"robust": None})]
+)
 def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Another module, or bounds checks that there were none of: not the driver's difference alone; counted with its reason."""
     left, right = (msgspec.structs.replace(made(registers=r), **told) for r, told in ((80, old), (96, new)))

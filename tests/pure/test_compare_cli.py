@@ -170,3 +170,15 @@ def test_bad_files_are_sentences(tmp_path: Path) -> None:
             done = CliRunner().invoke(compare, files)
             assert isinstance(done.exception, UsageError)
             assert words in str(done.exception)
+
+
+@pytest.mark.parametrize("condition", ["worse", "changed"])
+def test_a_gate_on_statistics_tells_what_it_could_not_judge(tmp_path: Path, condition: str) -> None:
+    """Pipelines of another vkprobe pass it, and standard error says so, of that gate; times have their own."""
+    old, new = (
+        msgspec.structs.replace(pipeline(RADV, "gemm_f16", "scalar-f32", "f16", registers=1, spills=0), spirv_sha=sha) for sha in "ab"
+    )
+    done = run(tmp_path, [old, result(RADV)], [new, result(RADV, steady=False)], "--fail-on", condition)
+    assert done.exit_code == 0
+    assert f"--fail-on {condition}: 1 not judged: another SPIR-V module of vkprobe's" in done.stderr
+    assert "unclear" not in done.stderr

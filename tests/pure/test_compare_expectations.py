@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.pure.sample_records import null_nvk, null_radv, pipeline, result
 from vkprobe.compare.compare import compare
@@ -128,3 +129,11 @@ def test_files_that_can_t_be_read_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match="binary: is no UTF-8 text"):
         read(skips=tmp_path / "binary")
+
+
+def test_a_pipeline_that_is_not_judged_is_no_improvement(tmp_path: Path) -> None:
+    """vkprobe was upgraded: of one that is listed as worse nothing tells that it no longer is."""
+    old, new = (replace(pipeline(RADV, "gemm_f16", "scalar-f32", "f16", registers=1, spills=0), spirv_sha=sha) for sha in "ab")
+    comparison = found(tmp_path, [old], [new], fails="compile/gemm_f16/128x128x32,worse")
+    assert [c.verdict for c in comparison.cells] == ["unjudged"]
+    assert comparison.improved == ()

@@ -8,7 +8,7 @@ from tests.pure.recorded_devices import NAMES, recorded, with_properties
 from vkprobe.bench.compile_plan import compile_plan
 from vkprobe.bench.compiling import by_pipeline, compile_cells
 from vkprobe.bench.plans import run_cells
-from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.bench.resolve import Resolved, resolve, with_bounds_checks
 from vkprobe.kernels import kernels
 
 
@@ -99,3 +99,14 @@ def test_the_default_is_one_pipeline_for_each_cell() -> None:
     device = recorded("nvk-172")
     groups = by_pipeline(resolve(compile_cells(device, full=False), device, dispatched=False))
     assert [r.tile for r in compile_plan(device, full=False)] == [group[0].tile for group in groups]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pipeline_checks_bounds_as_the_timed_one_does(name: str) -> None:
+    """Also those that are compiled on no cell's behalf: the reductions of other devices, and of a split K."""
+    device = recorded(name)
+    for one in compile_plan(device, full=True):
+        if one.cell.op == "reduce":
+            assert (one.job.robust, one.robust) == (True, True)
+        else:
+            assert with_bounds_checks(one, device) == one

@@ -140,7 +140,7 @@ def test_a_tile_fits_the_shared_memory_that_there_is(weight_type: str, m: int, n
         assert t.size == ("s" if min(m, n) <= 32 else "m" if min(m, n) <= 64 else "l")
 
 
-@pytest.mark.parametrize(("weight_type", "expected"), [("q8_0", 36864), ("q4_k", 28672), ("mxfp4", 36928)])
+@pytest.mark.parametrize(("weight_type", "expected"), [("q8_0", 36864), ("q4_k", 28672), ("iq4_xs", 36928), ("mxfp4", 36928)])
 def test_shared_memory_is_what_the_kernel_declares(weight_type: str, expected: int) -> None:
     """128x128: four blocks of each row of A and of B, 9 words of 4 B each, of q4_k 5; mxfp4's table beside them."""
     assert intdot.shared_bytes(tile(weight_type), weight_type) == expected
@@ -155,13 +155,13 @@ def rows(weight_type: str = "q4_0", m: int = 4096, k: int = 4096, **changed: Any
     ("vendor", "expected"),
     [
         ("nvidia", {"q4_0": 1, "q8_0": 1, "q4_k": 1, "q5_k": 1, "q6_k": 1, "mxfp4": 2}),
-        ("rdna", {"q4_0": 1, "q8_0": 1, "q4_k": 1, "mxfp4": 2}),
-        ("gcn", {"q4_0": 4, "q8_0": 4, "q4_k": 1, "mxfp4": 2}),
-        ("intel", {"q4_0": 2, "q8_0": 2, "q4_k": 1, "mxfp4": 2}),
+        ("rdna", {"q4_0": 1, "q8_0": 1, "q4_k": 1, "iq4_xs": 1, "mxfp4": 2}),
+        ("gcn", {"q4_0": 4, "q8_0": 4, "q4_k": 1, "iq4_xs": 4, "mxfp4": 8}),
+        ("intel", {"q4_0": 2, "q8_0": 2, "q4_k": 1, "iq4_xs": 2, "mxfp4": 4}),
     ],
 )
 def test_rows_per_workgroup(vendor: str, expected: dict[str, int]) -> None:
-    """One but for mxfp4, and blocks of 32 on GCN and Intel."""
+    """One; but of K types more on GCN and Intel, and of mxfp4 twice as many."""
     assert {t: rows(t, **VENDORS[vendor]).rows for t in expected} == expected
 
 

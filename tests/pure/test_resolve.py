@@ -179,6 +179,9 @@ def test_only_what_is_there_is_enabled(name: str) -> None:
     for struct, members in request.features.items():
         assert all(device.features[struct][member] is True for member in members)
     assert request.features["VkPhysicalDeviceFeatures"].count("robustBufferAccess") == 1  # as llama.cpp, which enables all that there is
+    matrices = "VkPhysicalDeviceCooperativeMatrixFeaturesKHR"
+    both = {"cooperativeMatrix", "cooperativeMatrixRobustBufferAccess"}
+    assert set(request.features.get(matrices, ())) == {m for m in both if device.features.get(matrices, {}).get(m)}
     core = {member for struct, members in request.features.items() if struct.startswith("VkPhysicalDeviceVulkan1") for member in members}
     for struct, members in request.features.items():
         if not struct.startswith("VkPhysicalDeviceVulkan1"):

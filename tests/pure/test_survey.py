@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,3 +32,26 @@ def test_the_highest_status_counts_and_all_of_them_are_in_the_log(tmp_path: Path
     assert "--type nope: not known" in log
     assert "verbs: gemm: exit status 2 after" in log
     assert "verbs: gemm: exit status 0 after" in log
+
+
+def test_again_waits_for_five_minutes_after_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which four have passed since the log was written last."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(survey, "survey", lambda *asked: 0)
+    log = tmp_path / "kernels.log"
+    log.write_text("")
+    four_minutes_ago = time.time() - 240
+    os.utime(log, (four_minutes_ago, four_minutes_ago))
+    monkeypatch.setattr(sys, "argv", ["survey", str(tmp_path), "again"])
+    with pytest.raises(SystemExit) as end:
+        survey.main()
+    assert end.value.code == 0
+    assert slept == [pytest.approx(60, abs=5)]
+
+
+def test_a_command_that_a_signal_ends_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell tells it: 128 and the signal's number."""
+    killed: subprocess.CompletedProcess[bytes] = subprocess.CompletedProcess([], -9)
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: killed)
+    assert survey.survey(tmp_path, "verbs", None, [["copy"], ["peak"]]) == 137

@@ -319,3 +319,11 @@ def test_gemv_constants_describe_the_workgroup(device: Limits, weight_type: str,
     assert rows.block % rows.subgroup == 0
     assert rows.block & (rows.block - 1) == 0
     assert rows.block >= 16 or WEIGHT_TYPES[weight_type].elements < 256
+
+
+def test_what_fits_is_asked_of_the_longest_step() -> None:
+    """With 32 KiB an f32 tile of 128x128 fits with steps of 16 only: bf16 takes the medium one all the same, as llama.cpp does."""
+    small = replace(LIMITS, shared_memory=32768)
+    tile = gemm_tile(small, "scalar-f32", "f32", 4096, 512, None, bk=16)
+    assert (tile.size, tile.bk) == ("m", 16)
+    assert replace(gemm_tile(LIMITS, "scalar-f32", "f32", 4096, 512, None), bk=16).shared_bytes("scalar-f32", "f32") <= 32768

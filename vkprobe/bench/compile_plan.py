@@ -11,7 +11,7 @@ from vkprobe.bench.cells import Cell, Shape
 from vkprobe.bench.compiling import by_pipeline, compile_cells
 from vkprobe.bench.device import limits
 from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe.bench.resolve import Resolved, resolve, with_bounds_checks
 from vkprobe.jobs import Job
 from vkprobe.records import DeviceRecord
 
@@ -29,7 +29,7 @@ def compile_plan(device: DeviceRecord, *, full: bool, types: Sequence[str] = (),
     """
     resolved = resolve(compile_cells(device, full=full, types=types, paths=paths), device, dispatched=False)
     if full:
-        resolved += [shared for one in resolved for shared in _through_shared_memory(one)]
+        resolved += [shared for one in resolved for shared in _through_shared_memory(one, device)]
         if not types:
             resolved += [one for one in resolve(_ceilings(device, paths), device, dispatched=False) if not one.job.transfer]
             resolved += _sum_of_parts(device) if not paths or "scalar-f32" in paths else []
@@ -40,7 +40,7 @@ def _ceilings(device: DeviceRecord, paths: Sequence[str]) -> list[Cell]:
     return [cell for cell in (*copy_cells(device), *peak_cells(device)) if not paths or cell.path in paths]
 
 
-def _through_shared_memory(one: Resolved) -> Iterator[Resolved]:
+def _through_shared_memory(one: Resolved, device: DeviceRecord) -> Iterator[Resolved]:
     """The cell with the kernel that needs no subgroup arithmetic, where there is one."""
     if one.kernel.reduce != "subgroup" or (one.cell.op == "gemv" and one.cell.shape.n not in _COLUMNS):
         return
@@ -49,7 +49,7 @@ def _through_shared_memory(one: Resolved) -> Iterator[Resolved]:
         return
     words = [word for word in one.tile.split() if word not in ("subgroup", "hybrid")]
     block = one.job.constants[0][1]
-    yield msgspec.structs.replace(
+    shared = msgspec.structs.replace(
         one,
         kernel=kernel,
         job=msgspec.structs.replace(one.job, kernel=kernel.name),
@@ -57,6 +57,7 @@ def _through_shared_memory(one: Resolved) -> Iterator[Resolved]:
         tile=" ".join([*words, "shared"]),
         reason=None,
     )
+    yield with_bounds_checks(shared, device)
 
 
 def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
@@ -75,6 +76,7 @@ def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
         hot=False,
         constants=[(0, _REDUCE_BLOCK), (1, _PARTS)],
         groups=(1, 1, 1),
+        robust=True,
     )
     requirement = kernels.requirement(kernel, workgroup_invocations=_REDUCE_BLOCK)
     return [
@@ -86,5 +88,6 @@ def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
             tile=f"{_PARTS} parts",
             aligned=True,
             subgroup_size=limits(device).subgroup,
+            robust=True,
         )
     ]

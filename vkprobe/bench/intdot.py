@@ -14,6 +14,7 @@ _STAGED_WORDS = {"q4_0": 5, "q8_0": 9, "q4_k": 5, "q5_k": 9, "q6_k": 9, "iq4_xs"
 """Words of a staged block of 32 weights: four where bytes hold two codes, else eight, and one of scales."""
 _TABLES = ("iq4_xs", "mxfp4")
 _ACTIVATION_WORDS = 9
+_LANES_OF_BLOCK = 4
 
 
 def shared_bytes(tile: Tile, weight_type: str) -> int:
@@ -52,22 +53,27 @@ def required_subgroup(limits: Limits) -> int | None:
 
 
 def _rows(limits: Limits, weight_type: str) -> int:
-    if weight_type == "mxfp4":
-        return 2
+    """Rows of a GEMV's workgroup: of K types 1, else by vendor, of mxfp4 twice that.
+
+    Source: llama.cpp@0c1e570 ggml-vulkan.cpp:2869-2882, 2990-3007 (iq4_xs is none of its K types here).
+    """
     if weight_type.endswith("_k"):
         return 1
-    return 4 if limits.gcn else 2 if limits.vendor == Vendor.INTEL else 1
+    rows = 4 if limits.gcn else 2 if limits.vendor == Vendor.INTEL else 1
+    return 2 * rows if weight_type == "mxfp4" else rows
 
 
 def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
     """llama.cpp's workgroup for a GEMV of `m` rows of `k`: one subgroup, or four on NVIDIA (not before Turing) and Intel."""
     required = required_subgroup(limits)
     subgroup = required or limits.subgroup
+    # A block of 32 is shared by four invocations at the most; narrower subgroups than any that llama.cpp knows get as many.
+    narrow = max(subgroup, _LANES_OF_BLOCK)
     # llama.cpp takes an NVIDIA GPU whose driver lists no cooperative matrix for one before Turing.
     several = limits.vendor == Vendor.INTEL or (limits.vendor == Vendor.NVIDIA and limits.coopmat)
     few_rows = m < 4096 if weight_type == "q6_k" else m <= 8192
     return Rows(
-        block=4 * subgroup if several and k >= 1024 and few_rows else subgroup,
+        block=4 * subgroup if several and k >= 1024 and few_rows else narrow,
         rows=_rows(limits, weight_type),
         subgroup=subgroup,
         reduce="subgroup" if limits.arithmetic and limits.vendor != Vendor.APPLE else "shared",

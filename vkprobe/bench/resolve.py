@@ -90,9 +90,14 @@ def _resolve(cell: Cell, target: Target, dispatched: bool) -> Resolved:
         gap = evaluate(device, resolved.requirement)
         if gap.met is not True:
             reason = in_words(gap.missing)
+    return msgspec.structs.replace(with_bounds_checks(resolved, device), reason=reason)
+
+
+def with_bounds_checks(resolved: Resolved, device: DeviceRecord) -> Resolved:
+    """The cell with bounds checks where llama.cpp has them, and where the device can't do without."""
     job = msgspec.structs.replace(resolved.job, robust=_robust(resolved, device))
     robust = None if job.transfer else job.robust or not switches_bounds_checks(device)
-    return msgspec.structs.replace(resolved, job=job, robust=robust, reason=reason)
+    return msgspec.structs.replace(resolved, job=job, robust=robust)
 
 
 def _without_tuple(cell: Cell, device: DeviceRecord) -> str | None:

@@ -86,7 +86,8 @@ def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
         if several:
             yield f"{name} holds several runs of {several} cells of {h.device}: each run is a process of its own"
         if h.other:
-            yield f"{name} holds {h.other} results of {h.device} by another driver, SPIR-V module or tile than the newest: left out"
+            other = "by another driver, SPIR-V module, tile or with other bounds checks than the newest"
+            yield f"{name} holds {h.other} results of {h.device} {other}: left out"
 
 
 def _differing(pairs: Sequence[tuple[Held, Held]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:

@@ -162,5 +162,5 @@ def _improvements(cell: Compared, lines: Sequence[Known]) -> list[Improvement]:
         for line in lines
         if order.index(cell.verdict) > order.index(line.verdict)
         and cell.verdict not in _NO_NUMBER
-        and not (line.verdict == "slower" and cell.verdict in _UNTOLD)
+        and not (line.verdict in ("slower", "worse") and cell.verdict in _UNTOLD)
     ]

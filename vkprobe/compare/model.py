@@ -21,7 +21,7 @@ VERDICTS: dict[str, str] = {
     "status": "another status",
     "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
     "unclear": "the samples do not tell whether its time changed, or are unsteady",
-    "unjudged": "both ok, but their times can't be held against each other",
+    "unjudged": "both ok, but what was measured can't be held against each other",
     "changed": "other statistics differ",
     "better": "fewer spills, or fewer instructions beyond the threshold",
     "faster": "its time got shorter",

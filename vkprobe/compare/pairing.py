@@ -18,9 +18,9 @@ class Held(Struct, frozen=True, kw_only=True):
     """What a file holds of one device id of one hardware: the newest record of each pipeline and cell, whatever driver it ran on.
 
     Attributes:
-        measured: of each cell whose newest record is ok, that record and all other ok ones of the same driver, SPIR-V module and tile,
-            oldest first: each is a process.
-        other: how many ok records are none of those: another driver, module or tile.
+        measured: of each cell whose newest record is ok, that record and all other ok ones of the same driver that `made_of` tells
+            nothing apart of, oldest first: each is a process.
+        other: how many ok records are none of those: another driver, or what `made_of` tells.
         runs: those that the records are of.
     """
 

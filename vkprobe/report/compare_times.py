@@ -10,7 +10,7 @@ from vkprobe.report.tables import Footnotes, render
 from vkprobe.units import seconds
 
 TIMED = frozenset({"slower", "faster", "unclear", "unjudged"})
-"""Verdicts on times; `same` is told of statistics as well."""
+"""Verdicts on times; `same` and `unjudged` are told of statistics as well."""
 _HEADERS = ("verdict", "cell", "OLD", "NEW", "ratio (95 %)")
 _CELL = 1
 EXPECTED = {"known": "known: --fails lists it", "flaky": "a flake: --flakes lists it"}

@@ -28,7 +28,7 @@ GEMV_COLUMNS = 8
 
 _UNQUANTISED = frozenset({"f32", "f16", "bf16"})
 _WITH_Q8_1 = frozenset({"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "mxfp4"})
-"""Types that have kernels for q8_1 activations; the IQ4 types do not."""
+"""Types that have kernels for q8_1 activations; the IQ4 types have none at b10249, later ones have."""
 _PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "intdot-gemv", "coopmat", "coopmat-bf16", "coopmat2")
 
 
@@ -212,7 +212,11 @@ def _scalar_block(known: Limits, device: DeviceRecord, workload: Workload, path:
 def _gemv(known: _Known, workload: Workload) -> Choice:
     """Float or q8_1 activations: token generation computes in f32 or in packed 8-bit products."""
     if workload.type not in _WITH_Q8_1:
-        reason = "the type is not quantised" if workload.type in _UNQUANTISED else f"no kernel for {workload.type} with q8_1 activations"
+        reason = (
+            "the type is not quantised"
+            if workload.type in _UNQUANTISED
+            else f"no kernel for {workload.type} with q8_1 activations in b10249"
+        )
         return Choice(workload=workload, path="scalar-f32", because=f"{reason}: the float GEMV")
     wanted = _wants_q8_1(known, workload)
     if wanted.holds is False:
