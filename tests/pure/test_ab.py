@@ -20,6 +20,7 @@ from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.policy import Policy
 from vkprobe.compare import ab as verdicts
 from vkprobe.compare.conditions import met, parse
+from vkprobe.compare.model import Comparison
 from vkprobe.compare.timing import judge, paired, paired_lives
 from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
@@ -212,6 +213,14 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
     assert all(fakes.open == 0 for fakes in fight.fakes.values())
 
 
+def interrupted(monkeypatch: pytest.MonkeyPatch, who: Who) -> Comparison:
+    """What is said of a duel that `who` interrupts."""
+    fight = Fight(monkeypatch, who)
+    with pytest.raises(KeyboardInterrupt):
+        fight.duel.run()
+    return verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+
+
 def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt before B's first round of the second cell: nothing is said of it, and it meets no condition."""
 
@@ -220,10 +229,7 @@ def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest
             raise KeyboardInterrupt
         return timed(side, verb, arguments)
 
-    fight = Fight(monkeypatch, who)
-    with pytest.raises(KeyboardInterrupt):
-        fight.duel.run()
-    told = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    told = interrupted(monkeypatch, who)
     assert {c.name: (c.verdict, c.because) for c in told.cells if isinstance(c.record, ResultRecord)} == {
         "gemv/f16/scalar-f32/f32/64x1x64/cold": ("unjudged", "fewer than 2 whole blocks were measured"),
         "gemv/f16/scalar-f32/f32/64x2x64/cold": ("unjudged", "the run ended before B had measured it"),
@@ -241,10 +247,7 @@ def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypat
             raise KeyboardInterrupt
         return timed(side, verb, arguments)
 
-    fight = Fight(monkeypatch, who)
-    with pytest.raises(KeyboardInterrupt):
-        fight.duel.run()
-    told = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    told = interrupted(monkeypatch, who)
     assert "crash" in {c.verdict for c in told.cells if c.name == "gemv/f16/scalar-f32/f32/64x2x64/cold"}
 
 

@@ -21,13 +21,13 @@ from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import has_extension, lookup
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Missing, Requirement
+from vkprobe.weights import WEIGHT_TYPES
 
 _DEQUANT_BLOCK = 256
 _CONVERT_BLOCK = 256
 _REDUCE_BLOCK = 256
 _REDUCED_AT_ONCE = 4  # elements that an invocation of the reduction sums
 _INDICES = 1 << 31
-_FLOATS = ("f32", "f16", "bf16")
 _MIMICS = ("gemm", "gemv", "dequant", "convert")
 """Ops that stand for llama.cpp's; the others are the device's ceilings."""
 
@@ -199,7 +199,7 @@ def _robust(resolved: Resolved, device: DeviceRecord) -> bool:
     if not has_extension(device, "VK_EXT_pipeline_robustness"):
         return True
     if cell.op == "gemv":
-        return cell.type in _FLOATS
+        return WEIGHT_TYPES[cell.type].elements == 1
     if cell.op == "convert" and cell.type == "q8_1":
         return resolved.kernel.reduce != "subgroup"
     return cell.path != "coopmat2"

@@ -70,6 +70,7 @@ def _cell(
     assert isinstance(cell.record, ResultRecord)
     key = cell_key(cell.record)
     changes = _changes(*pipelines.get(key, (None, None)))
+    because: str | None
     if cell.old is None or cell.new is None:  # both sides have every cell: the run ended before this one had it
         if cell.verdict in ("wrong", "crash"):
             return msgspec.structs.replace(cell, changes=changes)
@@ -81,8 +82,8 @@ def _cell(
         because = f"fewer than {_FEWEST_BLOCKS} whole blocks were measured"
         return msgspec.structs.replace(cell, verdict="unjudged", judgement=None, because=because, changes=changes)
     judgement, times = verdicts[key]
-    open_ = "the interval holds both a change and none" if judgement.verdict == "unclear" else None
-    return msgspec.structs.replace(cell, verdict=judgement.verdict, judgement=judgement, times=times, because=open_, changes=changes)
+    because = "the interval holds both a change and none" if judgement.verdict == "unclear" else None
+    return msgspec.structs.replace(cell, verdict=judgement.verdict, judgement=judgement, times=times, because=because, changes=changes)
 
 
 def _changes(a: PipelineRecord | None, b: PipelineRecord | None) -> tuple[Change, ...]:
