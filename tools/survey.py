@@ -1,14 +1,16 @@
 """What reports/ of a GPU are made from: `python -m tools.survey FOLDER PART... [--driver NAME]`.
 
-Each PART is a file FOLDER/PART.jsonl of every record and FOLDER/PART.log of every command, its output and how long it took. In order:
+FOLDER/records.jsonl takes every record, but those of `loaded`, which are FOLDER/loaded.jsonl; FOLDER/PART.log every command of a part, its
+output and how long it took. In the order in which they are worth asking for:
 
-kernels  GEMM and GEMV of every type on every path, hot, llama.cpp's accumulators, at M = 4096 K = 14336, N = 1, 8 and 512
-verbs    dequant, convert, copy, peak
-model    gemm and gemv with the shapes of a model
-again    `kernels` once more, begun five minutes after `kernels` ended at the earliest
-loaded   f16 and q4_k of `kernels` while every CPU core is kept busy by another process
+ceilings  copy, peak: what other commands find in the file they don't measure again
+kernels   GEMM and GEMV of every type on every path, hot, llama.cpp's accumulators, at M = 4096 K = 14336, N = 1, 8 and 512
+decoding  dequant, convert
+model     gemm and gemv with the shapes of a model
+again     four types of `kernels` once more, begun five minutes after `kernels` ended at the earliest
+loaded    two types of `kernels` while every CPU core is kept busy by another process
 
-Then `python -m tools.beside FOLDER/kernels.jsonl FOLDER/again.jsonl ...` makes the table beside llama.cpp.
+Then `python -m tools.beside FOLDER/records.jsonl ...` makes the table beside llama.cpp.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _APART_S = 300.0
-_SOME = ("--type", "f16,q4_k")
+_AGAIN = ("--type", "f16,q4_0,q4_k,q6_k")
+_LOADED = ("--type", "f16,q4_k")
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with its parent, however that ends
 
 
@@ -33,11 +36,12 @@ def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
     gemm = ["gemm", "--hot", "--accumulator", "default", "--shape", f"{m},512,{k}"]
     gemv = ["gemv", "--hot", "--shape", f"{m},1,{k}", "--shape", f"{m},8,{k}"]
     return {
+        "ceilings": [["copy"], ["peak"]],
         "kernels": [gemm, gemv],
-        "again": [gemm, gemv],
-        "loaded": [[*gemm, *_SOME], [*gemv, *_SOME]],
-        "verbs": [["dequant", "--shape", f"{m},1,{k}"], ["convert", "--shape", f"1,512,{k}"], ["copy"], ["peak"]],
+        "decoding": [["dequant", "--shape", f"{m},1,{k}"], ["convert", "--shape", f"1,512,{k}"]],
         "model": [["gemm", "--model", model], ["gemv", "--model", model]],
+        "again": [[*gemm, *_AGAIN], [*gemv, *_AGAIN]],
+        "loaded": [[*gemm, *_LOADED], [*gemv, *_LOADED]],
     }[part]
 
 
@@ -57,10 +61,11 @@ def busy(wanted: bool) -> Iterator[None]:
 def survey(folder: Path, part: str, driver: str | None, asked: Sequence[Sequence[str]]) -> int:
     """Run a part; the highest exit status of its commands."""
     chosen = [] if driver is None else ["--driver", driver]
+    records = folder / ("loaded.jsonl" if part == "loaded" else "records.jsonl")
     highest = 0
     with open(folder / f"{part}.log", "a", encoding="utf-8") as log, busy(part == "loaded"):
         for words in asked:
-            command = ["vkprobe", *words, *chosen, "-o", str(folder / f"{part}.jsonl")]
+            command = ["vkprobe", *words, *chosen, "-o", str(records)]
             print(f"$ {shlex.join(command)}", file=log, flush=True)
             began = time.monotonic()
             status = subprocess.run([sys.executable, "-m", *command], stdout=log, stderr=log, check=False).returncode
@@ -75,7 +80,7 @@ def main() -> None:
     """`python -m tools.survey`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("part", nargs="+", choices=("kernels", "verbs", "model", "again", "loaded"))
+    parser.add_argument("part", nargs="+", choices=("ceilings", "kernels", "decoding", "model", "again", "loaded"))
     parser.add_argument("--driver", help="as vkprobe takes it; default: as vkprobe has it")
     parser.add_argument("--m", type=int, default=4096)
     parser.add_argument("--k", type=int, default=14336)

@@ -45,11 +45,15 @@ void main() {
         sums[i] = coopmat<ACC, gl_ScopeSubgroup, TM, TN, gl_MatrixUseAccumulator>(0.0);
     }
 
+    uint first_a = (m0 * p.K + part_begin()) / A_STAGED;
+    uint first_b = (n0 * p.K + part_begin()) / B_STAGED;
     const uint end = part_end();
     for (uint k0 = part_begin(); k0 < end; k0 += BK) {
-        stage_weights(m0, k0);
-        stage_activations(n0, k0);
+        stage_weights(m0, k0, first_a);
+        stage_activations(n0, k0, first_b);
         barrier();
+        first_a += BK / A_STAGED;
+        first_b += BK / B_STAGED;
 
         [[unroll]] for (uint k = 0; k < BK; k += TK) {
             // B is loaded anew for each row of matrices, as in llama.cpp: whether it is kept is the compiler's to see.

@@ -52,10 +52,12 @@ void main() {
         sums[i] = SUM(0.0);
     }
 
+    uint first_a = (m0 * p.K + part_begin()) / A_STAGED;
     const uint end = part_end();
     for (uint k0 = part_begin(); k0 < end; k0 += BK) {
-        stage_weights(m0, k0);
+        stage_weights(m0, k0, first_a);
         barrier();
+        first_a += BK / A_STAGED;
 
         [[unroll]] for (uint k = 0; k < BK; k += TK) {
             coopmat<float16_t, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a[ROWS];

@@ -43,26 +43,27 @@ const uint COLUMNS = WNITER * TN;
 uint row_at(uint i) { return i / TM * WSUBM + i % TM; }
 uint column_at(uint i) { return i / TN * WSUBN + i % TN; }
 
-// Rows beyond M or N repeat the last one: never read out of bounds, and not in any result. The loops have the shapes of llama.cpp's, on
-// which it depends what compilers unroll: an invocation's own row in the condition, each block's loads behind a branch even where rows
-// are whole steps, and blocks beyond the end as zeros instead of a shorter loop over what was staged.
-void stage_weights(uint m0, uint block0, uint end) {
+// `first` is the block of the tile's first row; as in stage.glsl rows lie at offsets that don't change, and those beyond M or N are not
+// checked. The loops have the shapes of llama.cpp's, on which it depends what compilers unroll: an invocation's own row in the condition,
+// each block's loads behind a branch even where rows are whole steps, and blocks beyond the end as zeros instead of a shorter loop over
+// what was staged.
+void stage_weights(uint first, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % A_ITEMS;
     const uint row0 = gl_LocalInvocationIndex / A_ITEMS;
     [[unroll]] for (uint i = 0; row0 + i < BM; i += BLOCK_SIZE / A_ITEMS) {
-        const uint first = min(m0 + row0 + i, p.M - 1) * (p.K / 32) + block0;
+        const uint block = first + (row0 + i) * p.K / 32;
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
             const uint at = s * BM + row0 + i;
             if (block0 + s < end) {
 #ifdef A_STAGES_PAIRS
-                const ivec2 q = a_pair(first + s, item);
+                const ivec2 q = a_pair(block + s, item);
                 stage_a[at].q[item] = q.x;
                 stage_a[at].q[item + 4] = q.y;
 #else
-                stage_a[at].q[item] = a_staged(first + s, item);
+                stage_a[at].q[item] = a_staged(block + s, item);
 #endif
                 if (item == 0) {
-                    stage_a[at].scale = a_scale(first + s);
+                    stage_a[at].scale = a_scale(block + s);
                 }
             } else if (item == 0) {
                 stage_a[at].scale = A_SCALE(0.0); // what was there may be no number, which zeros of B would not take away
@@ -77,18 +78,18 @@ void put_half(uint at, uint item, ivec4 q) {
     }
 }
 
-void stage_activations(uint n0, uint block0, uint end) {
+void stage_activations(uint first, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % 2;
     const uint column0 = gl_LocalInvocationIndex / 2;
     [[unroll]] for (uint i = 0; column0 + i < BN; i += BLOCK_SIZE / 2) {
-        const uint first = min(n0 + column0 + i, p.N - 1) * (p.K / 32) + block0;
+        const uint block = first + (column0 + i) * p.K / 32;
         [[unroll]] for (uint s = 0; s < STEP; ++s) {
             const uint at = s * BN + column0 + i;
             if (block0 + s < end) {
                 if (item == 0) {
-                    stage_b[at].scales = b_scales(first + s);
+                    stage_b[at].scales = b_scales(block + s);
                 }
-                put_half(at, item, b_half(first + s, item));
+                put_half(at, item, b_half(block + s, item));
             } else {
                 if (item == 0) {
                     stage_b[at].scales = 0;
@@ -116,11 +117,16 @@ void main() {
         sums[i] = 0.0;
     }
 
+    const uint begin = gl_WorkGroupID.z * p.PART_K / 32;
     const uint end = min(p.K, (gl_WorkGroupID.z + 1) * p.PART_K) / 32;
-    for (uint block0 = gl_WorkGroupID.z * p.PART_K / 32; block0 < end; block0 += STEP) {
-        stage_weights(m0, block0, end);
-        stage_activations(n0, block0, end);
+    uint first_a = m0 * (p.K / 32) + begin;
+    uint first_b = n0 * (p.K / 32) + begin;
+    for (uint block0 = begin; block0 < end; block0 += STEP) {
+        stage_weights(first_a, block0, end);
+        stage_activations(first_b, block0, end);
         barrier();
+        first_a += STEP;
+        first_b += STEP;
 
         for (uint s = 0; s < STEP; ++s) {
             A a[ROWS];

@@ -46,11 +46,15 @@ void main() {
         sums[i] = ACC(0.0);
     }
 
+    uint first_a = (m0 * p.K + part_begin()) / A_STAGED;
+    uint first_b = (n0 * p.K + part_begin()) / B_STAGED;
     const uint end = part_end();
     for (uint k0 = part_begin(); k0 < end; k0 += BK) {
-        stage_weights(m0, k0);
-        stage_activations(n0, k0);
+        stage_weights(m0, k0, first_a);
+        stage_activations(n0, k0, first_b);
         barrier();
+        first_a += BK / A_STAGED;
+        first_b += BK / B_STAGED;
 
         [[unroll]] for (uint k = 0; k < BK / 2; ++k) {
             STAGE2 a[WMITER * TM];

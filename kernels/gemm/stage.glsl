@@ -128,8 +128,10 @@ void stage_piece(uint row, uint first, uint piece) {
 #endif
 }
 
-// Rows beyond M or N repeat the last one: never read out of bounds, and their results are not stored.
-void stage_weights(uint m0, uint k0) {
+// The step along K at k0 of the tile's rows from m0 on; `first` is its piece of row m0. Rows lie at offsets that don't change from step to
+// step, as in llama.cpp: compilers keep them. As there too nothing is checked where loads are vectors: rows beyond M are the next ones in
+// memory, or beyond the buffer whatever its bounds checks give, and are in no result.
+void stage_weights(uint m0, uint k0, uint first) {
     const uint pieces = BK / A_STAGED;
     [[unroll]] for (uint i = 0; i < BM * pieces; i += BLOCK_SIZE) {
         const uint at = i + gl_LocalInvocationIndex;
@@ -138,22 +140,23 @@ void stage_weights(uint m0, uint k0) {
         }
         const uint row = at / pieces;
         const uint piece = at % pieces;
-        const uint m = min(m0 + row, p.M - 1);
 #ifdef A_FLOAT
         if (!ALIGNED) {
+            const uint count = m0 + row < p.M ? p.K : 0;
             [[unroll]] for (uint j = 0; j < A_STAGED; j += 2) {
                 const uint k = k0 + piece * A_STAGED + j;
-                put_a(row, piece * A_STAGED + j, vec2(k < p.K ? a_load1(m * p.K + k) : 0.0, k + 1 < p.K ? a_load1(m * p.K + k + 1) : 0.0));
+                const uint a = (m0 + row) * p.K + k;
+                put_a(row, piece * A_STAGED + j, vec2(k < count ? a_load1(a) : 0.0, k + 1 < count ? a_load1(a + 1) : 0.0));
             }
             continue;
         }
 #endif
-        stage_piece(row, (m * p.K + k0) / A_STAGED, piece);
+        stage_piece(row, first + row * p.K / A_STAGED, piece);
     }
 }
 
 #ifndef B_UNSTAGED
-void stage_activations(uint n0, uint k0) {
+void stage_activations(uint n0, uint k0, uint first) {
     const uint pieces = BK / B_STAGED;
     [[unroll]] for (uint i = 0; i < BN * pieces; i += BLOCK_SIZE) {
         const uint at = i + gl_LocalInvocationIndex;
@@ -162,22 +165,23 @@ void stage_activations(uint n0, uint k0) {
         }
         const uint row = at / pieces;
         const uint piece = at % pieces;
-        const uint n = min(n0 + row, p.N - 1);
+        const uint from = (first + row * p.K / B_STAGED + piece) * (B_STAGED / 4);
+        const uint count = n0 + row < p.N ? p.K : 0;
         [[unroll]] for (uint i = 0; i < B_STAGED; i += 4) {
             const uint k = piece * B_STAGED + i;
 #ifdef STAGE_BF16
             if (ALIGNED) {
                 const uint at = row * STRIDE + k / 2;
-                bits_to(stage_b[at], stage_b[at + 1], activations_v[(n * p.K + k0 + k) / 4]);
+                bits_to(stage_b[at], stage_b[at + 1], activations_v[from + i / 4]);
                 continue;
             }
 #endif
             vec4 v;
             if (ALIGNED) {
-                v = b_load4((n * p.K + k0 + k) / 4);
+                v = b_load4(from + i / 4);
             } else {
                 [[unroll]] for (uint j = 0; j < 4; ++j) {
-                    v[j] = k0 + k + j < p.K ? b_load1(n * p.K + k0 + k + j) : 0.0;
+                    v[j] = k0 + k + j < count ? b_load1((n0 + row) * p.K + k0 + k + j) : 0.0;
                 }
             }
             put_b(row, k, v);

@@ -55,6 +55,57 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
         }
     }
 }
+#elif defined(A_SHARED_SCALES)
+#define UNIT 256
+#define LANES 16 // invocations to a super-block, sixteen elements each
+
+// Each invocation loads one of a super-block's scales and uses four. A row's are in one half while the next row's go into the other, so
+// that one barrier is enough.
+shared float scales[2][BLOCK_SIZE / LANES][LANES];
+uint side = 0;
+
+// `whole`: every invocation has a super-block; else some may be beyond the row's last one.
+void accumulate(inout SUMS sums, uint m0, uint rows, uint block, bool whole) {
+    const uint part = gl_LocalInvocationIndex % LANES;
+    const uint own = gl_LocalInvocationIndex / LANES;
+    [[unroll]] for (uint r = 0; r < rows; ++r) {
+        const uint at = (m0 + r) * (p.K / UNIT) + block;
+        side ^= 1;
+        if (!whole) {
+            if (block < p.K / UNIT) {
+                scales[side][own][part] = a_scale(at, part);
+            }
+            barrier();
+            if (block >= p.K / UNIT) {
+                continue;
+            }
+        }
+        vec4 v[4];
+        a_load16(at, part, v);
+        if (whole) {
+            scales[side][own][part] = a_scale(at, part);
+            barrier();
+        }
+        const float d = a_super_scale(at);
+        [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            vec4 b[4];
+            [[unroll]] for (uint i = 0; i < 4; ++i) {
+                b[i] = activations_v[(n * p.K + block * UNIT + a_at(part, i)) / 4];
+            }
+            vec4 products = vec4(0.0);
+            [[unroll]] for (uint e = 0; e < 4; ++e) {
+                [[unroll]] for (uint i = 0; i < 4; ++i) {
+                    products[i] = fma(b[i][e], v[i][e], products[i]);
+                }
+            }
+            float sum = products[3] * scales[side][own][a_scale_of(part, 3)];
+            [[unroll]] for (uint i = 3; i-- > 0;) {
+                sum = fma(products[i], scales[side][own][a_scale_of(part, i)], sum);
+            }
+            sums[n][r] = fma(sum, d, sums[n][r]);
+        }
+    }
+}
 #elif defined(A_SUPER)
 #define UNIT 256
 #define LANES 16 // invocations to a super-block, sixteen elements each
@@ -159,7 +210,14 @@ uint steps_of(uint lane, uint units) { return units / BLOCK_SIZE + uint(lane < u
 
 void add_all(inout SUMS sums, uint m0, uint rows) {
     const uint lane = gl_LocalInvocationIndex;
-#ifdef A_SUPER
+#if defined(A_SHARED_SCALES)
+    const uint each = BLOCK_SIZE / LANES; // super-blocks of a step
+    uint block = lane / LANES;
+    [[unroll]] for (uint i = 0; i < p.K / UNIT / each; ++i, block += each) {
+        accumulate(sums, m0, rows, block, true);
+    }
+    accumulate(sums, m0, rows, block, false);
+#elif defined(A_SUPER)
     // How far it is unrolled, as in llama.cpp, is the driver's compiler's to choose.
     [[unroll]] for (uint block = lane / LANES; block < p.K / UNIT; block += BLOCK_SIZE / LANES) {
         accumulate(sums, m0, rows, block);

@@ -22,7 +22,7 @@ from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
 from vkprobe.records import AnyRecord, ResultRecord, Status, cell_key, made_of
-from vkprobe.results.store import Appender, Done, device_key, done
+from vkprobe.results.store import Appender, Done, device_key, done, only_ceilings
 
 H200 = recorded("nvidia-h200")
 
@@ -221,6 +221,9 @@ def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.Monkey
     again = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(ceilings), frozenset(), ceilings=ceilings))
     assert [r.op for r in again] == ["gemv", "gemv"]
     assert [r.peak_share for r in again] == [r.peak_share for r in results if r.op == "gemv"]
+    every = {(key, cell_key(r), made_of(r)) for r in results}
+    anew = Campaign(monkeypatch, gemvs()).measure(only_ceilings(Done(frozenset(every), frozenset(), ceilings=ceilings)))
+    assert [r.op for r in anew] == ["gemv", "gemv"]  # a command that resumes nothing takes them too
     fewer = {k: r for k, r in ceilings.items() if r.op == "copy"}
     missing = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(fewer), frozenset(), ceilings=fewer))
     assert [r.op for r in missing] == ["peak", "gemv", "gemv"]

@@ -30,8 +30,13 @@ def measure(
     sink: Sink,
     progress: Progress,
     done: Done | None = None,
-) -> None:
-    """Measure each device's cells, before them what their share of the roofline takes; what `done` holds is left out."""
+) -> list[ResultRecord]:
+    """Measure each device's cells, before them what their share of the roofline takes; what `done` holds is left out.
+
+    Returns:
+        The copies and peaks of `done` that cells were held against.
+    """
+    taken: list[ResultRecord] = []
     specs = {driver.spec.name: driver.spec for driver in found.drivers}
     for device in found.devices:
         key = device_key(device)
@@ -45,6 +50,7 @@ def measure(
         if not resolved:
             continue
         ceilings, known_ceilings = _ceilings(resolved, device, done)
+        taken += known_ceilings
         DeviceRun(
             specs[device.device.rpartition("/")[0]],
             device,
@@ -58,6 +64,7 @@ def measure(
             ceilings=ceilings,
             known_ceilings=known_ceilings,
         ).measure()
+    return taken
 
 
 def _ceilings(resolved: Sequence[Resolved], device: DeviceRecord, done: Done | None) -> tuple[list[Resolved], list[ResultRecord]]:

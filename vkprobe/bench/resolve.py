@@ -188,7 +188,8 @@ def _robust(resolved: Resolved, device: DeviceRecord) -> bool:
     """Whether llama.cpp leaves a pipeline's buffer accesses bounds-checked.
 
     It enables whatever feature there is, robustBufferAccess too, and switches it off, where the device lists the extension for that, for
-    coopmat2, GEMVs of quantised weights and q8_1 made in subgroups.
+    coopmat2, GEMVs of quantised weights and q8_1 made in subgroups. The reduced coopmat2 stages A as other GEMMs do, unchecked rows beyond
+    M with it.
 
     Source: llama.cpp@0c1e570 ggml-vulkan.cpp:4472, 4765 (features), 4054, 747 (switch), 2287-2310 (coopmat2), 2394-2604 (other GEMMs),
     2927-3007 (GEMVs), 3237-3240 (q8_1).
@@ -202,7 +203,7 @@ def _robust(resolved: Resolved, device: DeviceRecord) -> bool:
         return WEIGHT_TYPES[cell.type].elements == 1
     if cell.op == "convert" and cell.type == "q8_1":
         return resolved.kernel.reduce != "subgroup"
-    return cell.path != "coopmat2"
+    return cell.path != "coopmat2" or resolved.kernel.tier == coopmat2.REDUCED
 
 
 def _gemm(cell: Cell, target: Target) -> Resolved:

@@ -249,7 +249,8 @@ def measure_and_tell(
     if not as_records and measured.results:
         pipelines = [r for r in measured.records if isinstance(r, PipelineRecord)]
         cpus = {device.device for device in measured.gathered.devices if software(device)}
-        click.echo(as_text(measured.results, form, width=terminal_width(), pipelines=pipelines, software=cpus))
+        shown = [*measured.ceilings, *measured.results]
+        click.echo(as_text(shown, form, width=terminal_width(), pipelines=pipelines, software=cpus))
     leave(measured.status)
 
 

@@ -23,7 +23,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
 from vkprobe.records import AnyRecord, DeviceRecord, LadderRecord, ResultRecord, encode
 from vkprobe.results.provenance import run_record
-from vkprobe.results.store import Appender, done
+from vkprobe.results.store import Appender, done, only_ceilings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,11 +51,16 @@ def compiling_options(default_s: float) -> Callable[[F], F]:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of measuring: every record of this run, and the exit status that it asks for."""
+    """What came of measuring: every record of this run, and the exit status that it asks for.
+
+    Attributes:
+        ceilings: earlier copies and peaks of the same file that cells' shares are of.
+    """
 
     gathered: Gathered
     records: list[AnyRecord]
     status: int
+    ceilings: list[ResultRecord] = []
 
     @property
     def results(self) -> list[ResultRecord]:
@@ -122,17 +127,24 @@ def measure_all(
     specs: Sequence[DriverSpec] | None = None,
     climbs_of: Callable[[DeviceRecord], Sequence[Climb]] | None = None,
 ) -> Measured:
-    """Measure the chosen devices' cells, after climbing the ladder where asked to; records go to the file and to stdout as they come."""
+    """Measure the chosen devices' cells, after climbing the ladder where asked to; records go to the file and to stdout as they come.
+
+    What the file has of them already is left out with `resume`; copies and peaks that nobody asked for always are.
+    """
     chosen = choice.specs() if specs is None else specs
-    earlier = done(output) if resume and output is not None else None
+    earlier = done(output) if output is not None else None
+    if earlier is not None and not resume:
+        earlier = only_ceilings(earlier)
     with recording(choice, output, as_records, chosen) as made:
         if climbs_of is not None:
             climb(made.found, climbs_of=climbs_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
-        measure(made.found, cells_of=cells_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
+        taken = measure(
+            made.found, cells_of=cells_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier
+        )
     results = [r for r in made.records if isinstance(r, (ResultRecord, LadderRecord))]
     nulls = frozenset(d.device for d in made.found.devices if d.null)
     status = max(status_of(made.found, asked=choice.asked), exit_status(results, nulls))
-    return Measured(gathered=made.found, records=made.records, status=status)
+    return Measured(gathered=made.found, records=made.records, status=status, ceilings=taken)
 
 
 def limited(policy: Policy, time_limit: float | None, compile_limit: float | None, rounds: int | None = None) -> Policy:

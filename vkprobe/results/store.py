@@ -301,6 +301,11 @@ def done(path: str | os.PathLike[str]) -> Done:
     )
 
 
+def only_ceilings(known: Done) -> Done:
+    """Of what is done the copies and peaks alone: for commands that measure all they are asked for anew."""
+    return Done(frozenset(), frozenset(), ceilings=known.ceilings)
+
+
 def _holds_anything(path: str | os.PathLike[str]) -> bool:
     try:
         return os.stat(path).st_size > 0

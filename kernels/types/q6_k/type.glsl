@@ -30,16 +30,17 @@ vec2 a_load2(uint piece, out vec2 v) {
 #include "../twos.glsl"
 
 #define A_SUPER
+#define A_SHARED_SCALES
 uint a_at(uint part, uint i) { return (part >> 3) * 128 + i * 32 + (part & 7) * 4; }
+float a_super_scale(uint block) { return float(weights[block].d); }
+float a_scale(uint block, uint i) { return float(weights[block].scales[i]); }
+uint a_scale_of(uint part, uint i) { return (part >> 3) * 8 + i * 2 + (part >> 2 & 1); }
 
-void a_load16(uint block, uint part, out vec4 v[4], out vec4 scale, out vec4 offset) {
+void a_load16(uint block, uint part, out vec4 v[4]) {
     const uint at = (part >> 3) * 32 + (part & 7) * 2;
     const uint low[2] = {a_ql(block, at), a_ql(block, at + 16)};
     const uint high = a_qh(block, (part >> 3) * 16 + (part & 7) * 2);
-    const float d = float(weights[block].d);
     [[unroll]] for (uint i = 0; i < 4; ++i) {
         v[i] = a_codes(low[i & 1], high, i);
-        scale[i] = d * float(weights[block].scales[(part >> 3) * 8 + i * 2 + (part >> 2 & 1)]);
     }
-    offset = vec4(0.0);
 }
