@@ -45,8 +45,8 @@ uint column_at(uint i) { return i / TN * WSUBN + i % TN; }
 
 // `first` is the block of the tile's first row; as in stage.glsl rows lie at offsets that don't change, and those beyond M or N are not
 // checked. The loops have the shapes of llama.cpp's, on which it depends what compilers unroll: an invocation's own row in the condition,
-// each block's loads behind a branch even where rows are whole steps, and blocks beyond the end as zeros instead of a shorter loop over
-// what was staged.
+// each block's loads behind a branch even where rows are whole steps, and blocks beyond the end as zeros of B, with what A's rows had a
+// step before, instead of a shorter loop over what was staged.
 void stage_weights(uint first, uint block0, uint end) {
     const uint item = gl_LocalInvocationIndex % A_ITEMS;
     const uint row0 = gl_LocalInvocationIndex / A_ITEMS;
@@ -65,8 +65,6 @@ void stage_weights(uint first, uint block0, uint end) {
                 if (item == 0) {
                     stage_a[at].scale = a_scale(block + s);
                 }
-            } else if (item == 0) {
-                stage_a[at].scale = A_SCALE(0.0); // what was there may be no number, which zeros of B would not take away
             }
         }
     }
@@ -119,6 +117,12 @@ void main() {
 
     const uint begin = gl_WorkGroupID.z * p.PART_K / 32;
     const uint end = min(p.K, (gl_WorkGroupID.z + 1) * p.PART_K) / 32;
+    if (end - begin < STEP) { // no step before: what is in shared memory may be no number, which zeros of B would not take away
+        for (uint i = gl_LocalInvocationIndex; i < STEP * BM; i += BLOCK_SIZE) {
+            stage_a[i].scale = A_SCALE(0.0);
+        }
+        barrier();
+    }
     uint first_a = m0 * (p.K / 32) + begin;
     uint first_b = n0 * (p.K / 32) + begin;
     for (uint block0 = begin; block0 < end; block0 += STEP) {

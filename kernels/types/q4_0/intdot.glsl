@@ -7,7 +7,8 @@
 float a_product(int a[4], A_SCALE d, int b[8], vec2 ds) {
     int sum = 0;
     [[unroll]] for (uint i = 0; i < 4; ++i) {
-        sum += dotPacked4x8EXT(a[i] & 0x0F0F0F0F, b[i]) + dotPacked4x8EXT((a[i] >> 4) & 0x0F0F0F0F, b[i + 4]);
+        sum += dotPacked4x8EXT(a[i] & 0x0F0F0F0F, b[i]);
+        sum += dotPacked4x8EXT((a[i] >> 4) & 0x0F0F0F0F, b[i + 4]);
     }
     return d * (ds.x * float(sum) - 8.0 * ds.y);
 }
