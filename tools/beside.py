@@ -1,4 +1,6 @@
-"""vkprobe's mimic cells beside llama.cpp's own test-backend-ops: `python -m tools.beside RECORDS... --llama PATH=FILE... -o TABLE.md`.
+"""vkprobe's mimic cells beside llama.cpp's own test-backend-ops.
+
+    python -m tools.beside RECORDS... [--loaded RECORDS] --llama PATH=FILE... -o TABLE.md
 
 FILE is the output of `test-backend-ops perf -o MUL_MAT` on the same machine, gzip or plain; PATH says which path llama.cpp's
 environment left on for N > 8 (`coopmat2`, `coopmat`, `intdot`, `scalar-f16`, `scalar-f32`). For N <= 8 the scalar ones are the float
@@ -169,11 +171,23 @@ def _time(time: Time) -> str:
     return ("" if time.steady else "~") + units.seconds(time.median_s)
 
 
+def unsupported(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[str]:
+    """A line for each path and reason of cells that the device can't run and llama.cpp has not run either."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in _sorted(mine):
+        r = mine[key]
+        if r.status == "unsupported" and key not in other:
+            found.setdefault((key.path, r.reason or ""), []).append(key.type)
+    return [f"- {path}, {', '.join(dict.fromkeys(types))}: unsupported: {reason}" for (path, reason), types in found.items()]
+
+
 def rows(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[list[str]]:
-    """A row for each key that either has."""
+    """A row for each key that either has; `unsupported` tells the others."""
     made = []
     for key in _sorted({**mine, **other}):
         r, llama = mine.get(key), other.get(key)
+        if llama is None and r is not None and r.status == "unsupported":
+            continue
         told = [key.path, key.type, f"{key.m}x{key.n}x{key.k}"]
         beside = [_range(llama.seconds), llama.clock] if llama else ["", ""]
         if r is None or not isinstance(r.time, Time):
@@ -206,7 +220,16 @@ def _minutes(apart: Sequence[Again]) -> str:
     return f"{low} min apart" if low == high else f"{low} to {high} min apart"
 
 
-def again_section(found: Sequence[Again]) -> list[str]:
+_AGAIN = ("Run to run", "The same kernel and tile in runs that follow each other.")
+_LOADED = ("Every core busy", "The same kernel and tile, idle and then with every CPU core kept busy by another process.")
+
+
+def while_loaded(idle: Iterable[ResultRecord], loaded: Iterable[ResultRecord]) -> list[Again]:
+    """The newest cells of idle runs beside those of the same kernel and tile on a machine whose cores were all busy."""
+    return run_to_run([*ours(idle).values(), *loaded])
+
+
+def again_section(found: Sequence[Again], told_as: tuple[str, str] = _AGAIN) -> list[str]:
     """The Markdown lines of the cells measured twice, and how far steady ones lie apart; nothing where there are none."""
     if not found:
         return []
@@ -227,9 +250,9 @@ def again_section(found: Sequence[Again]) -> list[str]:
         summaries.append(f"All: {_summary([a for pairs in by_runs.values() for a in pairs])}")
     told = [f"- {text}" for text in summaries or ["No cell is steady in two runs."]]
     return [
-        "## Run to run",
+        f"## {told_as[0]}",
         "",
-        "The same kernel and tile in runs that follow each other.",
+        told_as[1],
         "",
         render(_AGAIN_HEADERS, table, "md"),
         "",
@@ -246,15 +269,19 @@ def _summary(pairs: Sequence[Again]) -> str:
     return f"{len(off)} steady cells, {_minutes(pairs)}, differ by {max(off):.1%} at most; 95th percentile {p95:.1%}."
 
 
-def page(records: Sequence[str], llama: Sequence[tuple[str, str]], title: str, notes: Sequence[str] = ()) -> str:
+def page(
+    records: Sequence[str], llama: Sequence[tuple[str, str]], title: str, notes: Sequence[str] = (), loaded: Sequence[str] = ()
+) -> str:
     """The Markdown page."""
     read = [record for path in records for record in read_records(path)]
     devices = [r for r in read if isinstance(r, DeviceRecord)]
     runs = [r for r in read if isinstance(r, RunRecord)]
     results = [r for r in read if isinstance(r, ResultRecord)]
+    busy = [r for path in loaded for r in read_records(path) if isinstance(r, ResultRecord)]
     device = devices[-1]
     other = theirs(((path, output(Path(file))) for path, file in llama), device)
-    table = rows(ours(results), other)
+    mine = ours(results)
+    table = rows(mine, other)
     both = [row for row in table if row[_RATIO]]
     near = sum(not row[_RATIO].endswith("!") for row in both)
     return "\n".join(
@@ -272,7 +299,9 @@ def page(records: Sequence[str], llama: Sequence[tuple[str, str]], title: str, n
             "",
             render(_HEADERS, table, "md"),
             "",
+            *([*lines, ""] if (lines := unsupported(mine, other)) else []),
             *again_section(run_to_run(results)),
+            *again_section(while_loaded(results, busy), _LOADED),
         ]
     )
 
@@ -284,9 +313,10 @@ def output(file: Path) -> str:
 
 
 def main() -> None:
-    """`python -m tools.beside RECORDS... --llama PATH=FILE... [--title T] [--note N] -o TABLE.md`."""
+    """`python -m tools.beside RECORDS... [--loaded RECORDS] --llama PATH=FILE... [--title T] [--note N] -o TABLE.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are told apart below the table")
+    parser.add_argument("--loaded", action="append", default=[], metavar="RECORDS", help="of the same cells with every CPU core busy")
     parser.add_argument("--llama", action="append", default=[], metavar="PATH=FILE", help="test-backend-ops' output")
     parser.add_argument("--title", default="vkprobe beside llama.cpp")
     parser.add_argument("--note", action="append", default=[], help="a line above the table")
@@ -295,7 +325,7 @@ def main() -> None:
     files = [tuple(word.split("=", 1)) for word in given.llama]
     if any(len(f) != 2 or f[0] not in _PATHS for f in files):
         sys.exit(f"--llama: expected PATH=FILE with a path of {', '.join(_PATHS)}")
-    given.output.write_text(page(given.records, [(f[0], f[1]) for f in files], given.title, given.note))
+    given.output.write_text(page(given.records, [(f[0], f[1]) for f in files], given.title, given.note, given.loaded))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def variants() -> list[Variant]:
                 continue  # llama.cpp widens bf16 to f32 where there is no bf16 matrix unit
             if kind == "bf16":
                 defines = {"B_BF16": "1"}
+            if path == "coopmat" and kind in QUANTISED_TYPES:
+                defines = {**defines, "B_F16": "1"}  # llama.cpp converts them before
             name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
             facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
             made.append(Variant(name, f"gemm/{source}.comp", defines, facts, optimize=optimized(path, kind)))

@@ -28,6 +28,11 @@ vec4 b_load4(uint at) {
     return uintBitsToFloat(uvec4(bits.x << 16, bits.x & 0xFFFF0000u, bits.y << 16, bits.y & 0xFFFF0000u));
 }
 float b_load1(uint at) { return uintBitsToFloat(uint(activations_s[at]) << 16); }
+#elif defined(B_F16)
+// Activations converted to f16 beforehand.
+layout(binding = 1, std430) readonly buffer ActivationsV { uvec4 activations_v[]; };
+layout(binding = 1, std430) readonly buffer ActivationsS { float16_t activations_s[]; };
+float b_load1(uint at) { return float(activations_s[at]); }
 #else
 layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
@@ -59,6 +64,13 @@ shared STAGE2 stage_a[BM * STRIDE];
 shared STAGE2 stage_b[BN * STRIDE];
 #endif
 
+// Elements that an invocation stages at once, as llama.cpp has them: of A by type, of floats as many as fill 16 bytes of shared memory,
+// but four of bf16.
+#if defined(STAGE_F16) && !defined(B_BF16)
+#define B_STAGED 8
+#else
+#define B_STAGED 4
+#endif
 #ifdef STAGE_BF16
 // Four elements as they lie in memory, which nothing widens on the way.
 void bits_to(out bf16vec2 low, out bf16vec2 high, uvec2 bits) {
@@ -68,20 +80,25 @@ void bits_to(out bf16vec2 low, out bf16vec2 high, uvec2 bits) {
 #endif
 void put_a(uint row, uint k, vec2 v) { stage_a[row * STRIDE + k / 2] = STAGE2(v); }
 #ifndef B_UNSTAGED
-void put_b(uint row, uint k, vec4 v) {
-    const uint at = row * STRIDE + k / 2;
-    stage_b[at] = STAGE2(v.xy);
-    stage_b[at + 1] = STAGE2(v.zw);
+// A piece of activations to where `at` is, whole: as it lies where it is in the type of the stage.
+void stage_piece_of_b(uint at, uint piece) {
+#if defined(STAGE_BF16)
+    bits_to(stage_b[at], stage_b[at + 1], activations_v[piece]);
+#elif defined(B_F16)
+    const uvec4 bits = activations_v[piece];
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        stage_b[at + i] = unpackFloat2x16(bits[i]);
+    }
+#else
+    [[unroll]] for (uint i = 0; i < B_STAGED / 4; ++i) {
+        const vec4 v = b_load4(piece * (B_STAGED / 4) + i);
+        stage_b[at + i * 2] = STAGE2(v.xy);
+        stage_b[at + i * 2 + 1] = STAGE2(v.zw);
+    }
+#endif
 }
 #endif
 
-// Elements that an invocation stages at once, as llama.cpp has them: of A by type, of floats as many as fill 16 bytes of shared memory,
-// but four of bf16.
-#if defined(STAGE_F16) && !defined(B_BF16)
-#define B_STAGED 8
-#else
-#define B_STAGED 4
-#endif
 #ifndef A_STAGED
 #ifdef A_FLOAT
 #define A_STAGED B_STAGED
@@ -165,26 +182,16 @@ void stage_activations(uint n0, uint k0, uint first) {
         }
         const uint row = at / pieces;
         const uint piece = at % pieces;
-        const uint from = (first + row * p.K / B_STAGED + piece) * (B_STAGED / 4);
+        if (ALIGNED) {
+            stage_piece_of_b(row * STRIDE + piece * B_STAGED / 2, first + row * p.K / B_STAGED + piece);
+            continue;
+        }
         const uint count = n0 + row < p.N ? p.K : 0;
-        [[unroll]] for (uint i = 0; i < B_STAGED; i += 4) {
-            const uint k = piece * B_STAGED + i;
-#ifdef STAGE_BF16
-            if (ALIGNED) {
-                const uint at = row * STRIDE + k / 2;
-                bits_to(stage_b[at], stage_b[at + 1], activations_v[from + i / 4]);
-                continue;
-            }
-#endif
-            vec4 v;
-            if (ALIGNED) {
-                v = b_load4(from + i / 4);
-            } else {
-                [[unroll]] for (uint j = 0; j < 4; ++j) {
-                    v[j] = k0 + k + j < count ? b_load1((n0 + row) * p.K + k0 + k + j) : 0.0;
-                }
-            }
-            put_b(row, k, v);
+        [[unroll]] for (uint i = 0; i < B_STAGED; i += 2) {
+            const uint k = k0 + piece * B_STAGED + i;
+            const uint b = (n0 + row) * p.K + k;
+            const vec2 v = vec2(k < count ? b_load1(b) : 0.0, k + 1 < count ? b_load1(b + 1) : 0.0);
+            stage_b[row * STRIDE + (piece * B_STAGED + i) / 2] = STAGE2(v);
         }
     }
 }

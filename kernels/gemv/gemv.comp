@@ -40,12 +40,12 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
             products[n] = 0.0;
         }
         [[unroll]] for (uint i = 0; i < 4; ++i) {
-            vec4 v[2];
-            a_sub_load(at, part * 4 + i, v[0], v[1]);
-            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
+            const uint codes = a_sub_codes(at, part * 4 + i);
+            [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) { // numbers looked up for each column, as in llama.cpp
                 const uint at_b = (n * p.K + block * UNIT + part * 32) / 4 + i;
                 const vec4 b[2] = {activations_v[at_b], activations_v[at_b + 4]};
-                [[unroll]] for (uint j = 0; j < 8; ++j) {
+                const vec4 v[2] = {a_looked_up(codes & 0x0F0F0F0Fu), a_looked_up((codes >> 4) & 0x0F0F0F0Fu)};
+                [[unroll]] for (uint j = 8; j-- > 0;) {
                     products[n] = fma(b[j / 4][j % 4], v[j / 4][j % 4], products[n]);
                 }
             }
@@ -146,9 +146,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint piece) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
         const vec4 b = activations_v[n * (p.K / 4) + piece];
         [[unroll]] for (uint r = 0; r < rows; ++r) {
-            vec4 v;
-            a_load4((m0 + r) * (p.K / UNIT) + piece, v);
-            sums[n][r] += dot(v, b);
+            sums[n][r] += dot(a_load2x2((m0 + r) * (p.K / UNIT) + piece), b);
         }
     }
 }
@@ -212,11 +210,12 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
     const uint lane = gl_LocalInvocationIndex;
 #if defined(A_SHARED_SCALES)
     const uint each = BLOCK_SIZE / LANES; // super-blocks of a step
-    uint block = lane / LANES;
-    [[unroll]] for (uint i = 0; i < p.K / UNIT / each; ++i, block += each) {
-        accumulate(sums, m0, rows, block, true);
+    const uint whole = p.K / UNIT - p.K / UNIT % each;
+    uint first = 0;
+    [[unroll]] for (; first < whole; first += each) {
+        accumulate(sums, m0, rows, first + lane / LANES, true);
     }
-    accumulate(sums, m0, rows, block, false);
+    accumulate(sums, m0, rows, first + lane / LANES, false);
 #elif defined(A_SUPER)
     // How far it is unrolled, as in llama.cpp, is the driver's compiler's to choose.
     [[unroll]] for (uint block = lane / LANES; block < p.K / UNIT; block += BLOCK_SIZE / LANES) {

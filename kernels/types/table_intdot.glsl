@@ -1,13 +1,19 @@
-// A type's 16 numbers as int8, a word each: 8-bit integers need not be there. Wants a_values.
+// A type's 16 numbers as int8, in shared memory as llama.cpp has them. Wants a_values.
 #define A_TABLE
-shared uint a_table[16];
+shared int8_t a_table[16];
 
 void a_init() {
     for (uint i = gl_LocalInvocationIndex; i < 16; i += BLOCK_SIZE) {
-        a_table[i] = a_values[i];
+        a_table[i] = int8_t(a_values[i]);
     }
     barrier();
 }
 
-// What the low and the high half of byte `i` of a word stand for, at that byte's place.
-uvec2 a_looked_up(uint codes, uint i) { return uvec2(a_table[codes & 15], a_table[codes >> 4]) << (8 * i); }
+// What four codes stand for, a byte each.
+int a_looked_up(uint codes) {
+    const uvec4 at = uvec4(unpack8(codes));
+    return pack32(i8vec4(a_table[at.x], a_table[at.y], a_table[at.z], a_table[at.w]));
+}
+
+// And the low and the high halves of four bytes.
+ivec2 a_looked_up_halves(uint codes) { return ivec2(a_looked_up(codes & 0x0F0F0F0Fu), a_looked_up((codes >> 4) & 0x0F0F0F0Fu)); }

@@ -131,6 +131,34 @@ def test_only_steady_cells_are_summed_up(steady: bool, words: str) -> None:
     assert ("~98.0 us" in "".join(text)) is not steady
 
 
+def test_a_loaded_machine_is_held_against_the_idle_one(tmp_path: Path) -> None:
+    """Its newest cells, in a section of their own; loaded ones are in no other."""
+    idle, loaded = tmp_path / "idle.jsonl", tmp_path / "loaded.jsonl"
+    cells = [hot(100e-6, "a", 10), hot(101e-6, "b", 20)]
+    idle.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], recorded("nvidia-h200"), *cells)))
+    loaded.write_bytes(encode(hot(102e-6, "c", 80)) + b"\n")
+    text = page([str(idle)], [], "beside", loaded=[str(loaded)])
+    first, second = text.split("## Every core busy")
+    assert "102 us" not in first
+    assert "| 101 us    | 102 us  | 1.010   | 1 min   |" in second
+    assert "- one steady cell, 1 min apart, differs by 1.0%." in second
+
+
+def test_what_a_device_cannot_run_is_told_once(tmp_path: Path) -> None:
+    """Below the table, by path and reason, unless llama.cpp ran it."""
+    records = tmp_path / "r.jsonl"
+    lacking = [replace(result(weights=w, residency="hot", status="unsupported"), reason="needs X") for w in ("q4_0", "f16")]
+    records.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], recorded("nvidia-h200"), *lacking)))
+    text = page([str(records)], [], "beside")
+    assert "- coopmat, f16, q4_0: unsupported: needs X" in text.splitlines()
+    assert "| coopmat" not in text
+    llama = tmp_path / "llama.txt"
+    llama.write_text(told("q4_0", 512, 700.0))
+    text = page([str(records)], [("coopmat", str(llama))], "beside")
+    assert "- coopmat, f16: unsupported: needs X" in text.splitlines()
+    assert "unsupported: needs X" in next(line for line in text.splitlines() if line.startswith("| coopmat"))
+
+
 def test_another_kernel_is_no_second_run() -> None:
     """Nor is a cell of the same run, or one without a time."""
     assert run_to_run([hot(1e-4, "a"), replace(hot(1e-4, "b", 20), spirv_sha="other")]) == []

@@ -236,7 +236,7 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
     full = matrix is not None and known.full_subgroups
     job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
-    if reduced:
+    if reduced or (cell.path == "coopmat" and WEIGHT_TYPES[cell.type].elements > 1):
         job = _with_converted(job, tile.bn)
     elif cell.type == "bf16":
         job = msgspec.structs.replace(job, activations="bf16")  # llama.cpp converts them before any GEMM of bf16 weights
@@ -305,7 +305,11 @@ def _whole_coopmat2(cell: Cell, target: Target) -> Resolved:
 
 
 def _with_converted(job: Job, bn: int) -> Job:
-    """`job` with the activations that coopmat2 reads: of the matrices' own type, rows padded to whole tiles."""
+    """`job` with the activations that llama.cpp converts for coopmat2, and for coopmat where weights are quantised: of the matrices' own
+    type, rows padded to whole tiles.
+
+    Source: llama.cpp@0c1e570 ggml-vulkan.cpp:6322-6328, 6360. b10249 has f32 activations for coopmat.
+    """
     return msgspec.structs.replace(job, activations="bf16" if job.type == "bf16" else "f16", padded_n=job.groups[1] * bn)
 
 

@@ -8,8 +8,7 @@ struct block_iq4_xs {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_iq4_xs weights[]; };
 
-// -127 -104 -83 -65 -49 -35 -22 -10 1 13 25 38 53 69 89 113
-const uint a_values[16] = {0x81, 0x98, 0xAD, 0xBF, 0xCF, 0xDD, 0xEA, 0xF6, 1, 13, 25, 38, 53, 69, 89, 113};
+const int a_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 #include "../table_intdot.glsl"
 
 #define A_SCALE float
@@ -23,13 +22,6 @@ A_SCALE a_scale(uint block) {
 #define A_ITEMS 4
 #define A_PAIR
 #define A_STAGES_PAIRS
-ivec2 a_pair(uint block, uint i) {
-    const uint codes = weights[block >> 3].qs[(block & 7) * 4 + i];
-    uvec2 words = uvec2(0);
-    [[unroll]] for (uint j = 0; j < 4; ++j) {
-        words |= a_looked_up(codes >> (8 * j) & 0xFF, j);
-    }
-    return ivec2(words);
-}
+ivec2 a_pair(uint block, uint i) { return a_looked_up_halves(weights[block >> 3].qs[(block & 7) * 4 + i]); }
 #define A_ELEMENTS 32
 #include "../int8_intdot.glsl"

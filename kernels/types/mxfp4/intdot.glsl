@@ -7,8 +7,7 @@ struct block_mxfp4 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_mxfp4 weights[]; };
 
-// The doubled numbers as int8: 0 1 2 3 4 6 8 12, then their negatives.
-const uint a_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, 0xFF, 0xFE, 0xFD, 0xFC, 0xFA, 0xF8, 0xF4};
+const int a_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}; // doubled
 #include "../table_intdot.glsl"
 
 #define A_SCALE float
@@ -21,10 +20,9 @@ A_SCALE a_scale(uint block) {
 #define A_PAIR
 #define A_STAGES_PAIRS
 ivec2 a_pair(uint block, uint i) {
-    uvec2 words = uvec2(0);
-    [[unroll]] for (uint j = 0; j < 4; ++j) {
-        words |= a_looked_up(uint(weights[block].qs[i * 4 + j]), j);
-    }
-    return ivec2(words);
+    const uint at = i * 4;
+    return a_looked_up_halves(
+        pack32(u8vec4(weights[block].qs[at], weights[block].qs[at + 1], weights[block].qs[at + 2], weights[block].qs[at + 3]))
+    );
 }
 #include "../int8_intdot.glsl"
