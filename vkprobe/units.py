@@ -21,9 +21,14 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def _reaches(value: float, factor: float) -> bool:
+    """Whether `value` in this unit is 1.00 or more as it is printed: 999.7 GB/s is 1.00 TB/s, not 1000 GB/s."""
+    return abs(float(significant(value / factor))) >= 1.0
+
+
 def _scaled(value: float, steps: tuple[tuple[float, str], ...], unit: str) -> str:
     for factor, prefix in steps:
-        if abs(value) >= factor:
+        if _reaches(value, factor):
             return f"{significant(value / factor)} {prefix}{unit}"
     return f"{significant(value)} {unit}"
 
@@ -31,11 +36,11 @@ def _scaled(value: float, steps: tuple[tuple[float, str], ...], unit: str) -> st
 def seconds(value: float) -> str:
     """A duration (s) in the unit that reads best.
 
-    >>> seconds(21.6e-6), seconds(1.5), seconds(0.0042)
-    ('21.6 us', '1.50 s', '4.20 ms')
+    >>> seconds(21.6e-6), seconds(1.5), seconds(0.0042), seconds(999.7e-6)
+    ('21.6 us', '1.50 s', '4.20 ms', '1.00 ms')
     """
     for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
-        if abs(value) >= factor:
+        if _reaches(value, factor):
             return f"{significant(value / factor)} {unit}"
     return f"{significant(value / 1e-9)} ns"
 
@@ -52,8 +57,8 @@ def flops_per_s(value: float) -> str:
 def bytes_per_s(value: float) -> str:
     """A rate (B/s).
 
-    >>> bytes_per_s(4.28e12)
-    '4.28 TB/s'
+    >>> bytes_per_s(4.28e12), bytes_per_s(999.7e9), bytes_per_s(999.4e9)
+    ('4.28 TB/s', '1.00 TB/s', '999 GB/s')
     """
     return _scaled(value, _SI, "B/s")
 
