@@ -214,6 +214,26 @@ def test_bounds_are_checked_where_llama_cpp_leaves_it_on(op: str, path: str, wei
     assert {r.robust for r in resolve([r.cell for r in found], fixed)} == {True}
 
 
+def test_a_kernel_that_reads_beyond_its_rows_checks_bounds() -> None:
+    """The reduced coopmat2 stages weights as other GEMMs do: unlike the whole one, which clamps, it is never without."""
+    device = recorded("anv-bmg")
+    assert "VK_EXT_pipeline_robustness" in device.extensions
+    found = resolve(list(cells(Selection(op="gemm", shapes=[Shape(250, 33, 288)], types=["q4_0"], paths=["coopmat2"]), device)), device)
+    assert {r.kernel.tier for r in found} == {"reduced"}
+    assert {r.job.robust for r in found} == {True}
+
+
+@pytest.mark.parametrize(
+    ("path", "weights", "form", "rows"),
+    [("coopmat", "q4_0", "f16", 512), ("coopmat", "f16", "f32", 0), ("coopmat", "bf16", "bf16", 0), ("scalar-f16", "q4_0", "f32", 0)],
+)
+def test_activations_come_as_llama_cpp_converts_them(path: str, weights: str, form: str, rows: int) -> None:
+    """In coopmat GEMMs of quantised weights f16, N padded to whole tiles; as they are where weights are f16, and on the scalar paths."""
+    device = recorded("nvidia-h200")
+    found = resolve(list(cells(Selection(op="gemm", shapes=[Shape(4096, 500, 4096)], types=[weights], paths=[path]), device)), device)
+    assert {(r.job.activations, r.job.padded_n) for r in found} == {(form, rows)}
+
+
 def test_bf16_steps_by_16_along_k() -> None:
     """As in llama.cpp, whose other GEMMs step by 32; a tuple that is longer is refused with that reason."""
     device = recorded("nvidia-h200")
