@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -238,6 +239,31 @@ def test_a_build_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> N
     while process.exists() and process.read_text().rpartition(")")[2].split()[0] != "Z":
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_signal_while_a_build_is_being_started_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is heard once the process is known; the handlers are the caller's again."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*command, **options))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        monkeypatch.setattr(subprocess, "Popen", start)
+        with pytest.raises(KeyboardInterrupt):
+            build("sleep 100", tmp_path / "build.log", limit_s=20)
+        assert signal.getsignal(signal.SIGTERM) is interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

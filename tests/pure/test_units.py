@@ -16,10 +16,11 @@ from vkprobe import units
     [
         (units.seconds(0), "0 ns"),
         (units.seconds(1.5e-9), "1.50 ns"),
-        (units.seconds(0.9996e-3), "1000 us"),
+        (units.seconds(0.9996e-3), "1.00 ms"),
         (units.seconds(125.0), "125 s"),
         (units.flops_per_s(0.0), "0 FLOP/s"),
-        (units.flops_per_s(999.9e9), "1000 GFLOP/s"),
+        (units.seconds(0.9994e-3), "999 us"),
+        (units.flops_per_s(999.9e9), "1.00 TFLOP/s"),
         (units.bytes_per_s(88.3e6), "88.3 MB/s"),
         (units.size(1023), "1023 B"),
         (units.size(1 << 20), "1.00 MiB"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -79,19 +81,36 @@ def build(command: str, log: Path, *, limit_s: float) -> None:
         output = open(log, "wb")
     except OSError as error:
         raise UsageError(f"--log {log.parent}: {log.name} can't be written: {error.strerror}") from None
+    process = None
     with output:
-        process = subprocess.Popen(
-            command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
         try:
+            with _signals_later():
+                process = subprocess.Popen(
+                    command, shell=True, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                )
             status = process.wait(timeout=limit_s)
             failed = f"ended with status {status}" if status > 0 else f"was ended by {signal.Signals(-status).name}" if status else None
         except subprocess.TimeoutExpired:
             failed = f"took longer than {limit_s:g} s (--build-limit)"
         finally:
-            _end(process)
+            if process is not None:
+                _end(process)
     if failed is not None:
         raise Skip(f"the build {failed}", f"; the end of {log}:\n{_tail(log)}")
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Signals that come in between are heard at the end: a process that has been started is known before anything is interrupted."""
+    heard: list[int] = []
+    handlers = {s: signal.signal(s, lambda number, frame: heard.append(number)) for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for one in heard:
+        signal.raise_signal(one)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
