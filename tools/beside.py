@@ -144,17 +144,18 @@ def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
 
 def run_to_run(results: Iterable[ResultRecord]) -> list[Again]:
     """Hot mimic cells that runs one after the other measured with the same kernel and tile."""
-    found = []
-    for key, cells in _cells(results).items():
-        for earlier, later in pairwise(cells):
-            if earlier.run == later.run or made_of(earlier) != made_of(later):
-                continue
-            if not isinstance(earlier.time, Time) or not isinstance(later.time, Time):
-                continue
-            apart = (datetime.fromisoformat(later.at[:-1]) - datetime.fromisoformat(earlier.at[:-1])).total_seconds()
-            ratio = later.time.median_s / earlier.time.median_s
-            found.append(Again(key, earlier, later, ratio, apart, earlier.time.steady and later.time.steady))
-    return found
+    pairs = ((key, *pair) for key, cells in _cells(results).items() for pair in pairwise(cells))
+    return [found for pair in pairs if (found := _again(*pair)) is not None]
+
+
+def _again(key: Key, earlier: ResultRecord, later: ResultRecord) -> Again | None:
+    """The pair; None where it is of one run, of two kernels, or where one has no time."""
+    if earlier.run == later.run or made_of(earlier) != made_of(later):
+        return None
+    if not isinstance(earlier.time, Time) or not isinstance(later.time, Time):
+        return None
+    apart = abs((datetime.fromisoformat(later.at[:-1]) - datetime.fromisoformat(earlier.at[:-1])).total_seconds())
+    return Again(key, earlier, later, later.time.median_s / earlier.time.median_s, apart, earlier.time.steady and later.time.steady)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -212,7 +213,6 @@ def _ratio(mine: float, llama: Sequence[float]) -> str:
 
 _HEADERS = ("path", "type", "M x N x K", "vkprobe", "+-", "llama.cpp", "clock", "ratio", "of peak", "settled after", "compile")
 _RATIO = _HEADERS.index("ratio")
-_AGAIN_HEADERS = ("path", "type", "M x N x K", "earlier", "later", "ratio", "apart")
 
 
 def _minutes(apart: Sequence[Again]) -> str:
@@ -220,16 +220,33 @@ def _minutes(apart: Sequence[Again]) -> str:
     return f"{low} min apart" if low == high else f"{low} to {high} min apart"
 
 
-_AGAIN = ("Run to run", "The same kernel and tile in runs that follow each other.")
-_LOADED = ("Every core busy", "The same kernel and tile, idle and then with every CPU core kept busy by another process.")
+class Section(NamedTuple):
+    """What a section of pairs is about, and what it calls the two times."""
+
+    title: str
+    lead: str
+    earlier: str
+    later: str
+
+
+_AGAIN = Section("Run to run", "The same kernel and tile in runs that follow each other.", "earlier", "later")
+_LOADED = Section("Every core busy", "The same kernel and tile, idle and with every CPU core kept busy by another process.", "idle", "busy")
 
 
 def while_loaded(idle: Iterable[ResultRecord], loaded: Iterable[ResultRecord]) -> list[Again]:
-    """The newest cells of idle runs beside those of the same kernel and tile on a machine whose cores were all busy."""
-    return run_to_run([*ours(idle).values(), *loaded])
+    """The newest cells of idle runs, and then the newest of the same kernel and tile on a machine whose cores were all busy.
+
+    Raises:
+        SystemExit: there are loaded cells, and none of them has an idle one.
+    """
+    newest, busy = ours(idle), ours(loaded)
+    found = [pair for key, cell in busy.items() if key in newest and (pair := _again(key, newest[key], cell)) is not None]
+    if busy and not found:
+        sys.exit("--loaded: none of its cells was measured idle with the same kernel and tile")
+    return found
 
 
-def again_section(found: Sequence[Again], told_as: tuple[str, str] = _AGAIN) -> list[str]:
+def again_section(found: Sequence[Again], section: Section = _AGAIN) -> list[str]:
     """The Markdown lines of the cells measured twice, and how far steady ones lie apart; nothing where there are none."""
     if not found:
         return []
@@ -250,11 +267,11 @@ def again_section(found: Sequence[Again], told_as: tuple[str, str] = _AGAIN) -> 
         summaries.append(f"All: {_summary([a for pairs in by_runs.values() for a in pairs])}")
     told = [f"- {text}" for text in summaries or ["No cell is steady in two runs."]]
     return [
-        f"## {told_as[0]}",
+        f"## {section.title}",
         "",
-        told_as[1],
+        section.lead,
         "",
-        render(_AGAIN_HEADERS, table, "md"),
+        render(("path", "type", "M x N x K", section.earlier, section.later, "ratio", "apart"), table, "md"),
         "",
         *told,
         "",

@@ -1,6 +1,6 @@
 // What scalar.comp, coopmat.comp and coopmat2_reduced.comp share: the problem, the tile and the staging of A and B (coopmat2_reduced: of A
 // alone) through shared memory.
-// D[n][m] = sum over k of A[m][k] * B[n][k]: A weights (M rows of K), B activations (N rows of K, f32), D f32.
+// D[n][m] = sum over k of A[m][k] * B[n][k]: A weights (M rows of K), B activations (N rows of K, f32, or as they were converted), D f32.
 layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in;
 layout(constant_id = 0) const uint BLOCK_SIZE = 128; // invocations
 layout(constant_id = 1) const uint BM = 64;          // workgroup tile
@@ -64,13 +64,6 @@ shared STAGE2 stage_a[BM * STRIDE];
 shared STAGE2 stage_b[BN * STRIDE];
 #endif
 
-// Elements that an invocation stages at once, as llama.cpp has them: of A by type, of floats as many as fill 16 bytes of shared memory,
-// but four of bf16.
-#if defined(STAGE_F16) && !defined(B_BF16)
-#define B_STAGED 8
-#else
-#define B_STAGED 4
-#endif
 #ifdef STAGE_BF16
 // Four elements as they lie in memory, which nothing widens on the way.
 void bits_to(out bf16vec2 low, out bf16vec2 high, uvec2 bits) {
@@ -80,25 +73,20 @@ void bits_to(out bf16vec2 low, out bf16vec2 high, uvec2 bits) {
 #endif
 void put_a(uint row, uint k, vec2 v) { stage_a[row * STRIDE + k / 2] = STAGE2(v); }
 #ifndef B_UNSTAGED
-// A piece of activations to where `at` is, whole: as it lies where it is in the type of the stage.
-void stage_piece_of_b(uint at, uint piece) {
-#if defined(STAGE_BF16)
-    bits_to(stage_b[at], stage_b[at + 1], activations_v[piece]);
-#elif defined(B_F16)
-    const uvec4 bits = activations_v[piece];
-    [[unroll]] for (uint i = 0; i < 4; ++i) {
-        stage_b[at + i] = unpackFloat2x16(bits[i]);
-    }
-#else
-    [[unroll]] for (uint i = 0; i < B_STAGED / 4; ++i) {
-        const vec4 v = b_load4(piece * (B_STAGED / 4) + i);
-        stage_b[at + i * 2] = STAGE2(v.xy);
-        stage_b[at + i * 2 + 1] = STAGE2(v.zw);
-    }
-#endif
+void put_b(uint row, uint k, vec4 v) {
+    const uint at = row * STRIDE + k / 2;
+    stage_b[at] = STAGE2(v.xy);
+    stage_b[at + 1] = STAGE2(v.zw);
 }
 #endif
 
+// Elements that an invocation stages at once, as llama.cpp has them: of A by type, of floats as many as fill 16 bytes of shared memory,
+// but four of bf16.
+#if defined(STAGE_F16) && !defined(B_BF16)
+#define B_STAGED 8
+#else
+#define B_STAGED 4
+#endif
 #ifndef A_STAGED
 #ifdef A_FLOAT
 #define A_STAGED B_STAGED
@@ -182,16 +170,38 @@ void stage_activations(uint n0, uint k0, uint first) {
         }
         const uint row = at / pieces;
         const uint piece = at % pieces;
-        if (ALIGNED) {
-            stage_piece_of_b(row * STRIDE + piece * B_STAGED / 2, first + row * p.K / B_STAGED + piece);
+        const uint from = (first + row * p.K / B_STAGED + piece) * (B_STAGED / 4);
+        const uint count = n0 + row < p.N ? p.K : 0;
+#ifdef B_F16
+        if (ALIGNED) { // eight as they lie
+            const uvec4 bits = activations_v[from / 2];
+            [[unroll]] for (uint i = 0; i < 4; ++i) {
+                stage_b[row * STRIDE + piece * 4 + i] = unpackFloat2x16(bits[i]);
+            }
             continue;
         }
-        const uint count = n0 + row < p.N ? p.K : 0;
-        [[unroll]] for (uint i = 0; i < B_STAGED; i += 2) {
-            const uint k = k0 + piece * B_STAGED + i;
-            const uint b = (n0 + row) * p.K + k;
-            const vec2 v = vec2(k < count ? b_load1(b) : 0.0, k + 1 < count ? b_load1(b + 1) : 0.0);
-            stage_b[row * STRIDE + (piece * B_STAGED + i) / 2] = STAGE2(v);
+#endif
+        [[unroll]] for (uint i = 0; i < B_STAGED; i += 4) {
+            const uint k = piece * B_STAGED + i;
+#ifdef STAGE_BF16
+            if (ALIGNED) {
+                const uint at = row * STRIDE + k / 2;
+                bits_to(stage_b[at], stage_b[at + 1], activations_v[from + i / 4]);
+                continue;
+            }
+#endif
+            vec4 v;
+#ifndef B_F16
+            if (ALIGNED) {
+                v = b_load4(from + i / 4);
+            } else
+#endif
+            {
+                [[unroll]] for (uint j = 0; j < 4; ++j) {
+                    v[j] = k0 + k + j < count ? b_load1((n0 + row) * p.K + k0 + k + j) : 0.0;
+                }
+            }
+            put_b(row, k, v);
         }
     }
 }

@@ -4,6 +4,7 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 #endif
+#define GEMV
 #include "type.glsl"
 
 layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in;

@@ -74,7 +74,10 @@ EVERYWHERE = ("f16", "q4_0", "q4_k")  # a float, a scale, a scale and an offset;
 RAGGED = [(t, *path) for t in ("f16", *QUANTISED) for path in GEMM_PATHS if t in EVERYWHERE or path == ("scalar-f32", "f32")]
 
 
-@pytest.mark.parametrize(("weight_type", "path", "accumulator"), [*RAGGED, ("iq4_xs", "coopmat", "f16")])
+COOPMAT = [(t, "coopmat", "f16") for t in ("q8_0", "q6_k", "iq4_xs", "mxfp4")]
+
+
+@pytest.mark.parametrize(("weight_type", "path", "accumulator"), [*RAGGED, *COOPMAT])
 def test_gemm_with_ragged_edges(bench: Bench, weight_type: str, path: str, accumulator: str) -> None:
     """M and N no multiples of any tile; K a multiple of the block only. Every type, and every path of some."""
     shape = (45, 21, three_blocks(weight_type))

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import result, sample
-from tools.beside import Key, again_section, logged, page, parsed, rows, run_to_run, theirs
+from tools.beside import Key, again_section, logged, page, parsed, rows, run_to_run, theirs, while_loaded
 from vkprobe.records import ResultRecord, Time, encode
 
 LINE = "  MUL_MAT(type_a={},type_b=f32,m=4096,n={},k=14336,bs=[1,1],nr=[1,1],per=[0,1,2,3],o=1):   3820 runs -   {} us/run -  60 GFLOP/run"
@@ -136,12 +136,18 @@ def test_a_loaded_machine_is_held_against_the_idle_one(tmp_path: Path) -> None:
     idle, loaded = tmp_path / "idle.jsonl", tmp_path / "loaded.jsonl"
     cells = [hot(100e-6, "a", 10), hot(101e-6, "b", 20)]
     idle.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], recorded("nvidia-h200"), *cells)))
-    loaded.write_bytes(encode(hot(102e-6, "c", 80)) + b"\n")
+    loaded.write_bytes(b"".join(encode(hot(us * 1e-6, run, at)) + b"\n" for us, run, at in ((140, "c", 5), (102, "d", 80))))
     text = page([str(idle)], [], "beside", loaded=[str(loaded)])
     first, second = text.split("## Every core busy")
     assert "102 us" not in first
-    assert "| 101 us    | 102 us  | 1.010   | 1 min   |" in second
+    assert "| 101 us | 102 us | 1.010   | 1 min   |" in second
+    assert "| idle   | busy   |" in second
     assert "- one steady cell, 1 min apart, differs by 1.0%." in second
+    assert "140 us" not in text  # the newest of each counts, and never two loaded ones
+    late = [hot(101e-6, "e", 200)]
+    assert [(a.earlier.run, round(a.ratio, 3)) for a in while_loaded(late, [hot(102e-6, "d", 80)])] == [("e", 1.01)]  # idle stays idle
+    with pytest.raises(SystemExit, match="none of its cells was measured idle"):
+        while_loaded(late, [replace(hot(102e-6, "d", 80), spirv_sha="other")])
 
 
 def test_what_a_device_cannot_run_is_told_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.pure.recorded_devices import recorded
+from tests.pure.sample_records import sample, timing
 from tests.pure.test_engine import POLICY, Fakes, good
 from vkprobe.bench import lives
 from vkprobe.bench.campaign import measure
@@ -21,8 +22,8 @@ from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
-from vkprobe.records import AnyRecord, ResultRecord, Status, cell_key, made_of
-from vkprobe.results.store import Appender, Done, device_key, done, only_ceilings
+from vkprobe.records import AnyRecord, ResultRecord, RunRecord, Status, cell_key, made_of
+from vkprobe.results.store import Appender, Done, device_key, done, lately
 
 H200 = recorded("nvidia-h200")
 
@@ -221,9 +222,6 @@ def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.Monkey
     again = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(ceilings), frozenset(), ceilings=ceilings))
     assert [r.op for r in again] == ["gemv", "gemv"]
     assert [r.peak_share for r in again] == [r.peak_share for r in results if r.op == "gemv"]
-    every = {(key, cell_key(r), made_of(r)) for r in results}
-    anew = Campaign(monkeypatch, gemvs()).measure(only_ceilings(Done(frozenset(every), frozenset(), ceilings=ceilings)))
-    assert [r.op for r in anew] == ["gemv", "gemv"]  # a command that resumes nothing takes them too
     fewer = {k: r for k, r in ceilings.items() if r.op == "copy"}
     missing = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(fewer), frozenset(), ceilings=fewer))
     assert [r.op for r in missing] == ["peak", "gemv", "gemv"]
@@ -271,3 +269,30 @@ def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
     found = done(tmp_path / "run.jsonl")
     assert {r.kernel for r in found.ceilings.values()} == {r.kernel for r in records[:-2]}
     assert set(found.ceilings) < found.cells
+
+
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ({}, True),
+        ({"environment": {"RADV_PERFTEST": "cswave32"}}, False),
+        ({"steady": False}, False),
+        ({"later": True}, False),
+    ],
+)
+def test_a_command_takes_only_fresh_ceilings_of_its_file(tmp_path: Path, change: dict[str, Any], taken: bool) -> None:
+    """Steady, of the last day, of the same host and environment; no cell counts as done."""
+    (run,) = (r for r in sample() if isinstance(r, RunRecord))
+    time = timing(1e-4, steady=change.get("steady", True))
+    path = tmp_path / "records.jsonl"
+    with Appender(path) as file:
+        file.append(run)
+        file.append(replace(H200, run=run.run))
+        file.append(replace(result("read_shader", 4e12), run=run.run, device=H200.device, at=run.at, time=time))
+    now = replace(run, run="now", environment=change.get("environment", run.environment))
+    if "later" in change:
+        now = replace(now, at="2030-01-01T00:00:00.000Z")
+    found = lately(path, now)
+    assert [r.kernel for r in found.ceilings.values()] == (["read_shader"] if taken else [])
+    assert (found.cells, found.pipelines) == (frozenset(), frozenset())
+    assert lately(tmp_path / "none.jsonl", now).ceilings == {}

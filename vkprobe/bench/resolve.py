@@ -347,7 +347,7 @@ def _gemv(cell: Cell, target: Target) -> Resolved:
     rows = (intdot.gemv_rows if of_q8_1 else gemv_rows)(known, cell.type, shape.m, shape.k)
     kernel = _kernel(cell, rows.reduce)
     aligned = of_q8_1 or shape.k % 4 == 0
-    requirement = kernels.requirement(kernel, workgroup_invocations=rows.block)
+    requirement = kernels.requirement(kernel, workgroup_invocations=rows.block, shared_memory_bytes=rows.shared_bytes(shape.n))
     groups = _fold(-(-shape.m // rows.rows), known)
     full = rows.reduce == "subgroup" and known.full_subgroups
     job = _job(cell, kernel, known, rows.constants(shape.n), groups, subgroup_size=rows.required, full_subgroups=full)

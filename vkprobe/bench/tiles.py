@@ -167,11 +167,17 @@ class Rows(Struct, frozen=True, kw_only=True):
         """The kernel's specialisation constants."""
         return list(enumerate((self.block, self.rows, n, self.subgroup, self.unroll)))
 
+    def shared_bytes(self, n: int) -> int:
+        """Shared memory of a workgroup (B): an f32 sum for each invocation, row and column, and a type's table or scales beside."""
+        alone = self.reduce == "subgroup" and self.block <= self.subgroup
+        return 4 * n * self.rows * (1 if alone else self.block) + max(_TABLE_BYTES, 8 * self.block)
+
 
 # Rows by type: f16 and f32 as they are, others times 1, or what the vendor's rule says.
 _ROWS = {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 2, "q8_0": 1, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}
 _FLOATS = ("f32", "f16", "bf16")
 _LEGACY = ("q4_0", "q8_0")
+_TABLE_BYTES = 64  # 16 numbers of f32
 _WIDE = 16  # invocations that kernels of the other types want at least
 _MANY_ROWS = 8192
 

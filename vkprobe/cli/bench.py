@@ -249,8 +249,8 @@ def measure_and_tell(
     if not as_records and measured.results:
         pipelines = [r for r in measured.records if isinstance(r, PipelineRecord)]
         cpus = {device.device for device in measured.gathered.devices if software(device)}
-        shown = [*measured.ceilings, *measured.results]
-        click.echo(as_text(shown, form, width=terminal_width(), pipelines=pipelines, software=cpus))
+        told = measured.ceilings if form in ("table", "md") else []  # a table has them in a line of its own, other forms as rows
+        click.echo(as_text([*told, *measured.results], form, width=terminal_width(), pipelines=pipelines, software=cpus))
     leave(measured.status)
 
 
@@ -277,7 +277,7 @@ def _tuples(values: Sequence[str]) -> list[str]:
 def gemm(choice: DriverChoice, form: str, coopmat: bool, coopmat2: bool, paths: Sequence[str], tier: str, **options: Any) -> None:
     """Matrix times matrix, as llama.cpp's prompt processing does it.
 
-    C[N,M] = B[N,K] x A[M,K]^T: A weights, B f32 activations. Every cell is verified; one that is not right has no number.
+    C[N,M] = B[N,K] x A[M,K]^T: A weights, B activations. Every cell is verified; one that is not right has no number.
     """
     short = [path for path, given in (("coopmat", coopmat), ("coopmat2", coopmat2)) if given]
     _run("gemm", choice, form, paths=[*paths, *short], **options)

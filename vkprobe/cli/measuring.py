@@ -23,7 +23,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
 from vkprobe.records import AnyRecord, DeviceRecord, LadderRecord, ResultRecord, encode
 from vkprobe.results.provenance import run_record
-from vkprobe.results.store import Appender, done, only_ceilings
+from vkprobe.results.store import Appender, done, lately
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -129,12 +129,12 @@ def measure_all(
 ) -> Measured:
     """Measure the chosen devices' cells, after climbing the ladder where asked to; records go to the file and to stdout as they come.
 
-    What the file has of them already is left out with `resume`; copies and peaks that nobody asked for always are.
+    What the file has of them already is left out with `resume`; without, only copies and peaks that nobody asked for, where they are fresh.
     """
     chosen = choice.specs() if specs is None else specs
-    earlier = done(output) if output is not None else None
-    if earlier is not None and not resume:
-        earlier = only_ceilings(earlier)
+    earlier = None
+    if output is not None:
+        earlier = done(output) if resume else lately(output, run_record())
     with recording(choice, output, as_records, chosen) as made:
         if climbs_of is not None:
             climb(made.found, climbs_of=climbs_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
@@ -27,6 +28,7 @@ from vkprobe.records import (
     PipelineRecord,
     ResultRecord,
     RunRecord,
+    Time,
     cell_key,
     encode,
     made_of,
@@ -37,6 +39,7 @@ _EXPECTED = (
     "vkprobe records are JSON Lines, one object a line with `kind` first "
     "(run, driver, device, ladder, pipeline, result, gap, choice, event)"
 )
+_LATELY = timedelta(days=1)
 _START = b'{"kind":"'
 
 # strict=False: non-finite floats are the strings "inf", "-inf", "nan".
@@ -301,9 +304,26 @@ def done(path: str | os.PathLike[str]) -> Done:
     )
 
 
-def only_ceilings(known: Done) -> Done:
-    """Of what is done the copies and peaks alone: for commands that measure all they are asked for anew."""
-    return Done(frozenset(), frozenset(), ceilings=known.ceilings)
+def lately(path: str | os.PathLike[str], run: RunRecord) -> Done:
+    """Of `path` the copies and peaks alone that `run` may take for its own: steady, of the last day and of the same host and environment.
+
+    Raises:
+        UsageError: the file holds something else than records.
+    """
+    if not _holds_anything(path):
+        return Done(frozenset(), frozenset())
+    runs, since = Store.load([path]).runs, _time(run.at) - _LATELY
+
+    def taken(result: ResultRecord) -> bool:
+        own = runs.get(result.run)
+        alike = own is not None and (own.host, own.environment) == (run.host, run.environment)
+        return alike and _time(result.at) >= since and isinstance(result.time, Time) and result.time.steady
+
+    return Done(frozenset(), frozenset(), ceilings={key: r for key, r in done(path).ceilings.items() if taken(r)})
+
+
+def _time(at: str) -> datetime:
+    return datetime.fromisoformat(at.removesuffix("Z"))
 
 
 def _holds_anything(path: str | os.PathLike[str]) -> bool:

@@ -10,7 +10,7 @@ from vkprobe.worker.session import Session
 from vkprobe.worker.vk.core import VkError
 from vkprobe.worker.vk.device import Buffer
 
-_MOST_COPIES = 4096
+_MOST_COPIES = 512  # each has a descriptor set: of lavapipe's each is a mapping, of which Linux gives a process 65530
 _LEAST_ROTATION = 1 << 20
 _OUT_OF_MEMORY = (-1, -2)  # VK_ERROR_OUT_OF_{HOST,DEVICE}_MEMORY
 

@@ -2,7 +2,6 @@
 #define A_FLOAT
 layout(binding = 0, std430) readonly buffer WeightsV { uvec4 weights_v[]; };
 layout(binding = 0, std430) readonly buffer WeightsP { uvec2 weights_p[]; };
-layout(binding = 0, std430) readonly buffer WeightsT { uint weights_t[]; };
 layout(binding = 0, std430) readonly buffer WeightsS { uint16_t weights_s[]; };
 
 uint a_first(uint chunk) { return chunk * 8; }
@@ -25,6 +24,9 @@ vec2 a_load4(uint piece, out vec4 v) {
     return vec2(1.0, 0.0);
 }
 
-vec4 a_load2x2(uint piece) { return a_widened(weights_t[piece * 2], weights_t[piece * 2 + 1]); }
-
 float a_load1(uint element) { return uintBitsToFloat(uint(weights_s[element]) << 16); }
+
+#ifdef GEMV
+layout(binding = 0, std430) readonly buffer WeightsT { uint weights_t[]; };
+vec4 a_load2x2(uint piece) { return a_widened(weights_t[piece * 2], weights_t[piece * 2 + 1]); }
+#endif

@@ -3,7 +3,6 @@
 #define A_FLOAT
 layout(binding = 0, std430) readonly buffer WeightsV { uvec4 weights_v[]; };
 layout(binding = 0, std430) readonly buffer WeightsP { uvec2 weights_p[]; };
-layout(binding = 0, std430) readonly buffer WeightsT { uint weights_t[]; };
 layout(binding = 0, std430) readonly buffer WeightsS { float16_t weights_s[]; };
 
 uint a_first(uint chunk) { return chunk * 8; }
@@ -22,6 +21,9 @@ vec2 a_load4(uint piece, out vec4 v) {
     return vec2(1.0, 0.0);
 }
 
-vec4 a_load2x2(uint piece) { return vec4(unpackHalf2x16(weights_t[piece * 2]), unpackHalf2x16(weights_t[piece * 2 + 1])); }
-
 float a_load1(uint element) { return float(weights_s[element]); }
+
+#ifdef GEMV
+layout(binding = 0, std430) readonly buffer WeightsT { uint weights_t[]; };
+vec4 a_load2x2(uint piece) { return vec4(unpackHalf2x16(weights_t[piece * 2]), unpackHalf2x16(weights_t[piece * 2 + 1])); }
+#endif

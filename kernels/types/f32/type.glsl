@@ -2,7 +2,6 @@
 // Interface of a type file: see README.md beside it.
 #define A_FLOAT
 layout(binding = 0, std430) readonly buffer WeightsV { vec4 weights_v[]; };
-layout(binding = 0, std430) readonly buffer WeightsT { vec2 weights_t[]; };
 layout(binding = 0, std430) readonly buffer WeightsS { float weights_s[]; };
 
 uint a_first(uint chunk) { return chunk * 8; }
@@ -19,6 +18,9 @@ vec2 a_load4(uint piece, out vec4 v) {
     return vec2(1.0, 0.0);
 }
 
-vec4 a_load2x2(uint piece) { return vec4(weights_t[piece * 2], weights_t[piece * 2 + 1]); }
-
 float a_load1(uint element) { return weights_s[element]; }
+
+#ifdef GEMV
+layout(binding = 0, std430) readonly buffer WeightsT { vec2 weights_t[]; };
+vec4 a_load2x2(uint piece) { return vec4(weights_t[piece * 2], weights_t[piece * 2 + 1]); }
+#endif

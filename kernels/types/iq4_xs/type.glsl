@@ -24,17 +24,23 @@ float a_sub_scale(uint block, uint sub) {
     return float(weights[block].d) * (float(low | high << 4) - 32.0);
 }
 
-// The codes of word `word` of a super-block: of four elements in low halves of bytes, and of the four 16 after them in high ones.
-uint a_sub_codes(uint block, uint word) { return weights[block].qs[word]; }
+// Four elements and the four 16 after them, unscaled, of word `word` of a super-block.
+void a_sub_load(uint block, uint word, out vec4 first, out vec4 second) {
+    const uint codes = weights[block].qs[word];
+    first = a_looked_up(codes & 0x0F0F0F0Fu);
+    second = a_looked_up((codes >> 4) & 0x0F0F0F0Fu);
+}
+
+#ifdef GEMV
+uint a_sub_codes(uint block, uint word) { return weights[block].qs[word]; } // as a_sub_load's
+#endif
 
 uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }
 uint a_second(uint chunk) { return a_first(chunk) + 16; }
 
 // A chunk is a word: pieces of eight.
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
-    const uint codes = a_sub_codes(chunk >> 5, chunk & 31);
-    first = a_looked_up(codes & 0x0F0F0F0Fu);
-    second = a_looked_up((codes >> 4) & 0x0F0F0F0Fu);
+    a_sub_load(chunk >> 5, chunk & 31, first, second);
     return vec2(a_sub_scale(chunk >> 5, chunk >> 2 & 7), 0.0);
 }
 #define A_SUB_BLOCKS

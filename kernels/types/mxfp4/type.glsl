@@ -1,4 +1,4 @@
-// mxfp4: blocks of 32 in 17 bytes, e u8 @0, qs[16] @1; y[j] = 2^(e - 127) * table[qs[j] & 15] / 2, y[j + 16] the same of qs[j] >> 4;
+// mxfp4: blocks of 32 in 17 bytes, e u8 @0, qs[16] @1; y[j] = 2^(e - 128) * table[qs[j] & 15], y[j + 16] the same of qs[j] >> 4;
 // the table has twice the values of e2m1. 17 is odd: all loads are of bytes. A chunk is four bytes of qs.
 #define A_TABLE
 struct block_mxfp4 {
@@ -19,27 +19,21 @@ uint a_second(uint chunk) { return a_first(chunk) + 16; }
 #define A_APART 16
 uint a_pair(uint piece) { return (piece >> 3) * 32 + (piece & 7) * 2; }
 
-// 2^(e - 127).
-float a_scale(uint block) {
-    const uint e = uint(weights[block].e);
-    return uintBitsToFloat(e == 0 ? 0x00400000u : e << 23);
-}
-
 vec2 a_load4(uint piece, out vec4 v) {
     const uint block = piece >> 3;
     const uint at = (piece & 7) * 2;
     const uvec2 bits = uvec2(weights[block].qs[at], weights[block].qs[at + 1]);
     const uvec4 codes = uvec4(bits & 15, bits >> 4);
     v = vec4(a_table[codes.x], a_table[codes.y], a_table[codes.z], a_table[codes.w]);
-    return vec2(a_scale(block) * 0.5, 0.0);
+    const uint e = uint(weights[block].e);
+    return vec2(uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23), 0.0);
 }
 
-// As in llama.cpp the values are halved one by one here, and in pieces the scale.
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
     vec4 low, high;
     a_load4(chunk * 2 + 1, high);
-    a_load4(chunk * 2, low);
-    first = vec4(low.xy, high.xy) * 0.5;
-    second = vec4(low.zw, high.zw) * 0.5;
-    return vec2(a_scale(chunk >> 2), 0.0);
+    const vec2 scale = a_load4(chunk * 2, low);
+    first = vec4(low.xy, high.xy);
+    second = vec4(low.zw, high.zw);
+    return scale;
 }
