@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
 
 BadDriver = Callable[[str, str], Path]
 """(name, C source) -> path of a manifest whose library was built from it."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard() -> None:
+    """A shell's background jobs inherit that SIGINT is ignored, and so would the commands that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
