@@ -12,7 +12,7 @@ _STEP = 4  # blocks of 32 along K that the GEMM stages at once
 _WORD_BYTES = 4
 _STAGED_WORDS = {"q4_0": 5, "q8_0": 9, "q4_k": 5, "q5_k": 9, "q6_k": 9, "iq4_xs": 9, "mxfp4": 9}
 """Words of a staged block of 32 weights: four where bytes hold two codes, else eight, and one of scales."""
-_TABLES = ("iq4_xs", "mxfp4")
+_TABLE_BYTES = {"iq4_xs": 16, "mxfp4": 16}  # of int8
 _ACTIVATION_WORDS = 9
 _LANES_OF_BLOCK = 4
 
@@ -20,7 +20,7 @@ _LANES_OF_BLOCK = 4
 def shared_bytes(tile: Tile, weight_type: str) -> int:
     """Shared memory of a workgroup (B): blocks of A and B, and a type's table of 16 values."""
     staged = _STEP * (tile.bm * _STAGED_WORDS[weight_type] + tile.bn * _ACTIVATION_WORDS)
-    return _WORD_BYTES * (staged + (16 if weight_type in _TABLES else 0))
+    return _WORD_BYTES * staged + _TABLE_BYTES.get(weight_type, 0)
 
 
 def _tile(size: str, limits: Limits, super_blocks: bool) -> Tile:
