@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -148,7 +147,7 @@ def test_a_crash_counts_as_asked(embedded: dict[str, DriverSpec], repository: Re
 
 
 def test_worse_statistics_of_a_null_device_are_pinned(repository: Repository, tmp_path: Path) -> None:
-    """Mesa 26.1 makes 6 to 7 % more instructions of one GEMM than 25.0 did: the commit that moves to it is named, statistics beside it."""
+    """Mesa 26.1 makes 6.7 % more instructions of one GEMM than 25.0 did: the commit that moves to it is named, statistics beside it."""
     if not (fetched() and fetched("trixie")):
         pytest.skip("two driver sets are needed: run `vkprobe drivers fetch` and `vkprobe drivers fetch --suite trixie`")
     old, new = ('[drivers.mine]\nnull = "radv:navi31@trixie"\n', '[drivers.mine]\nnull = "radv:navi31"\n')
@@ -157,9 +156,7 @@ def test_worse_statistics_of_a_null_device_are_pinned(repository: Repository, tm
     records = tmp_path / "good.jsonl"
     repository.record(records, "compile", "--type", "q4_0", "--path", "scalar-f32")
     assert repository.bisect("--good", records, "--cell", "compile/gemm_q4_0_scalar_f32/*") == "planted"
-    told = re.search(r"instructions (\d+) -> (\d+)", repository.steps["planted"])
-    assert told is not None
-    assert 1.01 < int(told[2]) / int(told[1]) < 1.10
+    assert "instructions 1924 -> 2052" in repository.steps["planted"]
     assert repository.steps["harmless"].startswith("good: compile/gemm_q4_0_scalar_f32/")
     repository.git("checkout", "-q", "master")
     lenient = repository.vkprobe("bisect-step", "--good", records, "--cell", "compile/gemm_q4_0_scalar_f32/*", "--bad-if", "worse:10%")
