@@ -19,7 +19,6 @@ import gzip
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
@@ -27,7 +26,7 @@ from typing import Literal, NamedTuple
 
 from vkprobe import units
 from vkprobe.bench.cells import default_accumulator
-from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, made_of
+from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, made_of, moment
 from vkprobe.report.tables import render
 from vkprobe.requirements.choice import GEMV_COLUMNS, Workload, choices
 from vkprobe.results.store import read_records
@@ -154,7 +153,7 @@ def _again(key: Key, earlier: ResultRecord, later: ResultRecord) -> Again | None
         return None
     if not isinstance(earlier.time, Time) or not isinstance(later.time, Time):
         return None
-    apart = abs((datetime.fromisoformat(later.at[:-1]) - datetime.fromisoformat(earlier.at[:-1])).total_seconds())
+    apart = abs((moment(later.at) - moment(earlier.at)).total_seconds())
     return Again(key, earlier, later, later.time.median_s / earlier.time.median_s, apart, earlier.time.steady and later.time.steady)
 
 

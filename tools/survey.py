@@ -10,7 +10,7 @@ model     gemm and gemv with the shapes of a model
 again     four types of `kernels` once more, begun five minutes after `kernels` ended at the earliest
 loaded    two types of `kernels` while every CPU core is kept busy by another process
 
-Then `python -m tools.beside FOLDER/records.jsonl ...` makes the table beside llama.cpp.
+Then `python -m tools.beside FOLDER/records.jsonl --loaded FOLDER/loaded.jsonl ...` makes the table beside llama.cpp.
 """
 
 from __future__ import annotations

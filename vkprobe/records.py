@@ -28,6 +28,15 @@ def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def moment(at: str) -> datetime.datetime:
+    """A record's time, as `now` writes it.
+
+    >>> (moment("2026-11-28T06:00:01.500Z") - moment("2026-11-28T05:59:00.000Z")).total_seconds()
+    61.5
+    """
+    return datetime.datetime.fromisoformat(at.replace("Z", "+00:00"))
+
+
 class Record(Struct, frozen=True, kw_only=True, tag_field="kind"):
     """What every record carries."""
 

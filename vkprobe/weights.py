@@ -14,6 +14,11 @@ class WeightType(Struct, frozen=True):
     elements: int
     bytes: int
 
+    @property
+    def quantised(self) -> bool:
+        """Whether elements share a block: floats do not."""
+        return self.elements > 1
+
     def row_bytes(self, k: int) -> int:
         """Bytes of a row of `k` elements; rows have no padding."""
         return k // self.elements * self.bytes

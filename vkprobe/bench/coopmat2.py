@@ -13,13 +13,13 @@ from vkprobe.records import DeviceRecord
 from vkprobe.requirements.choice_tiles import coopmat2_block
 from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.model import Property, Requirement, TupleMatch
+from vkprobe.weights import WEIGHT_TYPES
 
 EXTENSION = "VK_NV_cooperative_matrix2"
 REDUCED = "reduced"
 """The tier of the kernels for devices that have the extension in part."""
 
 _PROPERTIES = "VkPhysicalDeviceCooperativeMatrix2PropertiesNV"
-_UNQUANTISED = frozenset({"f32", "f16", "bf16"})
 _SCALE_BYTES = {"q4_k": 64, "q5_k": 64}  # per row: scale and minimum of eight sub-blocks, f32
 _TABLE_BYTES = {"iq4_xs": 32, "mxfp4": 32}
 _ROW_ALIGNMENT = 8  # elements: 16 B of f16
@@ -66,7 +66,7 @@ def matrix_tile(weight_type: str, m: int, n: int, cores: int) -> MatrixTile:
     >>> str(matrix_tile("q4_0", 4096, 512, 132)), str(matrix_tile("q4_k", 32, 9, 132))
     ('m 128x128x64 256', 's 32x64x128 256')
     """
-    quantised = weight_type not in _UNQUANTISED
+    quantised = WEIGHT_TYPES[weight_type].quantised
     block = coopmat2_block(quantised, m, n, cores)
     if block.size != "s":
         smaller = block.size == "l" or quantised

@@ -200,7 +200,7 @@ def _robust(resolved: Resolved, device: DeviceRecord) -> bool:
     if not has_extension(device, "VK_EXT_pipeline_robustness"):
         return True
     if cell.op == "gemv":
-        return WEIGHT_TYPES[cell.type].elements == 1
+        return not WEIGHT_TYPES[cell.type].quantised
     if cell.op == "convert" and cell.type == "q8_1":
         return resolved.kernel.reduce != "subgroup"
     return cell.path != "coopmat2" or resolved.kernel.tier == coopmat2.REDUCED
@@ -236,7 +236,7 @@ def _staged(cell: Cell, target: Target, kernel: kernels.Kernel, matrix: tuple[in
     groups = (-(-shape.m // tile.bm), -(-shape.n // tile.bn), 1)
     full = matrix is not None and known.full_subgroups
     job = _job(cell, kernel, known, tile.constants(aligned), groups, full_subgroups=full)
-    if reduced or (cell.path == "coopmat" and WEIGHT_TYPES[cell.type].elements > 1):
+    if reduced or (cell.path == "coopmat" and WEIGHT_TYPES[cell.type].quantised):
         job = _with_converted(job, tile.bn)
     elif cell.type == "bf16":
         job = msgspec.structs.replace(job, activations="bf16")  # llama.cpp converts them before any GEMM of bf16 weights

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe.bench.device import Limits, Vendor
+from vkprobe.weights import WEIGHT_TYPES
 
 LLVMPIPE = "VK_DRIVER_ID_MESA_LLVMPIPE"
 _ALIGNMENT = {"l": 128, "m": 64, "s": 32}
@@ -175,7 +176,6 @@ class Rows(Struct, frozen=True, kw_only=True):
 
 # Rows by type: f16 and f32 as they are, others times 1, or what the vendor's rule says.
 _ROWS = {"f32": 1, "f16": 2, "bf16": 2, "q4_0": 2, "q8_0": 1, "q4_k": 2, "q5_k": 2, "q6_k": 2, "iq4_xs": 4, "mxfp4": 4}
-_FLOATS = ("f32", "f16", "bf16")
 _LEGACY = ("q4_0", "q8_0")
 _TABLE_BYTES = 64  # 16 numbers of f32
 _WIDE = 16  # invocations that kernels of the other types want at least
@@ -202,8 +202,9 @@ def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
     Kernels of K types, iq4_xs and mxfp4 want sixteen invocations: narrower subgroups add up through shared memory.
     """
     rows = _ROWS[weight_type]
-    wide = weight_type not in _FLOATS and weight_type not in _LEGACY
-    if weight_type not in _FLOATS and (limits.gcn or (limits.vendor == Vendor.INTEL and not wide)):
+    quantised = WEIGHT_TYPES[weight_type].quantised
+    wide = quantised and weight_type not in _LEGACY
+    if quantised and (limits.gcn or (limits.vendor == Vendor.INTEL and not wide)):
         rows *= 2
     subgroup = _gemv_subgroup(limits, wide)
     # llama.cpp takes an NVIDIA GPU whose driver lists no cooperative matrix for one before Turing.

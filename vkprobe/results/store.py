@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, NamedTuple, Protocol, TypeVar
@@ -32,6 +32,7 @@ from vkprobe.records import (
     cell_key,
     encode,
     made_of,
+    moment,
 )
 
 _MAX_LINE_BYTES = 64 << 20  # a result with every sample has some 100 KiB; what is longer is no record
@@ -292,9 +293,14 @@ def done(path: str | os.PathLike[str]) -> Done:
     Raises:
         UsageError: the file holds something else than records.
     """
-    if not _holds_anything(path):
-        return Done(frozenset(), frozenset())
-    store = Store.load([path])
+    return _done(_store(path))
+
+
+def _store(path: str | os.PathLike[str]) -> Store:
+    return Store.load([path]) if _holds_anything(path) else Store([])
+
+
+def _done(store: Store) -> Done:
     ended = {(*key, made_of(r)): r for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted}
     return Done(
         frozenset(ended),
@@ -310,20 +316,15 @@ def lately(path: str | os.PathLike[str], run: RunRecord) -> Done:
     Raises:
         UsageError: the file holds something else than records.
     """
-    if not _holds_anything(path):
-        return Done(frozenset(), frozenset())
-    runs, since = Store.load([path]).runs, _time(run.at) - _LATELY
+    store = _store(path)
+    since = moment(run.at) - _LATELY
 
     def taken(result: ResultRecord) -> bool:
-        own = runs.get(result.run)
+        own = store.runs.get(result.run)
         alike = own is not None and (own.host, own.environment) == (run.host, run.environment)
-        return alike and _time(result.at) >= since and isinstance(result.time, Time) and result.time.steady
+        return alike and moment(result.at) >= since and isinstance(result.time, Time) and result.time.steady
 
-    return Done(frozenset(), frozenset(), ceilings={key: r for key, r in done(path).ceilings.items() if taken(r)})
-
-
-def _time(at: str) -> datetime:
-    return datetime.fromisoformat(at.removesuffix("Z"))
+    return Done(frozenset(), frozenset(), ceilings={key: r for key, r in _done(store).ceilings.items() if taken(r)})
 
 
 def _holds_anything(path: str | os.PathLike[str]) -> bool:
@@ -350,7 +351,7 @@ class Appender:
             raise UsageError(f"{self.path}: is a folder; name a file to append records to")
         if _holds_anything(self.path) and not self.path.is_char_device() and not self.path.is_fifo():
             for _ in read_records(self.path):
-                break  # the first line tells whether records live here; the whole file is read when a run resumes
+                break  # the first line tells whether records live here; the whole file is read by `done` and `lately`
         try:
             self._file = open(self.path, "ab", buffering=0)
             torn = self._is_torn()
