@@ -70,7 +70,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     @property
     def push(self) -> tuple[int, int, int, int]:
-        """The push constants: M, N, K and how much of K a part has."""
+        """The push constants: M, N, K and how much of K a part has, which is K and GEMVs' stride of B where it is not split."""
         return self.m, self.n, self.k, self.part_k or self.k
 
 

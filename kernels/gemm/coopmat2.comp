@@ -25,7 +25,7 @@ layout(constant_id = 5) const bool ALIGNED = true;      // rows of A and B begin
 
 // PART_K: how much of K a workgroup covers (a multiple of 256), K where it is not split; parts lie one after the other in D.
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
-#define BLOCK(alignment) layout(buffer_reference, std430, buffer_reference_align = alignment) readonly buffer Block
+#define BLOCK(alignment) layout(buffer_reference, std430, buffer_reference_align = alignment) buffer Block
 #include "decode.glsl"
 // N is padded to a multiple of BN here.
 layout(binding = 1, std430) readonly buffer Activations { COMPONENT activations[]; };

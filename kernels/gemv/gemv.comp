@@ -18,7 +18,8 @@ layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[];
 layout(binding = 1, std430) readonly buffer ActivationsP { vec2 activations_p[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
-layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
+// STRIDE_B: elements from a column of B to the next: K, as a number of its own, as llama.cpp has it, of which compilers know nothing else.
+layout(push_constant) uniform Problem { uint M; uint N; uint K; uint STRIDE_B; } p;
 
 #if !defined(A_SUPER) && !defined(A_SUB_BLOCKS)
 #define ROWS_LEFT(rows) min(rows, NUM_ROWS) // a bound to unroll by, where llama.cpp's has one too
@@ -43,7 +44,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
         [[unroll]] for (uint i = 0; i < 4; ++i) {
             const uint codes = a_sub_codes(at, part * 4 + i);
             [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) { // numbers looked up for each column, as in llama.cpp
-                const uint at_b = (n * p.K + block * UNIT + part * 32) / 4 + i;
+                const uint at_b = (n * p.STRIDE_B + block * UNIT + part * 32) / 4 + i;
                 const vec4 b[2] = {activations_v[at_b], activations_v[at_b + 4]};
                 const vec4 v[2] = {a_looked_up(codes & 0x0F0F0F0Fu), a_looked_up((codes >> 4) & 0x0F0F0F0Fu)};
                 [[unroll]] for (uint j = 8; j-- > 0;) {
@@ -91,7 +92,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block, bool whole) {
         [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
             vec4 b[4];
             [[unroll]] for (uint i = 0; i < 4; ++i) {
-                b[i] = activations_v[(n * p.K + block * UNIT + a_at(part, i)) / 4];
+                b[i] = activations_v[(n * p.STRIDE_B + block * UNIT + a_at(part, i)) / 4];
             }
             vec4 products = vec4(0.0);
             [[unroll]] for (uint e = 0; e < 4; ++e) {
@@ -120,7 +121,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
             vec4 products;
             float minima = 0.0;
             [[unroll]] for (uint i = 0; i < 4; ++i) {
-                const uint at = n * p.K + block * UNIT + a_at(part, i);
+                const uint at = n * p.STRIDE_B + block * UNIT + a_at(part, i);
 #ifdef A_APART16
                 const vec4 b = vec4(activations_p[at / 2], activations_p[at / 2 + 8]);
                 minima += offset[i] * (b.x + b.y + b.z + b.w);
@@ -141,13 +142,16 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
 }
 #elif defined(A_FLOAT)
 // Columns outermost, weights loaded for each of them: whether they are loaded and decoded once for all is the driver's compiler's to see.
+// Elements are counted, and each load divides what it is given, as in llama.cpp: where compilers keep the division, that takes time.
 #define UNIT 4
 
 void accumulate(inout SUMS sums, uint m0, uint rows, uint piece) {
+    const uint k = piece * 4;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        const vec4 b = activations_v[n * (p.K / 4) + piece];
+        const vec4 b = activations_v[(n * p.STRIDE_B + k) / 4];
         [[unroll]] for (uint r = 0; r < rows; ++r) {
-            sums[n][r] += dot(a_load2x2((m0 + r) * (p.K / UNIT) + piece), b);
+            const vec4 v = a_load2x2((m0 + r) * p.K + k);
+            sums[n][r] += dot(v, b);
         }
     }
 }
@@ -171,7 +175,7 @@ void accumulate_ragged(inout SUMS sums, uint m0, uint rows, uint piece, bool las
     const uint k = piece * 4;
     const uint count = last ? min(p.K - k, 4) : 4;
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        const vec4 b = loaded(n * p.K + k, count);
+        const vec4 b = loaded(n * p.STRIDE_B + k, count);
         [[unroll]] for (uint r = 0; r < rows; ++r) {
             const uint at = (m0 + r) * p.K + k;
             if (count > 3) {
@@ -192,7 +196,7 @@ void accumulate_ragged(inout SUMS sums, uint m0, uint rows, uint piece, bool las
 
 void accumulate(inout SUMS sums, uint m0, uint rows, uint chunk) {
     [[unroll]] for (uint n = 0; n < NUM_COLS; ++n) {
-        const vec4 b[2] = {activations_v[(n * p.K + a_first(chunk)) / 4], activations_v[(n * p.K + a_second(chunk)) / 4]};
+        const vec4 b[2] = {activations_v[(n * p.STRIDE_B + a_first(chunk)) / 4], activations_v[(n * p.STRIDE_B + a_second(chunk)) / 4]};
         [[unroll]] for (uint r = 0; r < rows; ++r) {
             vec4 first, second;
             const vec2 scale = a_load8((m0 + r) * (p.K / UNIT) + chunk, first, second);
@@ -226,25 +230,58 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
     // Some steps at a time, then two, then one. The loops count an invocation's own steps: compilers make something else of a shared count.
     uint i = 0;
 #ifdef A_FLOAT
-    if (p.K % 4 != 0) {
-        const uint steps = steps_of(lane, (p.K + 3) / 4);
-        while (i + UNROLL < steps) { // the last one is taken alone
+    // Whether K is ragged is asked before each loop, as in llama.cpp, so that the sums of either kind of step go into the other's: where
+    // one kind keeps them in memory, so does the other. The last step of a ragged K is taken alone.
+    const bool ragged = p.K % 4 != 0 || p.STRIDE_B % 4 != 0;
+    const uint steps = steps_of(lane, (p.K + 3) / 4);
+    uint end = steps - steps % UNROLL;
+    if (ragged && end == steps && end > 0) {
+        end -= UNROLL;
+    }
+    if (ragged) {
+        while (i < end) {
             [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
                 accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
             }
         }
-        while (UNROLL > 1 && i + 2 < steps) {
-            [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
-                accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
+    } else {
+        while (i < end) {
+            [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
+                accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
             }
         }
+    }
+    if (UNROLL > 1) {
+        end = steps - steps % 2;
+        if (ragged && end == steps && end > 0) {
+            end -= 2;
+        }
+        if (ragged) {
+            while (i < end) {
+                [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
+                    accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, false);
+                }
+            }
+        } else {
+            while (i < end) {
+                [[unroll]] for (uint j = 0; j < 2; ++j, ++i) {
+                    accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
+                }
+            }
+        }
+    }
+    if (ragged) {
         while (i < steps) {
             accumulate_ragged(sums, m0, rows, lane + i * BLOCK_SIZE, true);
             ++i;
         }
-        return;
+    } else {
+        while (i < steps) {
+            accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
+            ++i;
+        }
     }
-#endif
+#else
     const uint steps = steps_of(lane, p.K / UNIT);
     while (i + UNROLL <= steps) {
         [[unroll]] for (uint j = 0; j < UNROLL; ++j, ++i) {
@@ -260,6 +297,7 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
         accumulate(sums, m0, rows, lane + i * BLOCK_SIZE);
         ++i;
     }
+#endif
 #endif
 }
 

@@ -164,7 +164,6 @@ def _job(
     subgroup_size: int | None = None,
     full_subgroups: bool = False,
 ) -> Job:
-    half = "Float16" in kernel.capabilities or cell.op in ("dequant", "convert")
     return Job(
         op=cell.op,
         kernel=kernel.name,
@@ -179,8 +178,8 @@ def _job(
         groups=groups,
         subgroup_size=subgroup_size,
         full_subgroups=full_subgroups,
-        rounding_f16=half and known.rounding_f16,
-        denormals_f16=half and known.denormals_f16,
+        rounding_f16=known.rounding_f16,  # of every module, as llama.cpp does: NVIDIA's compiler keeps f32's denormals too then
+        denormals_f16=known.denormals_f16,
     )
 
 

@@ -70,7 +70,7 @@ class Cells:
             if not job.transfer:
                 pipelines.append(self.session.pipeline(job, statistics=False))
             if job.reduce is not None:
-                pipelines.append(self.session.stage(job.reduce))
+                pipelines.append(self.session.stage(job, job.reduce))
             cell = Cell(job, pipelines, self._buffers.workload(job))
         except VkError:
             for pipeline in pipelines:

@@ -37,7 +37,6 @@ class Session:
 
     def pipeline(self, job: Job, *, statistics: bool) -> Pipeline:
         """The pipeline of the job's own kernel, compiled now."""
-        spirv = with_f16_controls(load(job.kernel), rounding=job.rounding_f16, denormals=job.denormals_f16)
         options = PipelineOptions(
             constants=job.constants,
             subgroup_size=job.subgroup_size,
@@ -45,12 +44,11 @@ class Session:
             disable_robustness=self.request.robustness and not job.robust,
             statistics=statistics and self.request.statistics,
         )
-        return Pipeline(self.device, self.layout, spirv, options)
+        return Pipeline(self.device, self.layout, _spirv(job.kernel, job), options)
 
-    def stage(self, stage: Stage) -> Pipeline:
-        """The pipeline of a later stage, compiled now; bounds-checked, as llama.cpp's reduction of a split K is."""
-        options = PipelineOptions(constants=stage.constants)
-        return Pipeline(self.device, self.layout, load(stage.kernel), options)
+    def stage(self, job: Job, stage: Stage) -> Pipeline:
+        """The pipeline of a later stage of the job, compiled now; bounds-checked, as llama.cpp's reduction of a split K is."""
+        return Pipeline(self.device, self.layout, _spirv(stage.kernel, job), PipelineOptions(constants=stage.constants))
 
     def upload(self, target: Buffer, data: np.ndarray[Any, Any], fill_bytes: int = 0) -> None:
         """Copy an array to the beginning of a device buffer and wait; up to `fill_bytes` it is repeated."""
@@ -133,3 +131,7 @@ def compile_job(progress: Progress, job: dict[str, Any]) -> dict[str, Any]:
 def fault(progress: Progress) -> dict[str, Any]:
     """What the driver says of why the device was lost."""
     return {"report": fault_report(current().device)}
+
+
+def _spirv(kernel: str, job: Job) -> bytes:
+    return with_f16_controls(load(kernel), rounding=job.rounding_f16, denormals=job.denormals_f16)

@@ -22,5 +22,5 @@ float a_load1(uint element) { return weights_s[element]; }
 
 #ifdef GEMV
 layout(binding = 0, std430) readonly buffer WeightsT { vec2 weights_t[]; };
-vec4 a_load2x2(uint piece) { return vec4(weights_t[piece * 2], weights_t[piece * 2 + 1]); }
+vec4 a_load2x2(uint element) { return vec4(weights_t[element / 2], weights_t[element / 2 + 1]); }
 #endif

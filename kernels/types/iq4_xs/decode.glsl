@@ -21,7 +21,7 @@ void decode_init() {
 
 float16_t decode(const in Block block, const in uint32_t block_at[2], const in uint32_t at[2]) {
     const uint i = at[1];
-    const uint s = i >> 5;
+    const uint s = (i & 0xE0) >> 5; // so that neighbours' are seen to be one: NVIDIA 580.159.04 loads scales_l twice after i >> 5
     const uint bits = (uint(block.scales_l[s >> 1]) >> (4 * (s & 1)) & 15) | (uint(block.scales_h) >> (2 * s) & 3) << 4;
     const uint q = uint(block.qs[16 * s + (i & 15)]) >> ((i & 16) >> 2) & 15;
     return block.d * float16_t(int(bits) - 32) * table[q];
