@@ -78,7 +78,7 @@ def test_logged_graphs_give_their_median() -> None:
     assert logged("MUL_MAT_VEC q4_K m=4096 n=1 k=14336: 2000 x 18.5 us = 37000 us") == {("q4_k", 4096, 1, 14336): 18.5e-6}
 
 
-def test_gpu_times_stand_before_the_host_s() -> None:
+def test_the_clock_that_says_less_counts() -> None:
     """In any order of the files; of a file with the logger's lines the console's are not read, which logging slows."""
     key = Key("coopmat2", "q4_0", 4096, 512, 14336)
     with_logger = ("coopmat2", graphs("q4_0", 512, 353.0) + told("q4_0", 512, 506.0))
@@ -88,6 +88,8 @@ def test_gpu_times_stand_before_the_host_s() -> None:
         assert found[key] == ([353e-6], "gpu")
         assert found[key._replace(type="f16")] == ([257e-6], "host")
     assert theirs([with_logger, with_logger], recorded("nvidia-h200"))[key] == ([353e-6, 353e-6], "gpu")
+    once = [("intdot", graphs("q4_0", 1, 15.9)), ("intdot", told("q4_0", 1, 14.3)), ("intdot", told("q4_0", 1, 16.2))]
+    assert theirs(once, recorded("nvidia-h200"))[Key("intdot", "q4_0", 4096, 1, 14336)] == ([14.3e-6, 16.2e-6], "host")
 
 
 def test_types_without_q8_1_take_the_float_path() -> None:
