@@ -7,10 +7,11 @@ environment left on for N > 8 (`coopmat2`, `coopmat`, `intdot`, `scalar-f16`, `s
 kernel, and the others what llama.cpp's own rule takes, q8_1 or float. Several FILEs of one PATH are several passes.
 
 With GGML_VK_PERF_LOGGER=1 in its environment FILE holds GPU times, the only ones that are read of it: logging slows the host's. Either
-clock says more than the kernel takes, so a cell is held against the one that says less. The logger's timestamps stand between all
-dispatches, 1 to 2 us each on an H200, which tells at N = 1; a graph's first copy has the conversion of B in it, where the path converts
-it. The host's time has submission in it, and at N = 512 more: a graph has 100 GFLOP / 60 GFLOP + 1 = 2 copies of the op, over which one
-conversion of B, submission and fence are spread, and the mean over a second begins with a new pipeline's slow plateau.
+clock says more than the kernel takes, so a cell is held against the one that says less, and what only that one says beyond the other's
+most counts for nothing. The logger's timestamps stand between all dispatches, 1 to 2 us each on an H200, which tells at N = 1; a graph's
+first copy has the conversion of B in it, where the path converts it. The host's time has submission in it, and at N = 512 more: a graph
+has 100 GFLOP / 60 GFLOP + 1 = 2 copies of the op, over which one conversion of B, submission and fence are spread, and the mean over a
+second begins with a new pipeline's slow plateau.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import argparse
 import gzip
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
@@ -122,10 +123,14 @@ def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, 
         for (kind, m, n, k), seconds in (by_gpu or parsed(text)).items():
             key = Key(_taken(path, kind, m, n, k, device), kind, m, n, k)
             found.setdefault(key, {}).setdefault(clock, []).append(seconds)
-    return {
-        key: min((Passes(seconds, clock) for clock, seconds in clocks.items()), key=lambda passes: min(passes.seconds))
-        for key, clocks in found.items()
-    }
+    return {key: _least(clocks) for key, clocks in found.items()}
+
+
+def _least(clocks: Mapping[Clock, list[float]]) -> Passes:
+    """Of two clocks the one that has the least, up to the most that the other has."""
+    clock = min(clocks, key=lambda clock: min(clocks[clock]))
+    most = min(max(seconds) for seconds in clocks.values())
+    return Passes([min(s, most) for s in clocks[clock]], clock)
 
 
 def _cells(results: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
@@ -307,9 +312,9 @@ def page(
             "",
             f"{device.name}, {device.driver.name} {device.driver.info}, {runs[-1].host.os}; {runs[-1].tool}, {runs[-1].at[:10]}.",
             "Mimic tier, `--hot`, llama.cpp's default accumulator. vkprobe: median of GPU timestamps, half-width of the 95 % interval;",
-            "`~` marks a time that is not steady. llama.cpp: test-backend-ops perf, the range over its passes by the clock that says less:",
-            "`gpu`: GPU timestamps of its performance logger, which take 1 to 2 us themselves, the median over graphs; `host`: host clock,",
-            "the mean over a second, with submission and all else.",
+            "`~` marks a time that is not steady. llama.cpp: test-backend-ops perf, the range over its passes by the clock that says less,",
+            "up to the most that the other says: `gpu`: GPU timestamps of its performance logger, which take 1 to 2 us themselves, the",
+            "median over graphs; `host`: host clock, the mean over a second, with submission and all else.",
             "ratio: vkprobe over the nearest end of that range, 1.00 inside it; `!` where it is off by more than 10 %.",
             *notes,
             "",

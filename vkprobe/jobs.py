@@ -69,6 +69,11 @@ class Job(Struct, frozen=True, kw_only=True):
     output_memory: str = "device"
 
     @property
+    def float_controls(self) -> tuple[str, ...]:
+        """The execution modes that are patched in, with the width they are for."""
+        return (*(["DenormPreserve 16"] if self.denormals_f16 else []), *(["RoundingModeRTE 16"] if self.rounding_f16 else []))
+
+    @property
     def push(self) -> tuple[int, int, int, int]:
         """The push constants: M, N, K and how much of K a part has, which is K and GEMVs' stride of B where it is not split."""
         return self.m, self.n, self.k, self.part_k or self.k

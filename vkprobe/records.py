@@ -17,6 +17,7 @@ SCHEMA = 1
 
 Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "crash", "device-lost", "noop"]
 DriverState = Literal["ok", "no-device", "error"]
+Modes = tuple[str, ...]
 ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
@@ -229,6 +230,7 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     subgroup_size: int | None = None
     spirv_sha: str | None = None
     robust: bool | None = None  # buffer accesses are bounds-checked (robustBufferAccess)
+    float_controls: Modes | None = None  # execution modes that were added to the module
     status: Status
     reason: str | None = None
     compile_s: float | None = None
@@ -250,9 +252,9 @@ def cell_key(record: ResultRecord) -> tuple[Any, ...]:
     return tuple(getattr(record, name) for name in CELL_FIELDS)
 
 
-def made_of(record: ResultRecord) -> tuple[Any, ...]:
-    """What a cell was measured with: after an upgrade its number no longer stands for the cell."""
-    return record.spirv_sha, record.tile, record.subgroup_size, record.robust
+def made_of(record: ResultRecord | PipelineRecord) -> tuple[Any, ...]:
+    """What a cell was measured with, or a pipeline made: after an upgrade the record no longer stands for it."""
+    return record.spirv_sha, record.tile, record.subgroup_size, record.robust, record.float_controls or ()
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
@@ -260,6 +262,8 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
 
     Attributes:
         robust: its buffer accesses are bounds-checked (robustBufferAccess).
+        float_controls: execution modes that were added to the module (`DenormPreserve 16`, `RoundingModeRTE 16`); None where a vkprobe
+            did not tell, which added them to modules of f16 arithmetic alone.
         tile_registers: 32-bit registers of an invocation that the kernel's tile takes at the least; None for ops without a tile.
         register_budget: those that an invocation can have on this chip; None where that is not known.
     """
@@ -284,15 +288,18 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     register_budget: int | None = None
     spirv_sha: str | None = None
     robust: bool | None = None
+    float_controls: Modes | None = None
 
 
 def other_kernel(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
     """Why what two records of one cell or pipeline hold is not the driver's difference alone: vkprobe was changed in between; else None."""
     if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
         return "another SPIR-V module of vkprobe's"
-    # Where both tell it, a difference is the driver's: it can do without checks, or can't.
+    # Where both tell it, a difference is the driver's: it can do without checks, or can't; it has a mode, or has not.
     if None in (old.robust, new.robust) and (old.robust or new.robust):
         return "one side checks bounds (robustBufferAccess), the other is of a vkprobe that did not, where a device can do without"
+    if None in (old.float_controls, new.float_controls) and (old.float_controls or new.float_controls):
+        return "one side sets f16's float controls, the other is of a vkprobe that did not tell, and set them in modules of f16 alone"
     return None
 
 

@@ -25,6 +25,7 @@ layout(constant_id = 5) const bool ALIGNED = true;      // rows of A and B begin
 
 // PART_K: how much of K a workgroup covers (a multiple of 256), K where it is not split; parts lie one after the other in D.
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p;
+// Not readonly, as llama.cpp's decode buffers are not: compilers have other loads for what nobody writes.
 #define BLOCK(alignment) layout(buffer_reference, std430, buffer_reference_align = alignment) buffer Block
 #include "decode.glsl"
 // N is padded to a multiple of BN here.

@@ -230,8 +230,8 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
     // Some steps at a time, then two, then one. The loops count an invocation's own steps: compilers make something else of a shared count.
     uint i = 0;
 #ifdef A_FLOAT
-    // Whether K is ragged is asked before each loop, as in llama.cpp, so that the sums of either kind of step go into the other's: where
-    // one kind keeps them in memory, so does the other. The last step of a ragged K is taken alone.
+    // Whether K is ragged is asked before each loop, as in llama.cpp: both kinds of loop take turns on one array of sums, and where a
+    // compiler keeps it in memory for one kind, it does for the other too. The last step of a ragged K is taken alone.
     const bool ragged = p.K % 4 != 0 || p.STRIDE_B % 4 != 0;
     const uint steps = steps_of(lane, (p.K + 3) / 4);
     uint end = steps - steps % UNROLL;

@@ -179,9 +179,18 @@ def test_good_records_tell_their_host(tmp_path: Path) -> None:
     assert [good_cells(records, p, statistics=False)[0].cpus for p in ("f16/coopmat", "gemm")] == [{"old"}, {"old", "new"}]
 
 
-@pytest.mark.parametrize(("changed", "refused"), [({}, False), ({"spirv_sha": "other"}, True), ({"robust": None}, True)])
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, False),
+        ({"spirv_sha": "other"}, True),
+        ({"robust": None}, True),
+        ({"float_controls": None}, True),
+        ({"float_controls": ()}, False),
+    ],
+)
 def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: dict[str, Any], refused: bool) -> None:
-    """Other kernels, or the same without their bounds checks: what they took says nothing of the driver now."""
+    """Other kernels, or the same without their bounds checks or float controls: what they took says nothing of the driver now."""
     here = replace(recorded("nvidia-h200"), run=RUN)
     cell = Cell(
         op="gemm",
@@ -194,9 +203,8 @@ def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: di
         shape=Shape(4096, 512, 14336),
     )
     (now,) = resolve([cell], here)
-    made = replace(
-        result(here.device), kernel=now.kernel.name, path="scalar-f16", spirv_sha=now.kernel.spirv_sha256, robust=now.robust, tile=now.tile
-    )
+    told = {"spirv_sha": now.kernel.spirv_sha256, "robust": now.robust, "float_controls": now.job.float_controls}
+    made = replace(result(here.device), kernel=now.kernel.name, path="scalar-f16", tile=now.tile, **told)
     records = written(tmp_path / "good.jsonl", here, replace(made, **changed))
     (good,) = good_cells(records, "gemm", statistics=False)
     step = Step(DriverSpec(name="x", icd=None), here, good, asked("worse:5%"), run=RUN, sink=print, progress=Reporter())

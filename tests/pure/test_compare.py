@@ -245,10 +245,16 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [({"spirv_sha": "a"}, {"spirv_sha": "b"}), ({"robust": None}, {"robust": True}), ({"robust": True}, {"robust": None})]
+    ("old", "new"),
+    [
+        ({"spirv_sha": "a"}, {"spirv_sha": "b"}),
+        ({"robust": None}, {"robust": True}),
+        ({"robust": True}, {"robust": None}),
+        ({"float_controls": None}, {"float_controls": ("RoundingModeRTE 16",)}),
+    ],
 )
 def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Another module, or bounds checks that there were none of: not the driver's difference alone; counted with its reason."""
+    """Another module, bounds checks or float controls that there were none of: not the driver's difference alone; the reason is told."""
     left, right = (msgspec.structs.replace(made(registers=r), **told) for r, told in ((80, old), (96, new)))
     comparison = against([left], [right])
     assert [(c.verdict, c.changes) for c in comparison.cells] == [("unjudged", ())]
@@ -256,3 +262,5 @@ def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: d
     assert f"1 not judged: {comparison.cells[0].because}" in " ".join(as_text(comparison, "table").split())
     checked = [msgspec.structs.replace(made(registers=r), robust=told) for r, told in ((80, False), (96, True))]
     assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both tell: the driver's own difference
+    moded = [msgspec.structs.replace(made(registers=r), float_controls=told) for r, told in ((80, ()), (96, ("DenormPreserve 16",)))]
+    assert [c.verdict for c in against(moded[:1], moded[1:]).cells] == ["changed"]

@@ -7,6 +7,7 @@ import pytest
 from tests.pure.recorded_devices import NAMES, recorded, with_properties
 from vkprobe.bench.compile_plan import compile_plan
 from vkprobe.bench.compiling import by_pipeline, compile_cells
+from vkprobe.bench.device import limits
 from vkprobe.bench.plans import run_cells
 from vkprobe.bench.resolve import Resolved, resolve, with_bounds_checks
 from vkprobe.kernels import kernels
@@ -102,10 +103,13 @@ def test_the_default_is_one_pipeline_for_each_cell() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_pipeline_checks_bounds_as_the_timed_one_does(name: str) -> None:
+def test_every_pipeline_checks_bounds_and_has_the_modes_of_the_timed_one(name: str) -> None:
     """Also those that are compiled on no cell's behalf: the reductions of other devices, and of a split K."""
     device = recorded(name)
+    known = limits(device)
     for one in compile_plan(device, full=True):
+        if one.cell.op not in ("copy", "peak"):
+            assert (one.job.rounding_f16, one.job.denormals_f16) == (known.rounding_f16, known.denormals_f16)
         if one.cell.op == "reduce":
             assert (one.job.robust, one.robust) == (True, True)
         else:

@@ -165,6 +165,9 @@ def test_subgroups_are_required_as_llama_cpp_does() -> None:
     assert one(nvk, "gemv", (64, 1, 64), types=["f16"]).job.subgroup_size is None
     assert gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.rounding_f16
     assert not gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.denormals_f16
+    mimics = [r for r in resolve(run_cells(nvk, full=True), nvk) if r.cell.op in ("gemm", "gemv", "dequant", "convert")]
+    assert any("Float16" not in r.kernel.capabilities for r in mimics)  # modules without f16 arithmetic have them too
+    assert {r.job.float_controls for r in mimics} == {("DenormPreserve 16", "RoundingModeRTE 16")}
     dependent = with_properties(lvp, roundingModeIndependence=2)
     assert not limits(dependent).rounding_f16
 

@@ -15,7 +15,7 @@ from vkprobe.bench.policy import Policy
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
 from vkprobe.facts import Gathered
-from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord
+from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, made_of
 from vkprobe.results.store import Done, climb_key, device_key, pipeline_key
 
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
@@ -45,7 +45,7 @@ def measure(
             resolved = [r for r in resolved if (key, _cell_key(r), _made_of(r)) not in done.cells]
 
         def known(record: PipelineRecord, key: object = key) -> bool:
-            return done is not None and (key, pipeline_key(record), record.spirv_sha, record.robust) in done.pipelines
+            return done is not None and (key, pipeline_key(record), made_of(record)) in done.pipelines
 
         if not resolved:
             continue
@@ -103,7 +103,7 @@ def climb(
 
 def _made_of(resolved: Resolved) -> tuple[object, ...]:
     """As `records.made_of` makes it."""
-    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size, resolved.robust
+    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size, resolved.robust, resolved.job.float_controls
 
 
 def _cell_key(resolved: Resolved) -> tuple[object, ...]:

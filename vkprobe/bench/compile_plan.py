@@ -63,6 +63,7 @@ def _through_shared_memory(one: Resolved, device: DeviceRecord) -> Iterator[Reso
 def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
     """The kernel that sums the products of K's parts, as a pipeline of its own."""
     kernel = kernels.kernels()[_REDUCE]
+    known = limits(device)
     cell = Cell(op="reduce", path="scalar-f32", type="f32", accumulator="f32", shape=Shape(4096, 512, 14336))
     job = Job(
         op=cell.op,
@@ -76,6 +77,8 @@ def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
         hot=False,
         constants=[(0, _REDUCE_BLOCK), (1, _PARTS)],
         groups=(1, 1, 1),
+        rounding_f16=known.rounding_f16,
+        denormals_f16=known.denormals_f16,
         robust=True,
     )
     requirement = kernels.requirement(kernel, workgroup_invocations=_REDUCE_BLOCK)
@@ -87,7 +90,7 @@ def _sum_of_parts(device: DeviceRecord) -> list[Resolved]:
             requirement=requirement,
             tile=f"{_PARTS} parts",
             aligned=True,
-            subgroup_size=limits(device).subgroup,
+            subgroup_size=known.subgroup,
             robust=True,
         )
     ]

@@ -154,6 +154,7 @@ class Compiler:
             compile_s=told.get("compile_s"),
             spirv_sha=resolved.kernel.spirv_sha256,
             robust=resolved.robust,
+            float_controls=resolved.job.float_controls,
             raw=raw,
             matrix_instructions=matrix,
             tile_registers=tile_registers(resolved.job, subgroup) if told else None,

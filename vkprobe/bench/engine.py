@@ -140,6 +140,7 @@ class DeviceRun:
             subgroup_size=resolved.subgroup_size,
             spirv_sha=resolved.kernel.spirv_sha256 or None,
             robust=resolved.robust,
+            float_controls=resolved.job.float_controls,
             compile_s=state.compile_s,
             **ended,
         )

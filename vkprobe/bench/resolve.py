@@ -178,7 +178,7 @@ def _job(
         groups=groups,
         subgroup_size=subgroup_size,
         full_subgroups=full_subgroups,
-        rounding_f16=known.rounding_f16,  # of every module, as llama.cpp does: NVIDIA's compiler keeps f32's denormals too then
+        rounding_f16=known.rounding_f16,  # of every module, as llama.cpp does: compilers may treat f32 in another way then, too
         denormals_f16=known.denormals_f16,
     )
 

@@ -77,12 +77,13 @@ class Step:
 
     def _same_kernels(self, resolved: dict[CellId, Resolved], pipelines: Sequence[Resolved]) -> None:
         """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
-        now = {r.kernel.name: (r.kernel.spirv_sha256 or None, r.robust) for r in (*resolved.values(), *pipelines)}
-        then = [(c.record.kernel, c.record.spirv_sha, c.record.robust) for c in self._good.cells.values()]
-        then += [(p.kernel, p.spirv_sha, p.robust) for p in self._good.pipelines]
-        for kernel, sha, robust in then:
-            if kernel in now and ((sha is not None and now[kernel][0] != sha) or (robust is None and now[kernel][1])):
-                raise UsageError(f"--good: {kernel} of these records is not this vkprobe's {kernel}: measure the good commit with this one")
+        now = {r.kernel.name: r for r in (*resolved.values(), *pipelines)}
+        made: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
+        for then in made:
+            if (here := now.get(then.kernel)) is not None and _another(then, here):
+                raise UsageError(
+                    f"--good: {then.kernel} of these records is not this vkprobe's {then.kernel}: measure the good commit with this one"
+                )
 
     def _policy(self, number: int) -> Policy:
         """The number-th try's."""
@@ -177,6 +178,12 @@ def other_clock(good: GoodCell, time: Time) -> str | None:
     if good.times and good.times[-1].clock != time.clock:
         return f"clocks differ: {good.times[-1].clock} in the good records, {time.clock} now"
     return other_core_clock(good.times, [time])
+
+
+def _another(then: ResultRecord | PipelineRecord, here: Resolved) -> bool:
+    """Whether a record is of another kernel of that name, or of a vkprobe that did not set what this one sets."""
+    other = then.spirv_sha is not None and then.spirv_sha != (here.kernel.spirv_sha256 or None)
+    return other or (then.robust is None and bool(here.robust)) or (then.float_controls is None and bool(here.job.float_controls))
 
 
 def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:

@@ -273,13 +273,13 @@ class Done(NamedTuple):
 
     Attributes:
         cells: by (device key, `cell_key`, `made_of`).
-        pipelines: by (device key, `pipeline_key`, SPIR-V hash, whether it is bounds-checked).
+        pipelines: by (device key, `pipeline_key`, `made_of`).
         climbs: by (device key, `climb_key`).
         ceilings: the copies and peaks among the cells that are right: other cells are held against them.
     """
 
     cells: frozenset[CellDone]
-    pipelines: frozenset[tuple[DeviceKey, PipelineKey, str | None, bool | None]]
+    pipelines: frozenset[tuple[DeviceKey, PipelineKey, tuple[Any, ...]]]
     climbs: frozenset[tuple[DeviceKey, str]] = frozenset()
     ceilings: Mapping[CellDone, ResultRecord] = MappingProxyType({})
 
@@ -304,7 +304,7 @@ def _done(store: Store) -> Done:
     ended = {(*key, made_of(r)): r for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted}
     return Done(
         frozenset(ended),
-        frozenset((*key, p.spirv_sha, p.robust) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
+        frozenset((*key, made_of(p)) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
         frozenset(key for key, c in store.ladder.items() if c.status not in RETRIED_STATUSES),
         {key: r for key, r in ended.items() if r.op in ("copy", "peak") and r.status == "ok"},
     )
