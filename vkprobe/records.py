@@ -17,7 +17,7 @@ SCHEMA = 1
 
 Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "crash", "device-lost", "noop"]
 DriverState = Literal["ok", "no-device", "error"]
-Modes = tuple[str, ...]
+Modes = tuple[str, ...]  # a name of its own: `tuple` is a field of results
 ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
