@@ -8,7 +8,7 @@ Stored units are s, B, FLOP; `null` is unknown; non-finite floats are the string
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal, Union
+from typing import Any, Literal, Protocol, Union
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
@@ -252,9 +252,24 @@ def cell_key(record: ResultRecord) -> tuple[Any, ...]:
     return tuple(getattr(record, name) for name in CELL_FIELDS)
 
 
-def made_of(record: ResultRecord | PipelineRecord) -> tuple[Any, ...]:
+class _Made(Protocol):
+    """What a pipeline is made of: a record's, or that of a cell that is resolved."""
+
+    @property
+    def spirv_sha(self) -> str | None: ...
+    @property
+    def tile(self) -> str | None: ...
+    @property
+    def subgroup_size(self) -> int | None: ...
+    @property
+    def robust(self) -> bool | None: ...
+    @property
+    def float_controls(self) -> Modes | None: ...
+
+
+def made_of(made: _Made) -> tuple[Any, ...]:
     """What a cell was measured with, or a pipeline made: after an upgrade the record no longer stands for it."""
-    return record.spirv_sha, record.tile, record.subgroup_size, record.robust, record.float_controls or ()
+    return made.spirv_sha, made.tile, made.subgroup_size, made.robust, made.float_controls or ()
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
@@ -293,7 +308,12 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
 
 def other_kernel(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
     """Why what two records of one cell or pipeline hold is not the driver's difference alone: vkprobe was changed in between; else None."""
-    if old.kernel == new.kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
+    return otherwise_made(old, new, same=old.kernel == new.kernel)
+
+
+def otherwise_made(old: _Made, new: _Made, *, same: bool) -> str | None:
+    """As `other_kernel`, of pipelines whose kernels have the `same` name or not."""
+    if same and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
         return "another SPIR-V module of vkprobe's"
     # Where both tell it, a difference is the driver's: it can do without checks, or can't; it has a mode, or has not.
     if None in (old.robust, new.robust) and (old.robust or new.robust):

@@ -42,7 +42,7 @@ def measure(
         key = device_key(device)
         resolved = resolve(cells_of(device), device)
         if done is not None:
-            resolved = [r for r in resolved if (key, _cell_key(r), _made_of(r)) not in done.cells]
+            resolved = [r for r in resolved if (key, _cell_key(r), made_of(r)) not in done.cells]
 
         def known(record: PipelineRecord, key: object = key) -> bool:
             return done is not None and (key, pipeline_key(record), made_of(record)) in done.pipelines
@@ -74,7 +74,7 @@ def _ceilings(resolved: Sequence[Resolved], device: DeviceRecord, done: Done | N
     key, asked = device_key(device), {_cell_key(r) for r in resolved}
     missing, known = [], []
     for ceiling in needed(resolved, device):
-        found = done.ceilings.get((key, _cell_key(ceiling), _made_of(ceiling))) if done is not None else None
+        found = done.ceilings.get((key, _cell_key(ceiling), made_of(ceiling))) if done is not None else None
         if found is not None:
             known.append(found)
         elif _cell_key(ceiling) not in asked:
@@ -99,11 +99,6 @@ def climb(
         climbs = [c for c in climbs_of(device) if done is None or (key, climb_key(c)) not in done.climbs]
         spec = specs[device.device.rpartition("/")[0]]
         LadderRun(spec, device, climbs, run=run, policy=policy_of(device), sink=sink, progress=progress).climb()
-
-
-def _made_of(resolved: Resolved) -> tuple[object, ...]:
-    """As `records.made_of` makes it."""
-    return resolved.kernel.spirv_sha256 or None, resolved.tile, resolved.subgroup_size, resolved.robust, resolved.job.float_controls
 
 
 def _cell_key(resolved: Resolved) -> tuple[object, ...]:

@@ -138,9 +138,9 @@ class DeviceRun:
             split_k=resolved.split_k,
             aligned=resolved.aligned,
             subgroup_size=resolved.subgroup_size,
-            spirv_sha=resolved.kernel.spirv_sha256 or None,
+            spirv_sha=resolved.spirv_sha,
             robust=resolved.robust,
-            float_controls=resolved.job.float_controls,
+            float_controls=resolved.float_controls,
             compile_s=state.compile_s,
             **ended,
         )

@@ -53,6 +53,16 @@ class Resolved(Struct, frozen=True, kw_only=True):
     robust: bool | None = None
     reason: str | None = None
 
+    @property
+    def spirv_sha(self) -> str | None:
+        """The module's hash as records have it; None where there is no module."""
+        return self.kernel.spirv_sha256 or None
+
+    @property
+    def float_controls(self) -> tuple[str, ...]:
+        """The job's, as records have them."""
+        return self.job.float_controls
+
 
 def resolve(cells: Sequence[Cell], device: DeviceRecord, *, dispatched: bool = True) -> list[Resolved]:
     """Every cell's job on `device`, in order; one that is only compiled need not fit the device's buffers and grids."""

@@ -23,7 +23,7 @@ from vkprobe.compare.times import other_core_clock
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time
+from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, otherwise_made
 from vkprobe.results.store import Store, pipeline_key
 
 _ROUNDS, _MORE_ROUNDS = 5, 3  # at the least, and with each further try
@@ -80,7 +80,7 @@ class Step:
         now = {r.kernel.name: r for r in (*resolved.values(), *pipelines)}
         made: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
         for then in made:
-            if (here := now.get(then.kernel)) is not None and _another(then, here):
+            if (here := now.get(then.kernel)) is not None and otherwise_made(then, here, same=True):
                 raise UsageError(
                     f"--good: {then.kernel} of these records is not this vkprobe's {then.kernel}: measure the good commit with this one"
                 )
@@ -178,12 +178,6 @@ def other_clock(good: GoodCell, time: Time) -> str | None:
     if good.times and good.times[-1].clock != time.clock:
         return f"clocks differ: {good.times[-1].clock} in the good records, {time.clock} now"
     return other_core_clock(good.times, [time])
-
-
-def _another(then: ResultRecord | PipelineRecord, here: Resolved) -> bool:
-    """Whether a record is of another kernel of that name, or of a vkprobe that did not set what this one sets."""
-    other = then.spirv_sha is not None and then.spirv_sha != (here.kernel.spirv_sha256 or None)
-    return other or (then.robust is None and bool(here.robust)) or (then.float_controls is None and bool(here.job.float_controls))
 
 
 def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
