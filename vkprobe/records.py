@@ -1,7 +1,10 @@
-"""The frozen types that flow through vkprobe and are stored, one JSON object a line, `kind` first.
+"""The types that are stored: frozen, one JSON object a line, `kind` first.
 
-Schema history: 1 = the first, 2026-11.
-Additive fields do not raise the version; a field that changes its meaning or disappears does.
+Schema history:
+1 (2026-11): `m`, `n`, `k` beside `op`. `vkprobe.ops.schema1` lifts its results.
+2 (2026-12): `axes`, `mode` and `stack`; parts of the variant that an op doesn't have are null; gaps carry their prices.
+
+An added field doesn't raise the version; a field that changes its meaning or disappears does.
 Stored units are s, B, FLOP; `null` is unknown; non-finite floats are the strings "inf", "-inf", "nan".
 """
 
@@ -13,7 +16,9 @@ from typing import Any, Literal, Protocol, Union
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-SCHEMA = 1
+from vkprobe.cell import VARIANT_FIELDS, Cell, Variant
+
+SCHEMA = 2
 
 Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "crash", "device-lost", "noop"]
 DriverState = Literal["ok", "no-device", "error"]
@@ -21,16 +26,18 @@ Modes = tuple[str, ...]  # a name of its own: `tuple` is a field of results
 ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
-"""Cells that ended so are measured again when a run is resumed: lost ones, and those that were given up after three losses."""
+"""A resumed run measures cells again that ended in one of these."""
+Stack = Literal["vulkan", "cuda", "rocm", "xpu", "cpu"]
+"""What ran a device's kernels."""
 
 
 def now() -> str:
-    """The time as records carry it: ISO 8601, UTC, to the millisecond."""
+    """The current time in the form that records use: ISO 8601, UTC, milliseconds."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def moment(at: str) -> datetime.datetime:
-    """A record's time, as `now` writes it.
+    """Parse a record's time.
 
     >>> (moment("2026-11-28T06:00:01.500Z") - moment("2026-11-28T05:59:00.000Z")).total_seconds()
     61.5
@@ -39,7 +46,7 @@ def moment(at: str) -> datetime.datetime:
 
 
 class Record(Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What every record carries."""
+    """Fields of every record: the run it belongs to and when it was written."""
 
     run: str
     at: str = field(default_factory=now)
@@ -54,7 +61,7 @@ class Host(Struct, frozen=True, kw_only=True):
 
 
 class RunRecord(Record, frozen=True, kw_only=True, tag="run"):
-    """One invocation that measured or asked drivers; a resumed run is a new one."""
+    """One invocation that queried or measured drivers; a resumed run is a new one."""
 
     schema: int = SCHEMA
     tool: str
@@ -64,7 +71,7 @@ class RunRecord(Record, frozen=True, kw_only=True, tag="run"):
 
 
 class DriverRecord(Record, frozen=True, kw_only=True, tag="driver"):
-    """One driver (ICD manifest plus environment), whether it works, and what to do where it doesn't."""
+    """One driver (ICD manifest plus environment): whether it works, and what to do if it doesn't."""
 
     driver: str
     icd: str | None
@@ -166,9 +173,16 @@ class Heap(Struct, frozen=True, kw_only=True):
 
 
 class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
-    """What a driver says of one device, complete and unjudged, in the specification's own names."""
+    """Everything a driver reports about one device, unjudged, in the specification's own names.
+
+    Attributes:
+        stack: what runs its kernels.
+        environment: variables that this driver's worker has on top of the run's.
+    """
 
     device: str
+    stack: Stack = "vulkan"
+    environment: dict[str, str] = {}
     name: str
     type: str
     null: bool
@@ -210,27 +224,35 @@ class Check(Struct, frozen=True, kw_only=True):
 
 
 class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
-    """One cell: an op of one kernel and shape on one device, ended in exactly one status."""
+    """One cell on one device, ended in exactly one status: the cell's identity, how it ran, and what was measured.
+
+    Attributes:
+        op, axes: the cell; `path` to `mode` are its variant (`vkprobe.cell.Variant`).
+        tile, split_k, aligned, subgroup_size, spirv_sha: outcomes: how the cell's kernel was specialised here.
+        robust: buffer accesses are bounds-checked (robustBufferAccess).
+        float_controls: execution modes that were added to the module.
+        interrupted: the cell ended before it was steady or out of rounds; a resumed run measures it again.
+        partial_samples_s: by round, where the cell was lost after it had been sampled.
+    """
 
     device: str
     op: str
+    axes: dict[str, int]
+    path: str | None = None
+    type: str | None = None
+    accumulator: str | None = None
+    tuple: str | None = None
+    residency: str | None = None
+    tier: str | None = None
+    mode: str | None = None
     kernel: str
-    tier: str
-    residency: Literal["cold", "hot"]
-    path: str
-    type: str
-    accumulator: str
-    tuple: str | None
-    m: int
-    n: int
-    k: int
     tile: str | None = None
     split_k: int | None = None
     aligned: bool | None = None
     subgroup_size: int | None = None
     spirv_sha: str | None = None
-    robust: bool | None = None  # buffer accesses are bounds-checked (robustBufferAccess)
-    float_controls: Modes | None = None  # execution modes that were added to the module
+    robust: bool | None = None
+    float_controls: Modes | None = None
     status: Status
     reason: str | None = None
     compile_s: float | None = None
@@ -238,22 +260,20 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
     time: Time | UnsetType = UNSET
     flops_per_s: float | UnsetType = UNSET
     bytes_per_s: float | UnsetType = UNSET
-    interrupted: bool = False  # ended before it was steady or out of rounds: measured again when the run is resumed
+    interrupted: bool = False
     peak_share: float | UnsetType | None = UNSET
     check: Check | UnsetType = UNSET
-    partial_samples_s: list[list[float]] | UnsetType = UNSET  # by round, of a cell that was lost after it had been sampled
+    partial_samples_s: list[list[float]] | UnsetType = UNSET
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that this record is about."""
+        variant = Variant(**{name: getattr(self, name) for name in VARIANT_FIELDS})
+        return Cell(op=self.op, axes=tuple(self.axes.items()), variant=variant)
 
 
-CELL_FIELDS = ("op", "kernel", "tier", "residency", "path", "type", "accumulator", "tuple", "m", "n", "k")
-
-
-def cell_key(record: ResultRecord) -> tuple[Any, ...]:
-    """What identifies a cell on its device: never the driver's name or version."""
-    return tuple(getattr(record, name) for name in CELL_FIELDS)
-
-
-class _Made(Protocol):
-    """What a pipeline is made of: a record's, or that of a cell that is resolved."""
+class Build(Protocol):
+    """What identifies how a pipeline was built: fields of result and pipeline records, and of plans."""
 
     @property
     def spirv_sha(self) -> str | None: ...
@@ -267,9 +287,9 @@ class _Made(Protocol):
     def float_controls(self) -> Modes | None: ...
 
 
-def made_of(made: _Made) -> tuple[Any, ...]:
-    """What a cell was measured with, or a pipeline made: after an upgrade the record no longer stands for it."""
-    return made.spirv_sha, made.tile, made.subgroup_size, made.robust, made.float_controls or ()
+def build_key(build: Build) -> tuple[Any, ...]:
+    """Key of a pipeline's build. A record whose key differs no longer stands for its cell, as after an upgrade of vkprobe."""
+    return build.spirv_sha, build.tile, build.subgroup_size, build.robust, build.float_controls or ()
 
 
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
@@ -306,20 +326,20 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     float_controls: Modes | None = None
 
 
-def other_kernel(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
-    """Why what two records of one cell or pipeline hold is not the driver's difference alone: vkprobe was changed in between; else None."""
-    return otherwise_made(old, new, same=old.kernel == new.kernel)
+def kernel_change(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
+    """Why two records differ in more than the driver: vkprobe itself changed in between. None if it didn't."""
+    return build_change(old, new, same_kernel=old.kernel == new.kernel)
 
 
-def otherwise_made(old: _Made, new: _Made, *, same: bool) -> str | None:
-    """As `other_kernel`, of pipelines whose kernels have the `same` name or not."""
-    if same and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
-        return "another SPIR-V module of vkprobe's"
-    # Where both tell it, a difference is the driver's: it can do without checks, or can't; it has a mode, or has not.
+def build_change(old: Build, new: Build, *, same_kernel: bool) -> str | None:
+    """As `kernel_change`, for builds of kernels that have the same name or not."""
+    if same_kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
+        return "vkprobe's SPIR-V module changed"
+    # Where both records say it, the difference is the driver's own: it can leave out checks or can't, it has a mode or doesn't.
     if None in (old.robust, new.robust) and (old.robust or new.robust):
-        return "one side checks bounds (robustBufferAccess), the other is of a vkprobe that did not, where a device can do without"
+        return "one side checks bounds (robustBufferAccess); the other comes from a vkprobe that left the checks out where the device can"
     if None in (old.float_controls, new.float_controls) and (old.float_controls or new.float_controls):
-        return "one side sets f16's float controls, the other is of a vkprobe that did not tell, and set them in modules of f16 alone"
+        return "one side sets f16's float controls; the other comes from a vkprobe that didn't record them and set them for f16 modules only"
     return None
 
 
@@ -360,8 +380,33 @@ class MissingCondition(Struct, frozen=True, kw_only=True):
     source: str
 
 
+class PriceRecord(Struct, frozen=True, kw_only=True):
+    """How many times faster one op of a device would be if a gap were closed.
+
+    Attributes:
+        from_path: the path that the device takes today.
+        to_path: the path that it would take with the gap closed.
+        measured_on: the device whose records hold both paths.
+        workloads: how many workloads the ratio is the geometric mean of.
+    """
+
+    op: str
+    type: str
+    ratio: float
+    from_path: str
+    to_path: str
+    measured_on: str
+    workloads: int
+
+
 class GapRecord(Record, frozen=True, kw_only=True, tag="gap"):
-    """How a device stands to what a path asks for: `met` is null where the facts do not tell; `held` of `total` conditions are met."""
+    """How a device compares to what a path needs.
+
+    Attributes:
+        met: null if the facts don't say.
+        held: how many of `total` conditions are met.
+        prices: what closing the gap would be worth; empty where nothing was measured.
+    """
 
     device: str
     path: str
@@ -369,6 +414,7 @@ class GapRecord(Record, frozen=True, kw_only=True, tag="gap"):
     missing: list[MissingCondition]
     held: int | None = None
     total: int | None = None
+    prices: list[PriceRecord] = []
 
 
 class ChoiceRecord(Record, frozen=True, kw_only=True, tag="choice"):

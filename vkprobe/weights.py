@@ -1,22 +1,79 @@
-"""Weight types: how many elements a block holds and how many bytes it takes. A new type is one row here.
+"""Weight types: one row per type with every fact about it.
 
-Source: ggml-common.h of llama.cpp@b10249.
+A new type is one row here, its GLSL in kernels/types/NAME and its class in vkprobe/worker/formats.
+Sources: ggml-common.h (blocks), ggml-vulkan.cpp and its shaders (everything else) of llama.cpp@0c1e570.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
+RowUnit = Literal["one", "stdq", "kq"]
+"""What a GEMV's rows are a multiple of: 1, or llama.cpp's `rm_stdq` or `rm_kq`, which depend on the vendor."""
 
-class WeightType(Struct, frozen=True):
-    """A weight type's block: `elements` along K, `bytes` in memory."""
+
+class Q8_1(Struct, frozen=True, kw_only=True):  # noqa: N801  # ggml's name of the format
+    """How a type multiplies with q8_1 activations (path intdot).
+
+    Attributes:
+        gemv_rows: rows of a GEMV's workgroup, as a multiple of `gemv_unit`.
+        staged_words: 32-bit words of a block of 32 weights in the GEMM's shared memory, its scales included.
+        table_bytes: a lookup table in shared memory (B).
+        scaled_products: the GEMM stages products of two scales, or a scale and an offset, in f16.
+    """
+
+    gemv_rows: int = 1
+    gemv_unit: RowUnit = "one"
+    staged_words: int = 9
+    table_bytes: int = 0
+    scaled_products: bool = False
+
+
+class WeightType(Struct, frozen=True, kw_only=True):
+    """One weight type.
+
+    Attributes:
+        elements: of a block, along K.
+        bytes: of a block.
+        component: of cooperative matrices that the weights are loaded into (f16, bf16).
+        accumulators: that llama.cpp has for it on paths with a choice, its default first.
+        k_type: one of ggml's K types.
+        gemv_rows, gemv_unit: rows of a GEMV's workgroup.
+        gemv_wide: its GEMV wants at least 16 invocations.
+        gemv_most_rows: M up to which its GEMV has four subgroups a workgroup where llama.cpp has those.
+        gemv_chunk: elements of a row that an invocation of its GEMV takes at once.
+        scales: numbers that scale one element: 2 where there are an offset or two scales.
+        matrix_scale_bytes: shared memory that a row's scales take in coopmat2 (B).
+        matrix_table_bytes: shared memory that a lookup table takes in coopmat2 (B).
+        matrix_roundings: roundings to f16 of a weight's scale and offset in coopmat2, its own value's apart.
+        step_k: BK of a GEMM that stages through shared memory.
+        q8_1: None where llama.cpp has no kernels of it for q8_1 activations.
+        dequant: it is dequantised to f16 by a kernel of its own.
+    """
 
     elements: int
     bytes: int
+    component: str = "f16"
+    accumulators: tuple[str, ...] = ("f16", "f32")
+    k_type: bool = False
+    gemv_rows: int = 1
+    gemv_unit: RowUnit = "one"
+    gemv_wide: bool = False
+    gemv_most_rows: int = 8192
+    gemv_chunk: int = 8
+    scales: int = 0
+    matrix_scale_bytes: int = 0
+    matrix_table_bytes: int = 0
+    matrix_roundings: int = 0
+    step_k: int = 32
+    q8_1: Q8_1 | None = None
+    dequant: bool = True
 
     @property
     def quantised(self) -> bool:
-        """Whether elements share a block: floats do not."""
+        """Whether elements share a block; those of floats don't."""
         return self.elements > 1
 
     def row_bytes(self, k: int) -> int:
@@ -25,17 +82,33 @@ class WeightType(Struct, frozen=True):
 
 
 WEIGHT_TYPES: dict[str, WeightType] = {
-    "f32": WeightType(1, 4),
-    "f16": WeightType(1, 2),
-    "bf16": WeightType(1, 2),
-    "q4_0": WeightType(32, 18),
-    "q8_0": WeightType(32, 34),
-    "q4_k": WeightType(256, 144),
-    "q5_k": WeightType(256, 176),
-    "q6_k": WeightType(256, 210),
-    "iq4_xs": WeightType(256, 136),
-    "mxfp4": WeightType(32, 17),
-}
+    "f32": WeightType(elements=1, bytes=4, accumulators=("f32",), dequant=False),
+    "f16": WeightType(elements=1, bytes=2, gemv_rows=2, dequant=False),
+    "bf16": WeightType(elements=1, bytes=2, component="bf16", accumulators=("f32",), gemv_rows=2, step_k=16),
+    "q4_0": WeightType(elements=32, bytes=18, gemv_rows=2, gemv_unit="stdq", scales=1, q8_1=Q8_1(gemv_unit="stdq", staged_words=5)),
+    "q8_0": WeightType(elements=32, bytes=34, gemv_unit="stdq", scales=1, q8_1=Q8_1(gemv_unit="stdq")),
+    "q4_k": WeightType(
+        elements=256, bytes=144, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, scales=2,
+        matrix_scale_bytes=64, matrix_roundings=2, q8_1=Q8_1(staged_words=5, scaled_products=True),
+    ),
+    "q5_k": WeightType(
+        elements=256, bytes=176, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, scales=2,
+        matrix_scale_bytes=64, matrix_roundings=2, q8_1=Q8_1(scaled_products=True),
+    ),
+    "q6_k": WeightType(
+        elements=256, bytes=210, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_most_rows=4095, gemv_chunk=16, scales=2,
+        matrix_roundings=2, q8_1=Q8_1(scaled_products=True),
+    ),
+    "iq4_xs": WeightType(
+        elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
+        q8_1=Q8_1(gemv_unit="stdq", table_bytes=16),
+    ),
+    "mxfp4": WeightType(
+        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
+        q8_1=Q8_1(gemv_rows=2, gemv_unit="stdq", table_bytes=16),
+    ),
+}  # fmt: skip
+"""Every type, in the order of tables."""
 
 Q8_1_ELEMENTS = 32
-"""Of a block of q8_1, in which integer paths read activations."""
+"""Elements of a q8_1 block, in which integer paths read activations."""
