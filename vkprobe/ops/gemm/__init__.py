@@ -1,0 +1,49 @@
+"""Matrix times matrix: D[n, m] = sum over k of A[m, k] * B[n, k], A weights, B activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vkprobe.cell import Cell
+from vkprobe.ops.base import Axis, Op, Request, Scope, software, three_numbers
+from vkprobe.ops.products import K, M, run_types, select
+from vkprobe.records import DeviceRecord
+
+
+class Gemm(Op):
+    """Prompt processing's product."""
+
+    name = "gemm"
+    title = "Matrix times matrix, as llama.cpp's prompt processing does it."
+    axes = (Axis(name="m", meaning="weight rows"), Axis(name="n", meaning="tokens"), Axis(name="k", meaning="reduction"))
+    variant = ("path", "type", "accumulator", "tuple", "residency", "tier")
+    note = "rate of 2·M·N·K FLOP per op"
+    measure = "flops_per_s"
+
+    def axes_of(self, text: str) -> dict[str, int]:
+        """M,N,K."""
+        m, n, k = three_numbers(text)
+        return {"m": m, "n": n, "k": k}
+
+    def cells(self, request: Request, device: DeviceRecord) -> list[Cell]:
+        """Every path, accumulator and tuple that was asked for and has a kernel."""
+        return select(self.name, request, device)
+
+    def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
+        """test-backend-ops' shape, a small one on software devices; `compile-full` takes a shape for each tile size."""
+        compiled = scope in ("compile", "compile-full")
+        if software(device) and not compiled:
+            shapes: list[tuple[int, int, int]] = [(256, 32, 256)]
+        else:
+            shapes = [(M, n, K) for n in ((32, 64, 512) if scope == "compile-full" else (512,))]
+        request = Request(
+            axes=[{"m": m, "n": n, "k": k} for m, n, k in shapes],
+            types=run_types(device, scope, types),
+            paths=paths,
+            accumulators=("default",) if software(device) and scope == "run" else (),
+            tuples=("all",) if scope in ("full", "compile-full") else ("default",),
+        )
+        return self.cells(request, device)
+
+
+OP = Gemm()

@@ -1,0 +1,98 @@
+"""What the matrix products share: which paths, accumulators and tuples a request stands for, and the defaults' sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from vkprobe import kernels
+from vkprobe.cell import Cell, cell
+from vkprobe.ops.base import PATHS, Request, software
+from vkprobe.records import DeviceRecord, KhrTuple
+from vkprobe.weights import WEIGHT_TYPES
+
+MOST_GEMV_COLUMNS = 8
+"""llama.cpp multiplies by vectors up to this N, and by a matrix beyond it."""
+RUN_TYPES = ("f16", "q4_0", "q8_0", "q4_k")
+"""Types that models are mostly made of: the quick job's."""
+FLOAT_ACCUMULATORS = ("f16", "f32")
+M, K = 4096, 14336
+"""llama.cpp's test-backend-ops shape."""
+
+
+def f16_tuples(device: DeviceRecord, component: str = "f16") -> list[KhrTuple]:
+    """The f16 (or bf16) tuples of subgroup scope that a GEMM can use, in the driver's order."""
+    return [
+        t
+        for t in device.coopmat.khr or []
+        if t.a == t.b == component and t.c == t.result and t.c in FLOAT_ACCUMULATORS and t.scope == "subgroup" and not t.saturating
+    ]
+
+
+def tuple_name(t: KhrTuple) -> str:
+    """A tuple's shape as records have it."""
+    return f"{t.m}x{t.n}x{t.k}"
+
+
+def tuple_names(device: DeviceRecord, weight_type: str, accumulator: str, wanted: Sequence[str]) -> list[str | None]:
+    """The tuple shapes to measure with this accumulator; [None] if the device lists none, so that the cell says so.
+
+    llama.cpp takes the shape of the first f16 tuple with an f16 or f32 accumulator, for bf16 too.
+    """
+    listed = f16_tuples(device)
+    names: list[str | None] = []
+    for name in wanted:
+        if name == "all":
+            own = f16_tuples(device, WEIGHT_TYPES[weight_type].component)
+            names += [tuple_name(t) for t in own if t.c == accumulator]
+        elif name == "default":
+            names += [tuple_name(listed[0])] if listed else []
+        else:
+            names.append(name)
+    return list(dict.fromkeys(names)) or [None]
+
+
+def default_accumulator(path: str, weight_type: str) -> str:
+    """The accumulator that llama.cpp takes: f16 for f16 and quantised weights on paths that have it.
+
+    >>> default_accumulator("coopmat", "q4_0"), default_accumulator("coopmat2", "bf16"), default_accumulator("intdot", "q4_0")
+    ('f16', 'f32', 'f32')
+    """
+    return WEIGHT_TYPES[weight_type].accumulators[0] if path in ("scalar-f16", "coopmat", "coopmat2") else "f32"
+
+
+def exists(op: str, path: str, weight_type: str, accumulator: str) -> bool:
+    """Whether there is a kernel of these."""
+    return any(kernels.find(op, path, weight_type, accumulator, reduce=reduce) is not None for reduce in ("", "subgroup"))
+
+
+def select(op: str, request: Request, device: DeviceRecord) -> list[Cell]:
+    """The cells of a request for a matrix product, each once, shape by shape."""
+    shapes = [(axes, request.types or tuple(WEIGHT_TYPES)) for axes in request.axes]
+    wanted = [*((axes, (kind,)) for axes, kind in request.typed), *shapes]
+    return list(dict.fromkeys(one for axes, types in wanted for one in _of_shape(op, axes, types, request, device)))
+
+
+def _of_shape(op: str, axes: Mapping[str, int], types: Sequence[str], request: Request, device: DeviceRecord) -> Iterator[Cell]:
+    for kind in types:
+        for path in request.paths or PATHS:
+            for accumulator in _accumulators(request, path, kind):
+                if not exists(op, path, kind, accumulator):
+                    continue
+                names = tuple_names(device, kind, accumulator, request.tuples or ("default",)) if path == "coopmat" else [None]
+                for name in names:
+                    for tier in request.tiers:
+                        yield cell(
+                            op, axes, path=path, type=kind, accumulator=accumulator, tuple=name, residency=request.residency, tier=tier
+                        )
+
+
+def _accumulators(request: Request, path: str, kind: str) -> Sequence[str]:
+    named = [default_accumulator(path, kind) if name == "default" else name for name in request.accumulators]
+    return list(dict.fromkeys(named)) or FLOAT_ACCUMULATORS
+
+
+def run_types(device: DeviceRecord, scope: str, types: Sequence[str]) -> Sequence[str]:
+    """The types of a default selection: a few on real devices and for `compile`, all of them on software devices and in full."""
+    if types or scope in ("verb", "full", "compile-full") or (scope == "run" and software(device)):
+        return types
+    return RUN_TYPES
