@@ -22,6 +22,17 @@ class Q8_1(Struct, frozen=True, kw_only=True):  # noqa: N801  # ggml's name of t
         staged_words: 32-bit words of a block of 32 weights in the GEMM's shared memory, its scales included.
         table_bytes: a lookup table in shared memory (B).
         scaled_products: the GEMM stages products of two scales, or a scale and an offset, in f16.
+        gemv: llama.cpp has a GEMV of it by integer dot products.
+        gemv_only_intel: llama.cpp takes that GEMV on Intel's devices only.
+        gemv_nvidia: when it takes it on NVIDIA's for one column: always, for a long K, or for a long K before Turing.
+        gemv_amd: likewise on AMD's: for a long K, or for a long K on GCN.
+        gemv_intel: likewise on Intel's: for a long K, always on Xe2 (elsewhere for a long K), or never.
+        gemm: llama.cpp has a GEMM of it by integer dot products.
+        gemm_f32: also for devices whose shaders don't compute in f16.
+        int8_architectures: where llama.cpp has a GEMM of it on int8 cooperative matrices.
+        int8_scales: scales of a block there, 1 or 2.
+        int8_offset: its blocks have an offset there.
+        int8_table_bytes: lookup tables in shared memory there (B).
     """
 
     gemv_rows: int = 1
@@ -29,6 +40,17 @@ class Q8_1(Struct, frozen=True, kw_only=True):  # noqa: N801  # ggml's name of t
     staged_words: int = 9
     table_bytes: int = 0
     scaled_products: bool = False
+    gemv: bool = True
+    gemv_only_intel: bool = False
+    gemv_nvidia: Literal["always", "long", "before-turing"] = "long"
+    gemv_amd: Literal["long", "gcn"] = "long"
+    gemv_intel: Literal["long", "xe2", "never"] = "long"
+    gemm: bool = True
+    gemm_f32: bool = True
+    int8_architectures: tuple[str, ...] = ("amd-rdna3", "amd-rdna4")
+    int8_scales: int = 1
+    int8_offset: bool = False
+    int8_table_bytes: int = 0
 
 
 class WeightType(Struct, frozen=True, kw_only=True):
@@ -49,6 +71,7 @@ class WeightType(Struct, frozen=True, kw_only=True):
         matrix_table_bytes: shared memory that a lookup table takes in coopmat2 (B).
         matrix_roundings: roundings to f16 of a weight's scale and offset in coopmat2, its own value's apart.
         step_k: BK of a GEMM that stages through shared memory.
+        staged_table_bytes: shared memory that llama.cpp counts for a lookup table of such a GEMM (B).
         q8_1: None where llama.cpp has no kernels of it for q8_1 activations.
         dequant: it is dequantised to f16 by a kernel of its own.
     """
@@ -68,6 +91,7 @@ class WeightType(Struct, frozen=True, kw_only=True):
     matrix_table_bytes: int = 0
     matrix_roundings: int = 0
     step_k: int = 32
+    staged_table_bytes: int = 0
     q8_1: Q8_1 | None = None
     dequant: bool = True
 
@@ -85,27 +109,35 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     "f32": WeightType(elements=1, bytes=4, accumulators=("f32",), dequant=False),
     "f16": WeightType(elements=1, bytes=2, gemv_rows=2, dequant=False),
     "bf16": WeightType(elements=1, bytes=2, component="bf16", accumulators=("f32",), gemv_rows=2, step_k=16),
-    "q4_0": WeightType(elements=32, bytes=18, gemv_rows=2, gemv_unit="stdq", scales=1, q8_1=Q8_1(gemv_unit="stdq", staged_words=5)),
-    "q8_0": WeightType(elements=32, bytes=34, gemv_unit="stdq", scales=1, q8_1=Q8_1(gemv_unit="stdq")),
+    "q4_0": WeightType(
+        elements=32, bytes=18, gemv_rows=2, gemv_unit="stdq", scales=1,
+        q8_1=Q8_1(gemv_unit="stdq", staged_words=5, gemv_intel="never"),
+    ),
+    "q8_0": WeightType(
+        elements=32, bytes=34, gemv_unit="stdq", scales=1,
+        q8_1=Q8_1(gemv_unit="stdq", gemv_nvidia="before-turing", gemv_amd="gcn"),
+    ),
     "q4_k": WeightType(
         elements=256, bytes=144, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, scales=2,
-        matrix_scale_bytes=64, matrix_roundings=2, q8_1=Q8_1(staged_words=5, scaled_products=True),
+        matrix_scale_bytes=64, matrix_roundings=2,
+        q8_1=Q8_1(staged_words=5, scaled_products=True, int8_architectures=("amd-rdna3",), int8_offset=True),
     ),
     "q5_k": WeightType(
         elements=256, bytes=176, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, scales=2,
-        matrix_scale_bytes=64, matrix_roundings=2, q8_1=Q8_1(scaled_products=True),
+        matrix_scale_bytes=64, matrix_roundings=2,
+        q8_1=Q8_1(scaled_products=True, int8_architectures=("amd-rdna3",), int8_offset=True),
     ),
     "q6_k": WeightType(
         elements=256, bytes=210, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_most_rows=4095, gemv_chunk=16, scales=2,
-        matrix_roundings=2, q8_1=Q8_1(scaled_products=True),
+        matrix_roundings=2, q8_1=Q8_1(scaled_products=True, gemv_only_intel=True, gemv_intel="xe2", int8_scales=2),
     ),
     "iq4_xs": WeightType(
         elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
-        q8_1=Q8_1(gemv_unit="stdq", table_bytes=16),
+        staged_table_bytes=64, q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
     ),
     "mxfp4": WeightType(
-        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
-        q8_1=Q8_1(gemv_rows=2, gemv_unit="stdq", table_bytes=16),
+        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32, staged_table_bytes=64,
+        q8_1=Q8_1(gemv_rows=2, gemv_unit="stdq", table_bytes=16, gemv_nvidia="before-turing", gemm_f32=False, int8_table_bytes=16),
     ),
 }  # fmt: skip
 """Every type, in the order of tables."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vkprobe.weights import WEIGHT_TYPES
-from vkprobe.worker.formats import F32, FORMATS, U8
+from vkprobe.formats import F32, FORMATS, U8
 
 ORACLE = {
     "f32": gguf.GGMLQuantizationType.F32,

@@ -9,7 +9,7 @@ import pytest
 
 from vkprobe.jobs import Job
 from vkprobe.peak import PAIRS, WIDTHS, WORDS, Matrices, looped
-from vkprobe.worker.components import decode
+from vkprobe.formats.components import decode
 from vkprobe.worker.peaks import MatrixPeak, VectorPeak
 from vkprobe.worker.references import References
 

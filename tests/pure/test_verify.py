@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from vkprobe.worker import verify
-from vkprobe.worker.activations import converted
-from vkprobe.worker.formats import F32, FORMATS
-from vkprobe.worker.formats.blocks import Blocks
+from vkprobe.formats.activations import converted
+from vkprobe.formats import F32, FORMATS
+from vkprobe.formats.blocks import Blocks
 from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
 
 M, N, K = 100, 3, 512

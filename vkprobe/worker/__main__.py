@@ -21,46 +21,49 @@ from typing import Any
 
 import msgspec
 
+from vkprobe import protocol
 from vkprobe.worker.failure import Failure
 
-VERBS: dict[str, str] = {
-    "enumerate": "vkprobe.worker.facts:enumerate_devices",
-    "facts": "vkprobe.worker.facts:facts",
-    "diagnose": "vkprobe.worker.diagnose:diagnose",
-    "open": "vkprobe.worker.session:open_device",
-    "compile": "vkprobe.worker.session:compile_job",
-    "prepare": "vkprobe.worker.cells:prepare",
-    "sample": "vkprobe.worker.cells:sample",
-    "climb": "vkprobe.worker.ladder:climb",
-    "climb_feature": "vkprobe.worker.ladder_features:climb_feature",
-    "build_shader": "vkprobe.worker.custom:build_shader",
-    "write_shader": "vkprobe.worker.custom:write_shader",
-    "dispatch_shader": "vkprobe.worker.custom:dispatch_shader",
-    "read_shader": "vkprobe.worker.custom:read_shader",
-    "shader_statistics": "vkprobe.worker.custom:shader_statistics",
-    "release_shader": "vkprobe.worker.custom:release_shader",
-    "fault": "vkprobe.worker.session:fault",
-    "release": "vkprobe.worker.cells:release",
+HANDLERS: dict[type[protocol.Request], str] = {
+    protocol.Enumerate: "vkprobe.worker.facts:enumerate_devices",
+    protocol.Facts: "vkprobe.worker.facts:facts",
+    protocol.Diagnose: "vkprobe.worker.diagnose:diagnose",
+    protocol.Open: "vkprobe.worker.session:open_device",
+    protocol.Compile: "vkprobe.worker.session:compile_stage",
+    protocol.Fault: "vkprobe.worker.session:fault",
+    protocol.Prepare: "vkprobe.worker.programs:prepare",
+    protocol.Sample: "vkprobe.worker.programs:sample",
+    protocol.Release: "vkprobe.worker.programs:release",
+    protocol.Climb: "vkprobe.worker.ladder:climb",
+    protocol.ClimbFeature: "vkprobe.worker.ladder_features:climb_feature",
+    protocol.BuildShader: "vkprobe.worker.custom:build_shader",
+    protocol.WriteShader: "vkprobe.worker.custom:write_shader",
+    protocol.DispatchShader: "vkprobe.worker.custom:dispatch_shader",
+    protocol.ReadShader: "vkprobe.worker.custom:read_shader",
+    protocol.ShaderStatistics: "vkprobe.worker.custom:shader_statistics",
+    protocol.ReleaseShader: "vkprobe.worker.custom:release_shader",
 }
-"""Request -> `module:function`; a function takes the request's arguments and a progress callback, and returns the reply."""
+"""Request -> `module:function`; a function takes the request and a progress callback, and returns the reply."""
+
+_decoder = msgspec.json.Decoder(protocol.Envelope)
 
 
 def serve(requests: int, replies: int) -> None:
-    """Say that the worker has started, then answer requests until the pipe closes."""
+    """Announce that the worker has started, then answer requests until the pipe closes."""
     os.write(replies, msgspec.json.encode({"id": 0, "started": True}) + b"\n")
     with os.fdopen(requests, "rb") as lines:
         for line in lines:
-            request = msgspec.json.decode(line)
+            envelope = _decoder.decode(line)
 
-            def reply(_id: int = request["id"], **body: Any) -> None:
+            def reply(_id: int = envelope.id, **body: Any) -> None:
                 data = msgspec.json.encode({"id": _id, **body}) + b"\n"
                 while data:
                     data = data[os.write(replies, data) :]
 
             try:
-                module, _, name = VERBS[request["do"]].partition(":")
+                module, _, name = HANDLERS[type(envelope.request)].partition(":")
                 function = getattr(importlib.import_module(module), name)
-                result = function(progress=lambda p: reply(progress=p), **request["args"])
+                result = function(envelope.request, lambda p: reply(progress=p))
             except Failure as failure:
                 reply(error={"code": failure.code, "reason": failure.reason, "detail": failure.detail})
             except Exception as error:  # the worker's edge: whatever else a request raises becomes its reply too

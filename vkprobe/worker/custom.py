@@ -1,4 +1,4 @@
-"""Shaders that are not the suite's own: any compute shader with storage buffers in set 0, push constants and 32-bit constants.
+"""Shaders that aren't the suite's own: any compute shader with storage buffers in set 0, push constants and 32-bit constants.
 
 Arrays travel as files that the parent names: a driver's crash leaves nothing half-written on a pipe.
 """
@@ -8,26 +8,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from vkprobe.protocol import (
+    BuildShader,
+    Compiled,
+    Dispatched,
+    DispatchShader,
+    Done,
+    ReadShader,
+    ReleaseShader,
+    ShaderStatistics,
+    WriteShader,
+)
 from vkprobe.worker.failure import Failure
-from vkprobe.worker.session import Progress, Session, current, finite
-from vkprobe.worker.vk.commands import Commands, DescriptorSets, Dispatch
+from vkprobe.worker.session import Progress, Session, compiled, current
+from vkprobe.worker.vk.commands import DescriptorSets, Dispatch
 from vkprobe.worker.vk.core import VkError
 from vkprobe.worker.vk.device import Buffer
-from vkprobe.worker.vk.pipeline import Layout, Pipeline, PipelineOptions
+from vkprobe.worker.vk.pipeline import Pipeline, PipelineOptions
 
-_layouts: dict[tuple[int, int], tuple[Layout, Commands]] = {}
 _shaders: dict[int, _Shader] = {}
-
-
-def _layout(session: Session, bindings: int, push_bytes: int) -> tuple[Layout, Commands]:
-    """The layout of so many bindings and push constants, and a command pool for it; made once in a worker's life."""
-    key = bindings, push_bytes
-    if key not in _layouts:
-        layout = Layout(session.device, bindings, push_bytes)
-        _layouts[key] = layout, Commands(session.device, layout)
-    return _layouts[key]
 
 
 class _Shader:
@@ -35,7 +37,7 @@ class _Shader:
 
     def __init__(self, session: Session, spirv: bytes, sizes: list[int], push: list[int], options: PipelineOptions) -> None:
         self.session, self.spirv, self.sizes, self.push, self.options = session, spirv, sizes, push, options
-        self.layout, self.commands = _layout(session, len(sizes), 4 * len(push))
+        self.layout = session.layout(len(sizes), 4 * len(push))
         self.pipeline = Pipeline(session.device, self.layout, spirv, options)
         self.buffers: list[Buffer] = []
         try:
@@ -52,13 +54,13 @@ class _Shader:
         """A command buffer of `repeat` dispatches between two timestamps."""
         if self._recorded != (groups, repeat):
             self._drop()
-            self._recording = self.commands.record([Dispatch(self.pipeline, self.sets, self.push, groups)], repeat)
+            self._recording = self.session.commands.record([Dispatch(self.pipeline, self.sets, self.push, groups)], repeat)
             self._recorded = groups, repeat
         return self._recording
 
     def _drop(self) -> None:
         if self._recorded is not None:
-            self.commands.free(self._recording)
+            self.session.commands.free(self._recording)
             self._recorded = None
 
     def destroy(self) -> None:
@@ -71,78 +73,58 @@ class _Shader:
         self.pipeline.destroy()
 
 
-def build_shader(
-    progress: Progress,
-    shader: int,
-    *,
-    spirv: str,
-    sizes: list[int],
-    push: list[int],
-    constants: list[tuple[int, int]],
-    subgroup_size: int | None,
-    full_subgroups: bool,
-) -> dict[str, Any]:
-    """Compile the module in the file `spirv` and allocate a buffer of each size (B), by binding; `push` are 32-bit words."""
+def build_shader(request: BuildShader, progress: Progress) -> Compiled:
+    """Compile a module and allocate its buffers."""
     session = current()
     options = PipelineOptions(
-        constants=[(number, value) for number, value in constants],
-        subgroup_size=subgroup_size,
-        full_subgroups=full_subgroups,
+        constants=request.constants,
+        subgroup_size=request.subgroup_size,
+        full_subgroups=request.full_subgroups,
         disable_robustness=session.request.robustness,
     )
-    _shaders[shader] = made = _Shader(session, Path(spirv).read_bytes(), sizes, push, options)
-    return {"compile_s": made.pipeline.create_s}
+    shader = _Shader(session, Path(request.spirv).read_bytes(), request.sizes, request.push, options)
+    _shaders[request.shader] = shader
+    return Compiled(compile_s=shader.pipeline.create_s)
 
 
-def write_shader(progress: Progress, shader: int, *, files: dict[str, str]) -> dict[str, Any]:
-    """Upload the files' bytes to the buffers of these bindings."""
-    made = _shaders[shader]
-    for binding, file in files.items():
-        made.session.upload(made.buffers[int(binding)], np.fromfile(file, np.uint8))
-    return {}
+def write_shader(request: WriteShader, progress: Progress) -> Done:
+    """Upload files' bytes to buffers."""
+    shader = _shaders[request.shader]
+    for binding, file in request.files.items():
+        shader.session.upload(shader.buffers[binding], np.fromfile(file, np.uint8))
+    return Done()
 
 
-def dispatch_shader(progress: Progress, shader: int, *, groups: list[int], repeat: int, timeout_s: float) -> dict[str, Any]:
-    """Dispatch `repeat` times, a memory barrier after each; the time (s) of one dispatch, by the GPU's clock where it has one."""
-    made = _shaders[shader]
-    x, y, z = groups
-    sample = made.commands.time(made.recording((x, y, z), repeat), timeout_s)
+def dispatch_shader(request: DispatchShader, progress: Progress) -> Dispatched:
+    """Dispatch and time, by the GPU's clock if it has one."""
+    shader = _shaders[request.shader]
+    sample = shader.session.commands.time(shader.recording(request.groups, request.repeat), request.timeout_s)
     if sample.gpu_s == 0:
         raise Failure("timestamps", "the device's timestamps stood still: nothing ran, or less than one tick of its clock (raise `repeat`)")
     took = sample.wall_s if sample.gpu_s is None else sample.gpu_s
-    return {"time_s": took / repeat, "wall_s": sample.wall_s / repeat, "clock": "wall" if sample.gpu_s is None else "gpu"}
+    clock = "wall" if sample.gpu_s is None else "gpu"
+    return Dispatched(time_s=took / request.repeat, wall_s=sample.wall_s / request.repeat, clock=clock)  # type: ignore[arg-type]
 
 
-def read_shader(progress: Progress, shader: int, *, files: dict[str, str]) -> dict[str, Any]:
-    """Download the buffers of these bindings to files."""
-    made = _shaders[shader]
-    for binding, file in files.items():
-        made.session.download(made.buffers[int(binding)], made.sizes[int(binding)]).tofile(file)
-    return {}
+def read_shader(request: ReadShader, progress: Progress) -> Done:
+    """Download buffers to files."""
+    shader = _shaders[request.shader]
+    for binding, file in request.files.items():
+        shader.session.download(shader.buffers[binding], shader.sizes[binding]).tofile(file)
+    return Done()
 
 
-def shader_statistics(progress: Progress, shader: int) -> dict[str, Any]:
-    """What the driver's compiler tells, of a second pipeline: telling may change what is compiled."""
-    made = _shaders[shader]
-    o = made.options
-    options = PipelineOptions(
-        constants=o.constants,
-        subgroup_size=o.subgroup_size,
-        full_subgroups=o.full_subgroups,
-        disable_robustness=o.disable_robustness,
-        statistics=made.session.request.statistics,
-    )
-    pipeline = Pipeline(made.session.device, made.layout, made.spirv, options)
-    told = pipeline.executables()
+def shader_statistics(request: ShaderStatistics, progress: Progress) -> Compiled:
+    """Ask the driver's compiler, of a second pipeline: capturing statistics may change what is compiled."""
+    shader = _shaders[request.shader]
+    options = msgspec.structs.replace(shader.options, statistics=shader.session.request.statistics)
+    pipeline = Pipeline(shader.session.device, shader.layout, shader.spirv, options)
+    executables = pipeline.executables()
     pipeline.destroy()
-    reply: dict[str, Any] = {"compile_s": pipeline.create_s, "statistics": {}, "subgroup_size": None}
-    if told is not None:
-        statistics = {name: finite(value) if isinstance(value, float) else value for name, value in told.statistics.items()}
-        reply.update(statistics=statistics, subgroup_size=told.subgroup_size)
-    return reply
+    return compiled(pipeline.create_s, executables)
 
 
-def release_shader(progress: Progress, shader: int) -> dict[str, Any]:
+def release_shader(request: ReleaseShader, progress: Progress) -> Done:
     """Give a shader's pipeline and buffers back."""
-    _shaders.pop(shader).destroy()
-    return {}
+    _shaders.pop(request.shader).destroy()
+    return Done()

@@ -9,11 +9,13 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+from vkprobe.protocol import Diagnose
+
 _NEWEST_INTERFACE = 7
 """Version of the loader-driver interface that is offered. Source: Vulkan-Loader docs/LoaderDriverInterface.md."""
 
 
-def diagnose(progress: Callable[[dict[str, Any]], None], *, library: str) -> dict[str, Any]:
+def diagnose(request: Diagnose, progress: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """How far a driver's library comes: loaded, entry point found, negotiated, vkCreateInstance behind it.
 
     Returns `loaded`, `error` (dlopen's words), `entry` (the exported function, None without one), `negotiated` (a VkResult, None
@@ -21,10 +23,9 @@ def diagnose(progress: Callable[[dict[str, Any]], None], *, library: str) -> dic
 
     Source: Vulkan-Loader loader/loader.c (loader_scanned_icd_add).
     """
-    del progress
     answer: dict[str, Any] = {"loaded": False, "error": None, "entry": None, "negotiated": None, "create_instance": False}
     try:
-        driver = ctypes.CDLL(library, mode=ctypes.DEFAULT_MODE)
+        driver = ctypes.CDLL(request.library, mode=ctypes.DEFAULT_MODE)
     except OSError as error:
         answer["error"] = str(error)
         return answer

@@ -1,11 +1,12 @@
-"""Device facts: what the driver says, in the specification's names, complete and unjudged."""
+"""Device facts, complete and unjudged, in the specification's names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from vkprobe.identity import chip, conformance, device_type, driver_version, pci_address, version_string
+from vkprobe.protocol import Enumerate, Facts
 from vkprobe.worker import coopmat, identity
 from vkprobe.worker.failure import Failure
 from vkprobe.worker.vk.core import VkError
@@ -24,7 +25,7 @@ def _devices(progress: Progress) -> Iterator[PhysicalDevice]:
         yield PhysicalDevice(vulkan, handle)
 
 
-def enumerate_devices(progress: Progress) -> list[dict[str, Any]]:
+def enumerate_devices(request: Enumerate, progress: Progress) -> list[dict[str, Any]]:
     """The driver's devices, in the loader's order: index, name, type, api, driver_id, vendor_id, device_id.
 
     Raises:
@@ -47,12 +48,12 @@ def enumerate_devices(progress: Progress) -> list[dict[str, Any]]:
     return found
 
 
-def facts(progress: Progress, index: int | None = None, skip: Collection[str] = ()) -> list[dict[str, Any]]:
-    """What the driver says of its devices, or of the one at `index`: records.DeviceRecord's fields, with `index` for `device`.
+def facts(request: Facts, progress: Progress) -> list[dict[str, Any]]:
+    """Facts of the driver's devices, or of the one at `index`: the fields of records.DeviceRecord, with `index` for `device`.
 
     `notes` besides: a sentence for each query that the driver answered with an error.
     Each query is announced by `progress({"query": name})` before it is made, so that whoever sees the worker die knows
-    which one killed it; a name in `skip` is left out, and what it would have told is absent or null.
+    which one killed it; a name in `skip` is left out, and its answer is absent or null.
 
     Raises:
         VkError: the instance could not be made, its devices not be listed, or their extensions not be read.
@@ -61,13 +62,13 @@ def facts(progress: Progress, index: int | None = None, skip: Collection[str] = 
 
     def ask(query: str) -> bool:
         progress({"query": query})
-        return query not in skip
+        return query not in request.skip
 
     devices = list(enumerate(_devices(progress)))
-    if index is not None:
-        devices = devices[index : index + 1]
+    if request.index is not None:
+        devices = devices[request.index : request.index + 1]
         if not devices:
-            raise Failure("no-such-device", f"the driver has no device {index}")
+            raise Failure("no-such-device", f"the driver has no device {request.index}")
     return [_facts_of(number, device, ask) for number, device in devices]
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vkprobe.jobs import Job, TupleJob
-from vkprobe.worker.components import COMPONENTS, F64, Bits, decode, encode
+from vkprobe.formats.components import COMPONENTS, F64, Bits, decode, encode
+from vkprobe.protocol import Climb, Climbed, TupleJob
 from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
 from vkprobe.worker.vk.commands import DescriptorSets, Dispatch
@@ -43,11 +43,7 @@ class _Bench:
         size = np.dtype(COMPONENTS[job.a].storage).itemsize
         self.pad = 16 // size  # strides stay multiples of 16 B, as cooperative matrices ask
         values = (job.local, job.m, job.n, job.k, self.pad)
-        self._pipeline_job = Job(
-            op="ladder", kernel=job.kernel, path="", type="", accumulator=job.c, m=job.m, n=job.n, k=job.k, hot=True,
-            constants=list(enumerate(values)), groups=(1, 1, 1), full_subgroups=job.full_subgroups,
-        )  # fmt: skip
-        self.pipeline: Pipeline = session.pipeline(self._pipeline_job, statistics=False)
+        self.pipeline: Pipeline = session.ladder_pipeline(job.kernel, list(enumerate(values)), full_subgroups=job.full_subgroups)
 
     def stored(self, name: str, values: F64, column: bool) -> Bits:
         """A matrix as it lies in memory: row by row or column by column, each padded."""
@@ -65,7 +61,7 @@ class _Bench:
             self._upload(stored_c),
         ]
         self.session.commands.fill(buffers[2], _POISON)
-        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+        sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
         commands = self.session.commands.record([Dispatch(self.pipeline, sets, (mode, a.shape[1] // job.k), (1, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)
         raw = self.session.download(buffers[2], stored_c.nbytes).view(stored_c.dtype)
@@ -92,7 +88,7 @@ class _Bench:
             Buffer(self.session.device, _RATE_GROUPS * job.m * job.n * item, "device"),
             self._upload(encode(job.c, np.zeros((job.m, job.n)))),
         ]
-        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+        sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
 
         def recorded(pipeline: Pipeline, dispatches: int) -> Any:
             return self.session.commands.record([Dispatch(pipeline, sets, (0, _RATE_STEPS), (_RATE_GROUPS, 1, 1))], dispatches)
@@ -104,34 +100,34 @@ class _Bench:
         return found
 
 
-def climb(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
-    """Climb with one tuple; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`; only compiled unless `execute`."""
-    bench = _Bench(current(), msgspec.convert(job, TupleJob))
+def climb(request: Climb, progress: Progress) -> Climbed:
+    """Climb with one tuple; without `execute` it is compiled only."""
+    bench = _Bench(current(), request.job)
     try:
-        return _climb(progress, bench, execute)
+        return _climb(progress, bench, request.execute)
     finally:
         bench.pipeline.destroy()
 
 
-def _climb(progress: Progress, bench: _Bench, execute: bool) -> dict[str, Any]:
+def _climb(progress: Progress, bench: _Bench, execute: bool) -> Climbed:
     progress({"rung": "compiles"})
     job, session = bench.job, bench.session
     if not execute:
-        return {"wrong": None, "facts": {}, "ratio": None}
+        return Climbed(wrong=None)
     rng = np.random.default_rng([job.m, job.n, job.k])
     wrong = _exact(bench, rng, [0])
     progress({"rung": "runs"})
     wrong = wrong or _exact(bench, rng, list(_MODES)) or _random(bench, rng) or _edges(bench)
     facts = _facts(bench)
     if wrong:
-        return {"wrong": wrong, "facts": facts, "ratio": None}
+        return Climbed(wrong=wrong, facts=facts)
     progress({"rung": "correct"})
-    found = None
+    measured = None
     if job.scalar_kernel is not None:
         plain = _Bench(session, msgspec.structs.replace(job, kernel=job.scalar_kernel, full_subgroups=False))
-        found = bench.ratio(plain.pipeline)
+        measured = bench.ratio(plain.pipeline)
         plain.pipeline.destroy()
-    return {"wrong": None, "facts": facts, "ratio": found}
+    return Climbed(wrong=None, facts=facts, ratio=measured)
 
 
 def _wrapped(name: str, values: F64, saturating: bool) -> F64:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from vkprobe.jobs import FeatureJob, FeatureStep, Job
+from vkprobe.protocol import ClimbFeature, Climbed, FeatureStep
 from vkprobe.worker.checks import Check, Input, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS
 from vkprobe.worker.number_checks import NUMBER_CHECKS
@@ -44,11 +43,9 @@ class _Bench:
 
     def _pipeline(self, kernel: str) -> Pipeline:
         step = self.step
-        job = Job(
-            op="ladder", kernel=kernel, path="", type="", accumulator="", m=0, n=0, k=0, hot=True,
-            constants=step.constants, groups=(1, 1, 1), subgroup_size=step.subgroup_size, full_subgroups=step.full_subgroups,
-        )  # fmt: skip
-        return self.session.pipeline(job, statistics=False)
+        return self.session.ladder_pipeline(
+            kernel, step.constants, subgroup_size=step.subgroup_size, full_subgroups=step.full_subgroups
+        )
 
     def run(self, inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int = 1) -> Input:
         """The output's bytes after one dispatch: `inputs` by binding, what is not written is all ones."""
@@ -57,7 +54,7 @@ class _Bench:
         for binding, data in inputs.items():
             self.session.upload(buffers[binding], data)
         self.session.commands.fill(buffers[_OUTPUT], _POISON)
-        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+        sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
         commands = self.session.commands.record([Dispatch(self.pipeline, sets, push, (groups, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)
         output = self.session.download(buffers[_OUTPUT], output_bytes)
@@ -79,7 +76,7 @@ class _Bench:
         buffers = [Buffer(self.session.device, 4 * max(_RATE_WORDS, local * _RATE_GROUPS), "device") for _ in range(BINDINGS)]
         for buffer in buffers:
             self.session.upload(buffer, words)
-        sets = DescriptorSets(self.session.device, self.session.layout, [[(x, 0, x.size) for x in buffers]])
+        sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
 
         def recorded(pipeline: Pipeline, steps: int) -> Any:
             return self.session.commands.record([Dispatch(pipeline, sets, (mode, steps), (_RATE_GROUPS, 1, 1))], 1)
@@ -92,15 +89,14 @@ class _Bench:
         return found
 
 
-def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> dict[str, Any]:
-    """Climb with one feature; the reply holds `wrong` (a sentence, or None), `facts` and `ratio`; only compiled unless `execute`."""
-    session = current()
-    steps = msgspec.convert(job, FeatureJob).steps
-    told: set[str] = set()
+def climb_feature(request: ClimbFeature, progress: Progress) -> Climbed:
+    """Climb with one feature; without `execute` it is compiled only."""
+    session, steps = current(), request.job.steps
+    announced: set[str] = set()
 
     def ran() -> None:
-        if "runs" not in told:
-            told.add("runs")
+        if "runs" not in announced:
+            announced.add("runs")
             progress({"rung": "runs"})
 
     benches = [_Bench(session, step, ran) for step in steps]
@@ -108,7 +104,7 @@ def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> 
     facts: dict[str, Any] = {}
     wrong: str | None = None
     ratios: list[float] = []
-    if execute:
+    if request.execute:
         for bench in benches:
             found, seen = CHECKS[bench.step.check](bench.run, bench.step.parameters)
             merge(facts, seen)
@@ -119,4 +115,4 @@ def climb_feature(progress: Progress, *, execute: bool, job: dict[str, Any]) -> 
             ratios = [ratio for ratio in (bench.ratio() for bench in benches) if ratio is not None]
     for bench in benches:
         bench.pipeline.destroy()
-    return {"wrong": wrong, "facts": facts, "ratio": max(ratios, default=None)}
+    return Climbed(wrong=wrong, facts=facts, ratio=max(ratios, default=None))

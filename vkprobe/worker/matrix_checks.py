@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
-from vkprobe.worker.components import COMPONENTS, F64, decode, encode
+from vkprobe.formats.components import COMPONENTS, F64, decode, encode
 
 _SEED = 20261122
 _CLAMP = -3.0

@@ -1,19 +1,19 @@
-"""SPIR-V modules as pipelines take them: read from the package, with float-control execution modes patched in.
+"""SPIR-V modules: read from the package, with float-control execution modes patched in.
 
-Execution modes for f16 can't be compiled in: not every device offers them, and GLSL has no way to ask.
+Execution modes can't be compiled in: not every device offers them, and GLSL has no way to ask.
 Source: SPIR-V specification, section 2.4 (logical layout) and 3.6 (execution modes).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from importlib.resources import files
 
 _OP_CAPABILITY = 17
 _OP_ENTRY_POINT = 15
 _OP_EXECUTION_MODE = (16, 331)
-_DENORM_PRESERVE = (4464, 4459)  # capability, execution mode
-_ROUNDING_RTE = (4467, 4462)
+_MODES = {"DenormPreserve": (4464, 4459), "RoundingModeRTE": (4467, 4462)}  # capability, execution mode
 _HEADER_WORDS = 5
 
 
@@ -22,9 +22,9 @@ def load(name: str) -> bytes:
     return (files("vkprobe") / "spirv" / f"{name}.spv").read_bytes()
 
 
-def with_f16_controls(spirv: bytes, *, rounding: bool, denormals: bool) -> bytes:
-    """`spirv` with RoundingModeRTE and DenormPreserve for 16-bit floats, as llama.cpp has it where a device offers them."""
-    modes = [*([_DENORM_PRESERVE] if denormals else []), *([_ROUNDING_RTE] if rounding else [])]
+def with_float_controls(spirv: bytes, controls: Sequence[str]) -> bytes:
+    """`spirv` with execution modes added; each is a mode and the width it is for, as `DenormPreserve 16`."""
+    modes = [(*_MODES[name], int(width)) for name, width in (control.split() for control in controls)]
     if not modes:
         return spirv
     words = struct.unpack(f"<{len(spirv) // 4}I", spirv)
@@ -39,7 +39,7 @@ def with_f16_controls(spirv: bytes, *, rounding: bool, denormals: bool) -> bytes
         elif op in _OP_EXECUTION_MODE:
             entry_end = at + count
         at += count
-    capabilities = [word for capability, _ in modes for word in (2 << 16 | _OP_CAPABILITY, capability)]
-    executions = [word for _, mode in modes for word in (4 << 16 | _OP_EXECUTION_MODE[0], entry, mode, 16)]
+    capabilities = [word for capability, _, _ in modes for word in (2 << 16 | _OP_CAPABILITY, capability)]
+    executions = [word for _, mode, width in modes for word in (4 << 16 | _OP_EXECUTION_MODE[0], entry, mode, width)]
     patched = [*words[:capabilities_end], *capabilities, *words[capabilities_end:entry_end], *executions, *words[entry_end:]]
     return struct.pack(f"<{len(patched)}I", *patched)

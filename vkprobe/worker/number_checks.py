@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
-from vkprobe.worker.components import F64, decode, encode
+from vkprobe.formats.components import F64, decode, encode
 
 _SEED = 20261124
 _A, _B, _C = 0, 1, 3  # bindings of inputs

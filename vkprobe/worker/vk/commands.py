@@ -94,9 +94,8 @@ class Transfer(NamedTuple):
 class Commands:
     """The queue's command pool, its fence and its two timestamps."""
 
-    def __init__(self, device: Device, layout: Layout) -> None:
+    def __init__(self, device: Device) -> None:
         self._device = device
-        self._layout = layout
         arena = self._arena = Arena()
         info = arena.new(
             "VkCommandPoolCreateInfo",
@@ -180,9 +179,10 @@ class Commands:
 
     def _dispatcher(self, step: Dispatch, *, alone: bool) -> Callable[[Any, int], None]:
         """Records a dispatch; what stays bound from the one before is not bound again."""
-        push_bytes = self._layout.push_bytes
+        layout_object = step.pipeline.layout
+        push_bytes = layout_object.push_bytes
         words = ffi.new("uint32_t[]", [*step.push, *([0] * (push_bytes // 4 - len(step.push)))])
-        layout, point, pointers = self._layout.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, step.sets.pointers
+        layout, point, pointers = layout_object.handle, lib.VK_PIPELINE_BIND_POINT_COMPUTE, step.sets.pointers
         bind, dispatch, total = lib.vkCmdBindDescriptorSets, lib.vkCmdDispatch, len(pointers)
 
         def recorder(commands: Any, i: int) -> None:

@@ -1,4 +1,4 @@
-"""Compute pipelines of one layout: storage buffers (weights, activations, output, one more input), sixteen bytes of push constants."""
+"""Compute pipelines: layouts of storage buffers and push constants, specialisation constants, subgroup rules."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from vkprobe.worker.vk.executables import CAPTURE_FLAGS, Executables, executable
 
 BINDINGS = 4
 PUSH_BYTES = 16
+"""Of the ladder's kernels, which share one layout."""
 
 
 class PipelineOptions(Struct, frozen=True, kw_only=True):
-    """How a pipeline is to be created.
+    """Options of a pipeline's creation.
 
     Attributes:
         constants: (id, value) of specialisation constants, all 32 bits wide.
         subgroup_size: required, None to leave it to the driver.
         full_subgroups: require them.
         disable_robustness: no bounds checks, where VK_EXT_pipeline_robustness is enabled.
-        statistics: VK_KHR_pipeline_executable_properties is enabled: keep what the compiler tells.
+        statistics: keep the compiler's statistics; VK_KHR_pipeline_executable_properties is enabled.
     """
 
     constants: list[tuple[int, int]]
@@ -34,9 +35,9 @@ class PipelineOptions(Struct, frozen=True, kw_only=True):
 
 
 class Layout:
-    """A descriptor set layout of storage buffers and a pipeline layout; as given here, those that all of the suite's kernels share."""
+    """A descriptor set layout of storage buffers, and a pipeline layout with push constants."""
 
-    def __init__(self, device: Device, count: int = BINDINGS, push_bytes: int = PUSH_BYTES) -> None:
+    def __init__(self, device: Device, count: int, push_bytes: int) -> None:
         self.bindings, self.push_bytes = count, push_bytes
         arena = Arena()
         bindings = arena.array("VkDescriptorSetLayoutBinding", count)
@@ -77,7 +78,7 @@ class Pipeline:
     """
 
     def __init__(self, device: Device, layout: Layout, spirv: bytes, options: PipelineOptions) -> None:
-        self._device = device
+        self._device, self.layout = device, layout
         arena = Arena()
         code = arena.keep(ffi.new("uint32_t[]", len(spirv) // 4))
         ffi.memmove(code, spirv, len(spirv))
@@ -139,7 +140,7 @@ class Pipeline:
         return create
 
     def executables(self) -> Executables | None:
-        """What the driver's compiler tells of this pipeline; None where it tells nothing."""
+        """The compiler's statistics of this pipeline; None if the driver has none."""
         return executables(self._device, self.handle) if self._with_statistics else None
 
     def destroy(self) -> None:

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 
-from vkprobe.worker.formats.blocks import F32, U8
-from vkprobe.worker.formats.floats import BFloat, Float
-from vkprobe.worker.formats.legacy import Q40, Q80, Mxfp4
-from vkprobe.worker.formats.superblocks import Q4K, Q5K, Q6K, Iq4Xs
+from vkprobe.formats.blocks import F32, U8
+from vkprobe.formats.floats import BFloat, Float
+from vkprobe.formats.legacy import Q40, Q80, Mxfp4
+from vkprobe.formats.superblocks import Q4K, Q5K, Q6K, Iq4Xs
 
 __all__ = ["F32", "U8", "Format", "FORMATS"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vkprobe.worker.formats.blocks import F32, U8, Blocks, Records, as_bytes, halves, scales, signs
+from vkprobe.formats.blocks import F32, U8, Blocks, Records, as_bytes, halves, scales, signs
 
 _NEAR, _FAR = 8, 16  # magnitudes that exact blocks reach
 _SHARE_FAR = 0.35

@@ -1,4 +1,4 @@
-"""What an op must give: inputs and references in numpy, and bounds that follow from path, accumulator and K.
+"""References of matrix products: inputs and expected results in numpy, and bounds that follow from path, accumulator and K.
 
 Two passes. Exact: small integers for which the path's arithmetic is exact, f16 accumulation included, so every element
 must be equal; this catches single wrong elements, which no tolerance can. Random: random valid blocks against a
@@ -8,13 +8,17 @@ float64 reference from the decoded weights, sampled rows in full and all rows by
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from vkprobe.worker.activations import F64, Activations, converted
-from vkprobe.worker.formats import F32, FORMATS, U8
+from vkprobe.formats import F32, FORMATS, U8
+from vkprobe.formats.activations import F64, Activations, converted
+from vkprobe.ops.reference import SEED, Pass, SharedReferences, Verdict
+from vkprobe.protocol import Program
+from vkprobe.weights import WEIGHT_TYPES
 
 _SAMPLED_ROWS = 64
 _BLOCK_ROWS = 64
@@ -23,7 +27,7 @@ _MOST_EXACT_PASSES = 8
 _MEETINGS = 3
 _EXACT_DEVIATION = 200.0  # of exact results: ten of it stay within the 2048 up to which f16 holds every integer
 SMALLEST_NORMAL_F16 = 2.0**-14
-_UNIT_F16 = 2.0**-11
+UNIT_F16 = 2.0**-11
 _UNIT_F32 = 2.0**-24
 _MARGIN = 4.0
 _OUTLIER = 8.0  # times the bound's own deviation
@@ -32,16 +36,6 @@ _GAIN_SPREAD = 3.0
 _FEW = 8  # products: fewer scatter more than their mean square says
 _SHORTEST_STEP = 8  # of cooperative matrices along K
 _MOST_DISTINCT = 1 << 26  # weights: beyond it rows repeat, so that the host keeps up
-
-
-class Verdict(Struct, frozen=True, kw_only=True):
-    """What a check found; `wrong` is None where all is well, else what is wrong, in a sentence."""
-
-    method: str
-    nmse: float
-    max_abs: float
-    bound: float
-    wrong: str | None
 
 
 class Inputs(Struct, frozen=True):
@@ -58,21 +52,23 @@ def nmse_bound(path: str, accumulator: str, weight_type: str, k: int, form: str 
     Each rounding to a format of unit u adds a relative variance of at most u^2 / 3; an accumulator rounds once per step
     on partial sums whose mean square is half the last one's. Activations that are given converted (`form`) add none.
     Matrix units may cut instead of rounding to f32 (NVIDIA's do), once for each step along K: that error is no scatter but a bias.
-    A GEMM of path intdot stages (`staged`) the products that scale a K-quant's sub-block, and its offset, in f16: a relative error of at
-    most 2^-11 of each term, and the terms' mean squares add up to the result's.
+    coopmat2 decodes a K type in f16: scale and offset are rounded products, and their difference is rounded again.
+    A GEMM of path intdot stages (`staged`) the products that scale a K type's sub-block, and its offset, in f16: a relative error of
+    at most 2^-11 of each term, and the terms' mean squares add up to the result's.
     """
-    rounding = _UNIT_F16**2 / 3
+    row = WEIGHT_TYPES[weight_type]
+    rounding = UNIT_F16**2 / 3
     inputs = 0.0
-    if path not in ("scalar-f32", "intdot"):
+    if path not in ("scalar-f32", "intdot") and accumulator != "s32":
         if form == "f32":
             inputs += rounding  # activations are staged as f16
         if weight_type not in ("f16", "bf16"):
             inputs += rounding  # and so are decoded weights
-    if path == "coopmat2" and weight_type.endswith("_k"):
-        inputs += 2 * rounding  # decoded in f16: scale and offset are products, and their difference is rounded again
-    if path == "intdot" and staged and weight_type.endswith("_k"):
+    if path == "coopmat2":
+        inputs += row.matrix_roundings * rounding
+    if path == "intdot" and staged and row.q8_1 is not None and row.q8_1.scaled_products:
         inputs += rounding
-    unit = _UNIT_F16 if accumulator == "f16" else _UNIT_F32
+    unit = UNIT_F16 if accumulator == "f16" else _UNIT_F32
     if path.startswith("coopmat") and accumulator == "f32":
         inputs += (max(1.0, k / _SHORTEST_STEP) * unit) ** 2
     return _MARGIN * (inputs + max(k, _FEW) / 2 * unit**2 / 3)
@@ -108,7 +104,7 @@ def random_activations(n: int, k: int, seed: int) -> F32:
     return np.random.default_rng([seed, 2, n]).standard_normal((n, k), dtype=np.float32)
 
 
-def _row_slices(m: int, k: int) -> list[slice]:
+def row_slices(m: int, k: int) -> list[slice]:
     step = max(_BLOCK_ROWS, _SLICE_ELEMENTS // k // _BLOCK_ROWS * _BLOCK_ROWS)
     return [slice(i, min(i + step, m)) for i in range(0, m, step)]
 
@@ -152,7 +148,7 @@ class WeightsReference:
         """The random weights' sums over 64 rows: f64[distinct / 64, k]."""
         if self._sums is None:
             decode = FORMATS[self.type].decode
-            self._sums = np.concatenate([_summed(decode(self.random[s])) for s in _row_slices(self.distinct, self.k)])
+            self._sums = np.concatenate([_summed(decode(self.random[s])) for s in row_slices(self.distinct, self.k)])
         return self._sums
 
     @property
@@ -161,7 +157,7 @@ class WeightsReference:
         if self._parts is None:
             parts = FORMATS[self.type].parts
             values, offsets = parts(self.random[self.rows])
-            sums = [[_summed(x) for x in parts(self.random[s])] for s in _row_slices(self.distinct, self.k)]
+            sums = [[_summed(x) for x in parts(self.random[s])] for s in row_slices(self.distinct, self.k)]
             self._parts = (
                 values.astype(np.float64),
                 offsets.astype(np.float64),
@@ -176,7 +172,7 @@ def _summed(rows: NDArray[np.floating]) -> F64:
     return summed
 
 
-def _ordered(values: NDArray[np.float16]) -> NDArray[np.int32]:
+def ordered(values: NDArray[np.float16]) -> NDArray[np.int32]:
     """Integers in the order of the values, one apart where these are neighbours."""
     codes = values.view(np.int16).astype(np.int32)
     return np.where(codes < 0, -(codes & 0x7FFF), codes)
@@ -216,7 +212,7 @@ class MatrixReference:
         decode = FORMATS[weight_type].decode
         # Integers below 2^24: float32 products and sums are exact in any order.
         stacked = np.concatenate(exact)
-        results = np.concatenate([stacked @ decode(w.exact[s]).T for s in _row_slices(self.distinct, k)], axis=1)
+        results = np.concatenate([stacked @ decode(w.exact[s]).T for s in row_slices(self.distinct, k)], axis=1)
         self._exact_results = results.reshape(len(exact), n, self.distinct)
         self._rows = w.rows
         self._sampled, self._blocks = self._products(given)
@@ -235,7 +231,7 @@ class MatrixReference:
         return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T
 
     def check_exact(self, output: F32, number: int = 0) -> str | None:
-        """What is wrong with `output`: f32[n, m] for the exact weights and activations `number`; None where every element is equal."""
+        """Describe what is wrong with `output`: f32[n, m] for the exact weights and activations `number`; None where every element is equal."""
         wanted = self._exact_results[number]
         unwritten = _unwritten(output)
         if unwritten:
@@ -302,40 +298,59 @@ class MatrixReference:
         )
 
 
-class DequantReference:
-    """The references of blocks -> f16: every element, rounded to nearest even where the device can be asked to."""
+class ProductReference:
+    """The reference of one program of a matrix product: weights and activations pass by pass."""
 
-    def __init__(self, weight_type: str, m: int, k: int, seed: int, weights: WeightsReference | None = None) -> None:
-        self.type, self.m, self.k = weight_type, m, k
-        made = weights or WeightsReference(weight_type, m, k, seed)
-        self.weights, self.distinct = made.random, made.distinct
+    def __init__(self, program: Program, matrices: MatrixReference) -> None:
+        self._program, self._matrices = program, matrices
+        self._shape = program.cell.axis("n"), program.cell.axis("m")
+        self.verdict: Verdict
 
-    def check(self, output: NDArray[np.float16], rounds_to_even: bool, keeps_subnormals: bool = True) -> Verdict:
-        """Judge `output`: f16[m, k]. Without the rounding mode the neighbour on either side is right too, without the other one zero."""
-        bound = 0.0 if rounds_to_even else (2 * _UNIT_F16) ** 2
-        unwritten = int(np.count_nonzero(output.view(np.uint16) == 0xFFFF))
-        if unwritten:
-            wrong = f"{unwritten} of {output.size} output elements were never written"
-            return Verdict(method="every element", nmse=math.nan, max_abs=math.nan, bound=bound, wrong=wrong)
-        worst = square = reference = 0.0
-        different = 0
-        first = ""
-        for rows in _row_slices(self.m, self.k):
-            wanted = FORMATS[self.type].decode(self.weights[np.arange(rows.start, rows.stop) % self.distinct])
-            rounded = wanted.astype(np.float16)
-            got = output[rows]
-            steps = np.abs(_ordered(got) - _ordered(rounded))
-            bad = (got != rounded) & (steps > (0 if rounds_to_even else 1))
-            if not keeps_subnormals:
-                bad &= (got != 0) | (np.abs(wanted) >= SMALLEST_NORMAL_F16)
-            if bad.any() and not first:
-                m, k = (int(i[0]) for i in np.nonzero(bad))
-                first = f"the first at m={m + rows.start} k={k}: {got[m, k]:g} instead of {rounded[m, k]:g}"
-            different += int(np.count_nonzero(bad))
-            error = got.astype(np.float64) - rounded.astype(np.float64)
-            worst = max(worst, float(np.max(np.abs(error))))
-            square += float(np.sum(error**2))
-            reference += float(np.sum(rounded.astype(np.float64) ** 2))
-        differ = f"{different} of {output.size} elements differ, {first}" if different else None
-        method = "every element, " + ("bit for bit" if rounds_to_even else "to the last place")
-        return Verdict(method=method, nmse=square / reference, max_abs=worst, bound=bound, wrong=differ)
+    @property
+    def exact(self) -> list[Pass]:
+        """Small integers: every element must be equal."""
+        return [Pass(_inputs(i), self._exactly(number)) for number, i in enumerate(self._matrices.exact_inputs)]
+
+    def _exactly(self, number: int) -> Callable[[U8], str | None]:
+        def judge(output: U8) -> str | None:
+            return self._matrices.check_exact(self._matrix(output), number)
+
+        return judge
+
+    @property
+    def timed(self) -> Pass:
+        """Random blocks and normal activations, within what rounding explains."""
+        return Pass(_inputs(self._matrices.random), self._judge)
+
+    def _judge(self, output: U8) -> str | None:
+        program, v = self._program, self._program.cell.variant
+        form = program.conversions["activations"].form
+        bound = nmse_bound(v.path or "", v.accumulator or "", v.type or "", program.chain or 1, form, staged=program.staged)
+        self.verdict = self._matrices.check_random(self._matrix(output), bound)
+        return self.verdict.wrong
+
+    def _matrix(self, output: U8) -> F32:
+        return output.view(np.float32).reshape(self._shape)
+
+
+def _inputs(inputs: Inputs) -> dict[str, U8]:
+    return {"weights": inputs.weights.reshape(-1), "activations": inputs.stored}
+
+
+def weights_reference(shared: SharedReferences, weight_type: str, m: int, k: int) -> WeightsReference:
+    """The weights of a type and shape, shared by every op, N and kernel."""
+    return shared.keep("weights", (weight_type, m, k), lambda: WeightsReference(weight_type, m, k, SEED))
+
+
+def product_reference(program: Program, shared: SharedReferences) -> ProductReference:
+    """The reference of a GEMM or GEMV."""
+    v, m, n, k = program.cell.variant, *(program.cell.axis(name) for name in ("m", "n", "k"))
+    conversion = program.conversions["activations"]
+    kind, accumulator = v.type or "", v.accumulator or ""
+    weights = weights_reference(shared, kind, m, k)
+
+    def make() -> MatrixReference:
+        return MatrixReference(kind, m, n, k, SEED, weights, accumulator, conversion.form, conversion.rows)
+
+    matrices = shared.keep("product", (kind, m, n, k, accumulator, conversion), make)
+    return ProductReference(program, matrices)

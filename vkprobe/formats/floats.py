@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vkprobe.worker.formats.blocks import F32, U8, as_bytes
+from vkprobe.formats.blocks import F32, U8, as_bytes
 
 
 def _without_offsets(values: F32) -> tuple[F32, F32]:
