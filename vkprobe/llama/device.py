@@ -6,8 +6,6 @@ Rules that may be asked of incomplete facts are three-valued: None where the fac
 from __future__ import annotations
 
 import enum
-import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -31,7 +29,6 @@ _CONTROL = "VkPhysicalDeviceSubgroupSizeControlFeatures"
 _DOT = "VkPhysicalDeviceShaderIntegerDotProductProperties"
 _CORE = "VkPhysicalDeviceShaderCorePropertiesAMD"
 _SM = "VkPhysicalDeviceShaderSMBuiltinsPropertiesNV"
-_VISIBLE = "unless GGML_VK_VISIBLE_DEVICES names it"
 
 LLVMPIPE = "VK_DRIVER_ID_MESA_LLVMPIPE"
 HONEYKRISP = "VK_DRIVER_ID_MESA_HONEYKRISP"
@@ -39,8 +36,6 @@ INTEL_WINDOWS = "VK_DRIVER_ID_INTEL_PROPRIETARY_WINDOWS"
 AMD_PROPRIETARY = "VK_DRIVER_ID_AMD_PROPRIETARY"
 AMD_OPEN_SOURCE = "VK_DRIVER_ID_AMD_OPEN_SOURCE"
 IMAGINATION = "VK_DRIVER_ID_IMAGINATION_PROPRIETARY"
-_DOZEN = "VK_DRIVER_ID_MESA_DOZEN"
-_MOLTENVK = "VK_DRIVER_ID_MOLTENVK"
 
 
 class Vendor(enum.IntEnum):
@@ -83,6 +78,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         matrices: llama.cpp multiplies on KHR cooperative matrices; False where the facts don't say.
         bf16_matrices: it does so for bf16 weights, too.
         matrix: the shape that it takes for f16 and bf16; None where the device lists none.
+        f16_accumulator: matrices of that shape accumulate in f16, too.
         int8_matrix: the shape that it takes for int8; None where the device lists none.
         f16: shaders compute in f16.
         required_sizes: subgroup sizes that a compute shader may require, (smallest, largest); None where it may not.
@@ -98,6 +94,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     matrices: bool
     bf16_matrices: bool
     matrix: Matrix | None
+    f16_accumulator: bool
     int8_matrix: Matrix | None
     f16: bool
     subgroup: int
@@ -173,6 +170,7 @@ def limits(device: DeviceRecord) -> Limits:
         matrices=matrices,
         bf16_matrices=matrices and evaluate(device, requirement("coopmat-bf16")).met is True,
         matrix=first_matrix(device),
+        f16_accumulator=_accumulates_f16(device),
         int8_matrix=int8_matrix(device),
         f16=evaluate(device, requirement("scalar-f16")).met is True,
         subgroup=subgroup,
@@ -204,6 +202,13 @@ def first_matrix(device: DeviceRecord) -> Matrix | None:
         if t.scope == "subgroup" and (floats or brains):
             return t.m, t.n, t.k
     return None
+
+
+def _accumulates_f16(device: DeviceRecord) -> bool:
+    """Whether f16 matrices of the shape that llama.cpp takes accumulate in f16. Source: ggml-vulkan.cpp:4698-4709."""
+    shape = first_matrix(device)
+    listed = device.coopmat.khr or []
+    return any((t.m, t.n, t.k) == shape and t.a == t.b == t.c == t.result == "f16" and t.scope == "subgroup" for t in listed)
 
 
 def int8_matrix(device: DeviceRecord) -> Matrix | None:
@@ -376,61 +381,3 @@ def shader_cores(device: DeviceRecord) -> int | None:
     if device.hardware.vendor_id != Vendor.INTEL:
         return 0
     return INTEL_CORES.get(device.hardware.device_id, 0) if device.hardware.device_id else None
-
-
-_PRIORITY = {
-    Vendor.AMD: ("VK_DRIVER_ID_MESA_RADV", AMD_OPEN_SOURCE, AMD_PROPRIETARY),
-    Vendor.INTEL: ("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", INTEL_WINDOWS),
-    Vendor.NVIDIA: ("VK_DRIVER_ID_NVIDIA_PROPRIETARY", "VK_DRIVER_ID_MESA_NVK"),
-    Vendor.QUALCOMM: ("VK_DRIVER_ID_QUALCOMM_PROPRIETARY", "VK_DRIVER_ID_MESA_TURNIP"),
-}
-"""For one GPU under several drivers llama.cpp keeps the first of these, then Dozen, then any other.
-
-Source: ggml-vulkan.cpp:5342-5363."""
-
-
-def left_out(device: DeviceRecord, others: Iterable[DeviceRecord] = ()) -> str | None:
-    """Why llama.cpp's default device list leaves the device out; None where it doesn't.
-
-    Args:
-        others: the devices beside it on the same machine.
-
-    Source: ggml-vulkan.cpp:5296-5395.
-    """
-    if device.type == "cpu":
-        return f"llama.cpp drops CPU devices {_VISIBLE}"
-    beside = [other for other in others if not other.null]
-    if device.type not in ("discrete-gpu", "integrated-gpu"):
-        gpu = next((other for other in beside if other.type in ("discrete-gpu", "integrated-gpu")), None)
-        return f"llama.cpp lists discrete and integrated GPUs only, as {gpu.device}, {_VISIBLE}" if gpu else None
-    mine = _rank(device)
-    for other in beside:
-        if _rank(other) < mine and _same_gpu(device, other):
-            return f"llama.cpp skips it beside {other.device}, which drives the same GPU, {_VISIBLE}"
-    return None
-
-
-def caution(device: DeviceRecord) -> str | None:
-    """What llama.cpp would do beside a driver that is not among the devices at hand; None where there is nothing to say."""
-    if device.driver.id == "VK_DRIVER_ID_MESA_NVK":
-        return f"llama.cpp skips NVK where NVIDIA's proprietary driver is installed too, {_VISIBLE}"
-    return None
-
-
-def _rank(device: DeviceRecord) -> float:
-    order = next((drivers for vendor, drivers in _PRIORITY.items() if vendor == device.hardware.vendor_id), ())
-    if device.driver.id in order:
-        return order.index(device.driver.id)
-    return 100 if device.driver.id == _DOZEN else math.inf
-
-
-def _same_gpu(one: DeviceRecord, other: DeviceRecord) -> bool:
-    if one.driver.id == other.driver.id == _MOLTENVK:
-        return False  # it may give two GPUs one UUID
-    struct = "VkPhysicalDeviceIDProperties"
-    uuids = [lookup(device.properties, struct, "deviceUUID") for device in (one, other)]
-    luids = [
-        lookup(device.properties, struct, "deviceLUID") if lookup(device.properties, struct, "deviceLUIDValid") else None
-        for device in (one, other)
-    ]
-    return any(pair[0] is not None and pair[0] == pair[1] for pair in (uuids, luids))

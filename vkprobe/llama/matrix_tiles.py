@@ -48,7 +48,7 @@ class MatrixTile(Struct, frozen=True, kw_only=True):
         return self.bn // 4 if self.smaller else self.bn
 
 
-_FLOATS = {
+FLOAT_TILES = {
     "l": MatrixTile(size="l", block=256, bm=128, bn=256, bk=64, smaller=True),
     "m": MatrixTile(size="m", block=256, bm=128, bn=128, bk=64, smaller=False),
     "s": MatrixTile(size="s", block=128, bm=64, bn=64, bk=64, smaller=False),
@@ -75,7 +75,7 @@ def matrix_tile(weight_type: str, m: int, n: int, cores: int) -> MatrixTile:
     >>> str(matrix_tile("q4_0", 4096, 512, 132)), str(matrix_tile("q4_k", 32, 512, 132))
     ('m 128x128x64 256', 's 32x64x128 256')
     """
-    tiles = _QUANTISED if WEIGHT_TYPES[weight_type].quantised else _FLOATS
+    tiles = _QUANTISED if WEIGHT_TYPES[weight_type].quantised else FLOAT_TILES
     large, medium = _tiles(tiles["l"], m, n), _tiles(tiles["m"], m, n)
     prefer_large = medium > cores or large > cores or (large <= cores // 3 and medium > cores // 2)
     if n > tiles["m"].bn and prefer_large:

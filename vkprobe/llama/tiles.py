@@ -96,8 +96,8 @@ def base_tile(size: str, limits: Limits, tm: int, tn: int, tk: int = 1, *, wmite
     return Tile(size=size, block=block, bm=bm, bn=bn, wm=wm, wn=wn, wmiter=wmiter, tm=tm, tn=tn, tk=tk, warp=warp, align=ALIGNMENT[size])
 
 
-def _tile(size: str, limits: Limits, matrix: Matrix | None, quantised: bool) -> Tile:
-    """The tile of a size; quantised weights have tiles of their own on GCN and on Intel's matrices.
+def tile_of_size(size: str, limits: Limits, matrix: Matrix | None, quantised: bool) -> Tile:
+    """llama.cpp's tile of a size, before it is fitted; quantised weights have tiles of their own on GCN and on Intel's matrices.
 
     Source: ggml-vulkan.cpp:1776-1800 (tables), 1838-1850 (AMD, Qualcomm), 1862-1876 (Intel).
     """
@@ -118,7 +118,7 @@ def _tile(size: str, limits: Limits, matrix: Matrix | None, quantised: bool) -> 
             tile = replace(tile, block=512, bm=bm, bn=bn, wm=32, wn=32, warp=16, align=_SHORT_ALIGNMENT)
         else:
             tile = replace(tile, block=512, wm=tile.warp, wn=32, align=_SHORT_ALIGNMENT)
-    return fitted(tile)
+    return tile
 
 
 def vendor_sizes(limits: Limits, matrices: bool, own_matrices: bool) -> str:
@@ -189,20 +189,21 @@ def gemm_tile(limits: Limits, weight_type: str, path: str, m: int, n: int, matri
 
     Source: ggml-vulkan.cpp:1881-1894 (fit), 2249-2265 (sizes), 2854-2861 (choice).
     """
-    fallback = bf16_fallback(limits, weight_type, path)
+    row, fallback = WEIGHT_TYPES[weight_type], bf16_fallback(limits, weight_type, path)
     matrices = matrix is not None or fallback
     asked = matrix or (limits.matrix if fallback else None)
 
     def fits(size: str) -> bool:
-        tile = _tile(size, limits, asked, True)
-        invocations = max(tile.block, _tile(size, limits, matrix, WEIGHT_TYPES[weight_type].quantised).block)
-        counted = counted_bytes(tile, limits, weight_type, path, matrices)
-        return counted <= limits.shared_memory and invocations <= limits.workgroup_invocations
+        counted = counted_bytes(tile_of_size(size, limits, asked, True), limits, weight_type, path, matrices)
+        return counted <= limits.shared_memory and own(size).block <= limits.workgroup_invocations
+
+    def own(size: str) -> Tile:
+        return fitted(tile_of_size(size, limits, matrix, row.quantised))
 
     sizes = sizes_to_try(vendor_sizes(limits, matrices, matrix is not None), m, n)
     size = next((s for s in sizes if fits(s)), sizes[-1])  # where none fits, the kernel's requirement says so
     # BK of the float tables is 16; f32 and f16 shaders fix it at 32. Source: mul_mm.comp:172.
-    return msgspec.structs.replace(_tile(size, limits, matrix, WEIGHT_TYPES[weight_type].quantised), bk=WEIGHT_TYPES[weight_type].step_k)
+    return msgspec.structs.replace(own(size), bk=row.step_k)
 
 
 def gemm_aligned(tile: Tile, m: int, n: int, k: int) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
+from vkprobe.ops.base import LARGEST_MATRIX
+
 if TYPE_CHECKING:
     from vkprobe.ops.base import Op
 
@@ -29,6 +31,9 @@ def find(name: str) -> Op:
 def every() -> Iterator[Op]:
     """All ops, in the order in which they are measured: ceilings first."""
     return map(find, _NAMES)
+
+
+__all__ = ["LARGEST_MATRIX", "every", "find", "in_tables"]
 
 
 def in_tables() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -36,6 +36,20 @@ class Axis(Struct, frozen=True, kw_only=True):
     name: str
     meaning: str
     unit: str = ""
+
+
+class Arithmetic(NamedTuple):
+    """What a peak measures: operations of one path, type and accumulator; any matrix shape if `tuple` is None."""
+
+    path: str
+    type: str
+    accumulator: str
+    tuple: str | None = None
+
+    def fits(self, cell: Cell) -> bool:
+        """Whether a peak's cell is of this arithmetic."""
+        v = cell.variant
+        return (v.path, v.type, v.accumulator) == self[:3] and self.tuple in (None, v.tuple)
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -152,7 +166,33 @@ class Op(ABC):
         """The type that the cell's pipelines are listed under."""
         return cell.variant.type or ""
 
+    # Work.
+
+    def flop(self, cell: Cell) -> float | None:
+        """Operations, two for a multiply-add; None if the op only moves or converts."""
+        return None
+
+    def traffic_bytes(self, program: Program) -> int:
+        """The fewest bytes that the op moves: its inputs once, its output once."""
+        return sum(b.bytes for b in program.buffers if b.role != "scratch")
+
+    def largest_matrix(self, cell: Cell) -> int:
+        """Elements of its largest matrix, which indices must reach; 0 if it has none."""
+        return 0
+
+    def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
+        """What a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
+        return ()
+
+    def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
+        """Registers of 32 bits that an invocation's part of the tile takes at the least; None if the op has no tile."""
+        return None
+
     # Planning and verifying.
+
+    def also_compiled(self, plan: Plan, target: Target) -> list[Plan]:
+        """Further plans that `compile --full` makes of a cell's: kernels that no cell leads to on this device."""
+        return []
 
     def plan(self, cell: Cell, target: Target) -> Plan:
         """What it takes to run a cell on a device, or why it can't run there."""
@@ -185,4 +225,4 @@ def three_numbers(text: str) -> tuple[int, int, int]:
     return m, n, k
 
 
-__all__ = ["ACCUMULATORS", "Axis", "LARGEST_MATRIX", "Op", "PATHS", "Request", "Scope", "VARIANT_FIELDS", "rank", "software", "three_numbers"]
+__all__ = ["ACCUMULATORS", "Arithmetic", "Axis", "LARGEST_MATRIX", "Op", "PATHS", "Request", "Scope", "VARIANT_FIELDS", "rank", "software", "three_numbers"]

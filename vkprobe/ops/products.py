@@ -1,14 +1,19 @@
-"""What the matrix products share: which paths, accumulators and tuples a request stands for, and the defaults' sizes."""
+"""What the matrix products share: which paths, accumulators and tuples a request stands for, their sizes, and their work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
-from vkprobe.ops.base import PATHS, Request, software
+from vkprobe.ops.base import PATHS, Arithmetic, Op, Request, software
+from vkprobe.protocol import Program
 from vkprobe.records import DeviceRecord, KhrTuple
-from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
+
+if TYPE_CHECKING:
+    from vkprobe.ops.plan import Plan
 
 MOST_GEMV_COLUMNS = 8
 """llama.cpp multiplies by vectors up to this N, and by a matrix beyond it."""
@@ -96,3 +101,68 @@ def run_types(device: DeviceRecord, scope: str, types: Sequence[str]) -> Sequenc
     if types or scope in ("verb", "full", "compile-full") or (scope == "run" and software(device)):
         return types
     return RUN_TYPES
+
+
+_X4_ELEMENTS, _X4_BYTES = 4 * Q8_1_ELEMENTS, 144  # q8_1 activations come in groups of four blocks: 4 f16 pairs, then 128 int8
+
+
+def activation_bytes(form: str, rows: int, k: int) -> int:
+    """Bytes of `rows` rows of `k` activations on the device; q8_1 comes in whole groups of four blocks.
+
+    >>> activation_bytes("q8_1", 3, 32), activation_bytes("f16", 3, 32)
+    (144, 192)
+    """
+    if form == "q8_1":
+        return -(-rows * k // _X4_ELEMENTS) * _X4_BYTES
+    return rows * k * {"f32": 4, "f16": 2, "bf16": 2}[form]
+
+
+_F32 = Arithmetic("scalar-f32", "f32", "f32")
+_VECTORS = {
+    ("scalar-f32", "f32"): _F32,
+    ("scalar-f16", "f16"): Arithmetic("scalar-f16", "f16", "f16"),
+    ("scalar-f16", "f32"): _F32,  # f16 numbers become f32 before they are multiplied
+    ("dot2", "f32"): Arithmetic("dot2", "f16", "f32"),
+}
+REDUCED = "reduced"
+"""The tier of the kernels for devices that have VK_NV_cooperative_matrix2 in part."""
+
+
+class Product(Op):
+    """A matrix product D[n, m] = sum over k of A[m, k] * B[n, k]."""
+
+    def cells(self, request: Request, device: DeviceRecord) -> list[Cell]:
+        """Every path, accumulator and tuple that was asked for and has a kernel."""
+        return select(self.name, request, device)
+
+    def flop(self, cell: Cell) -> float:
+        """2 M N K."""
+        return 2.0 * cell.axis("m") * cell.axis("n") * cell.axis("k")
+
+    def traffic_bytes(self, program: Program) -> int:
+        """Weights and result, and the activations without the rows that fill tiles up."""
+        cell, conversion = program.cell, program.conversions["activations"]
+        activations = activation_bytes(conversion.form, cell.axis("n"), cell.axis("k"))
+        return program.buffer("weights").bytes + activations + program.output.bytes
+
+    def largest_matrix(self, cell: Cell) -> int:
+        """The largest of A, B and D."""
+        m, n, k = (cell.axis(name) for name in ("m", "n", "k"))
+        return max(m * k, n * k, m * n)
+
+    def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
+        """By path; coopmat2's matrices span a workgroup, and the peak of a subgroup's may be higher."""
+        v = plan.cell.variant
+        path, accumulator = v.path or "", v.accumulator or ""
+        if path == "intdot":
+            return (Arithmetic("intdot", "s8", "s32"),)
+        if accumulator == "s32":
+            return (Arithmetic("coopmat", "s8", "s32", v.tuple),)
+        component = WEIGHT_TYPES[v.type or ""].component
+        if path == "coopmat":
+            return (Arithmetic("coopmat", component, accumulator, v.tuple),)
+        if path == "coopmat2":
+            subgroup = Arithmetic("coopmat", component, accumulator)
+            return (subgroup,) if plan.kernel.tier == REDUCED else (Arithmetic("coopmat2", component, accumulator), subgroup)
+        vectors = _VECTORS.get((path, accumulator))
+        return () if vectors is None else (vectors,)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vkprobe.cell import Cell
-from vkprobe.ops.base import Axis, Op, Request, Scope, software, three_numbers
-from vkprobe.ops.products import K, M, run_types, select
+from vkprobe.ops.base import Axis, Request, Scope, software, three_numbers
+from vkprobe.ops.products import K, M, Product, run_types
 from vkprobe.records import DeviceRecord
 
 
-class Gemm(Op):
+if TYPE_CHECKING:
+    from vkprobe.ops.plan import Plan, Target
+
+
+class Gemm(Product):
     """Prompt processing's product."""
 
     name = "gemm"
@@ -24,10 +29,6 @@ class Gemm(Op):
         """M,N,K."""
         m, n, k = three_numbers(text)
         return {"m": m, "n": n, "k": k}
-
-    def cells(self, request: Request, device: DeviceRecord) -> list[Cell]:
-        """Every path, accumulator and tuple that was asked for and has a kernel."""
-        return select(self.name, request, device)
 
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """test-backend-ops' shape, a small one on software devices; `compile-full` takes a shape for each tile size."""
@@ -44,6 +45,18 @@ class Gemm(Op):
             tuples=("all",) if scope in ("full", "compile-full") else ("default",),
         )
         return self.cells(request, device)
+
+    def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
+        """Accumulators, and the operands of one step along K."""
+        from vkprobe.ops.gemm.registers import tile_registers
+
+        return tile_registers(plan, subgroup_size)
+
+    def also_compiled(self, plan: Plan, target: Target) -> list[Plan]:
+        """The sum of a split K."""
+        from vkprobe.ops.gemm.plan import also_compiled
+
+        return also_compiled(plan, target)
 
 
 OP = Gemm()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vkprobe.cell import Cell
 from vkprobe.errors import UsageError
-from vkprobe.ops.base import Axis, Op, Request, Scope, software, three_numbers
-from vkprobe.ops.products import MOST_GEMV_COLUMNS, K, M, run_types, select
+from vkprobe.ops.base import Axis, Request, Scope, software, three_numbers
+from vkprobe.ops.products import MOST_GEMV_COLUMNS, K, M, Product, run_types
 from vkprobe.records import DeviceRecord
+
+if TYPE_CHECKING:
+    from vkprobe.ops.plan import Plan, Target
 
 _FEW_ROWS, _MANY_ROWS = 4096, 16384  # llama.cpp's workgroups have several subgroups up to 8192 rows
 _RUN_COLUMNS = (1, 2, 4, 8)
 
 
-class Gemv(Op):
+class Gemv(Product):
     """Token generation's product."""
 
     name = "gemv"
@@ -30,10 +34,6 @@ class Gemv(Op):
             raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_GEMV_COLUMNS}; use gemm for N = {n}")
         return {"m": m, "n": n, "k": k}
 
-    def cells(self, request: Request, device: DeviceRecord) -> list[Cell]:
-        """Both paths, float and q8_1 activations, of the types that have them."""
-        return select(self.name, request, device)
-
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """test-backend-ops' rows, fewer on software devices, for one to eight columns."""
         compiled = scope in ("compile", "compile-full")
@@ -44,6 +44,18 @@ class Gemv(Op):
         rows = (_FEW_ROWS, _MANY_ROWS) if scope == "compile-full" else (512,) if small else (M,)
         axes = [{"m": m, "n": n, "k": 512 if small else K} for m in rows for n in columns]
         return self.cells(Request(axes=axes, types=run_types(device, scope, types), paths=paths), device)
+
+    def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
+        """Accumulators, and the operands of one step along K."""
+        from vkprobe.ops.gemv.registers import tile_registers
+
+        return tile_registers(plan, subgroup_size)
+
+    def also_compiled(self, plan: Plan, target: Target) -> list[Plan]:
+        """The kernel that reduces through shared memory, for devices without subgroup arithmetic."""
+        from vkprobe.ops.gemv.plan import also_compiled
+
+        return also_compiled(plan, target)
 
 
 OP = Gemv()

@@ -1,0 +1,46 @@
+"""A conversion's plan."""
+
+from __future__ import annotations
+
+from vkprobe import kernels
+from vkprobe.cell import Cell
+from vkprobe.llama.bounds import conversion_robust, conversion_subgroups, converts_in_subgroups
+from vkprobe.llama.device import fold
+from vkprobe.ops.flat import BLOCK, flat_plan
+from vkprobe.ops.plan import Plan, Target, float_controls
+from vkprobe.ops.products import activation_bytes
+from vkprobe.protocol import Buffer, Dispatch
+from vkprobe.weights import Q8_1_ELEMENTS
+
+_GROUP_ELEMENTS, _GROUP_INVOCATIONS = 128, 32  # of four q8_1 blocks
+
+
+def plan(cell: Cell, target: Target) -> Plan:
+    """The cell's plan; q8_1's blocks are reduced in subgroups if the device can."""
+    v, n, k = cell.variant, cell.axis("n"), cell.axis("k")
+    form, elements = v.type or "", n * k
+    reduce = "" if form != "q8_1" else "subgroup" if converts_in_subgroups(target.limits) else "shared"
+    kernel = kernels.find(cell.op, v.path or "", form, "f32", tier=v.tier or "mimic", reduce=reduce)
+    if kernel is None:
+        raise KeyError(f"no kernel for {cell}")
+    subgroups = conversion_subgroups(target.limits, form)
+    invocations = -(-elements // _GROUP_ELEMENTS) * _GROUP_INVOCATIONS  # also for the blocks that fill q8_1's last group up
+    stage = Dispatch(
+        kernel=kernel.name,
+        constants={"block": BLOCK},
+        push=(1, n, k, k),
+        bindings=("source", "output", "output", "source"),
+        groups=fold(-(-invocations // BLOCK), target.limits),
+        subgroup_size=subgroups.required,
+        full_subgroups=subgroups.full,
+        robust=conversion_robust(target.limits, form),
+        float_controls=float_controls(target.limits),
+    )
+    key = f"{cell.op}/{form}/{n}x{k}"
+    buffers = (
+        Buffer(name="source", role="input", key=f"{key}/{kernel.name}/source", bytes=4 * elements, rotates=v.residency == "cold"),
+        Buffer(name="output", role="output", key=f"{key}/output", bytes=activation_bytes(form, n, k)),
+    )
+    block = Q8_1_ELEMENTS if form == "q8_1" else 1
+    reason = f"K = {k} is not a multiple of {form}'s block of {block} elements" if k % block else None
+    return flat_plan(cell, target, kernel, stage, buffers, aligned=elements % 4 == 0, reason=reason)
