@@ -32,7 +32,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 kernels: $(VENV)/installed-dev
-	$(BIN)/python -m tools.kernels
+	$(BIN)/python -m tools.kernels $(ARGS)
 
 registry: $(VENV)/installed-dev
 	$(BIN)/python -m tools.registry

@@ -1,7 +1,7 @@
-"""Compile kernels/ to vkprobe/spirv/ with a manifest: `python -m tools.kernels [--check]`.
+"""Compile kernels/ to vkprobe/spirv/ with a manifest: `python -m tools.kernels [--check | --all]`.
 
-Users need no compiler: the SPIR-V is checked in. `--check` compiles nothing: it compares the hashes of sources and
-modules with the manifest's, and says what is out of date.
+Users need no compiler: the SPIR-V is checked in. Only modules whose sources have changed are compiled. `--check` compiles nothing: it
+compares the hashes of sources and modules with the manifest's, and says what is out of date.
 """
 
 from __future__ import annotations
@@ -16,86 +16,77 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from tools.coopmat2_kernels import matrix_gemm
-from tools.intdot_kernels import conversions, intdot
-from tools.ladder_kernels import ladder
-from tools.peak_kernels import ceilings
-from tools.variant import Variant, optimized
+from tools.permutations import Variant, read
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNELS = ROOT / "kernels"
 SPIRV = ROOT / "vkprobe" / "spirv"
 OLDEST_GLSLANG = (15, 1)  # NV_cooperative_matrix2
+RECIPE = 1
+"""Raised when `_compile` changes what it makes of the same sources: every module is then out of date."""
+
+Manifest = dict[str, Any]
 
 
-QUANTISED_TYPES = ("q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4")
-GEMM_TYPES = ("f32", "f16", "bf16", *QUANTISED_TYPES)
-GEMV_TYPES = ("f32", "f16", "bf16", *QUANTISED_TYPES)
-DEQUANT_TYPES = ("bf16", *QUANTISED_TYPES)
+def variants(kernels: Path = KERNELS) -> list[Variant]:
+    """Every module that is checked in.
+
+    Raises:
+        SystemExit: a kernels.toml is wrong.
+    """
+    try:
+        return read(kernels)
+    except ValueError as error:
+        sys.exit(f"make kernels: {error}")
 
 
-def variants() -> list[Variant]:
-    """Every module that is checked in."""
-    made = [
-        Variant("canary", "canary/canary.comp", {}, {"op": "canary"}),
-        Variant("gemm_reduce", "gemm/reduce.comp", {}, {"op": "reduce"}),
-    ]
-    for kind in GEMM_TYPES:
-        for path, source, accumulator, defines in (
-            ("scalar-f32", "scalar", "f32", {}),
-            ("scalar-f16", "scalar", "f16", {"STAGE_F16": "1", "ACC_F16": "1"}),
-            ("scalar-f16", "scalar", "f32", {"STAGE_F16": "1"}),
-            ("coopmat", "coopmat", "f16", {"ACC_F16": "1"}),
-            ("coopmat", "coopmat", "f32", {}),
-        ):
-            if kind == "f32" and accumulator == "f16":
-                continue  # llama.cpp's f16 paths sum f32 weights in f32
-            if kind == "bf16" and path != "scalar-f32":
-                continue  # llama.cpp widens bf16 to f32 where there is no bf16 matrix unit
-            if kind == "bf16":
-                defines = {"B_BF16": "1"}
-            if path == "coopmat" and kind in QUANTISED_TYPES:
-                defines = {**defines, "B_F16": "1"}  # llama.cpp converts them before
-            name = f"gemm_{kind}_{path.replace('-', '_')}" + ("" if path == "scalar-f32" else f"_acc_{accumulator}")
-            facts = {"op": "gemm", "path": path, "type": kind, "accumulator": accumulator, "tier": "mimic"}
-            made.append(Variant(name, f"gemm/{source}.comp", defines, facts, optimize=optimized(path, kind)))
-    made += matrix_gemm(GEMM_TYPES)
-    for kind in GEMV_TYPES:
-        for reduce in ("subgroup", "shared"):
-            facts = {"op": "gemv", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic", "reduce": reduce}
-            defines = {"REDUCE_SUBGROUP": "1"} if reduce == "subgroup" else {}
-            made.append(Variant(f"gemv_{kind}_{reduce}", "gemv/gemv.comp", defines, facts, optimize=optimized("scalar-f32", kind)))
-    for kind in DEQUANT_TYPES:
-        facts = {"op": "dequant", "path": "scalar-f32", "type": kind, "accumulator": "f32", "tier": "mimic"}
-        made.append(Variant(f"dequant_{kind}", "dequant/dequant.comp", {}, facts))
-    return [*made, *intdot(), *conversions(), *ceilings(), *ladder()]
+@cache
+def _source(path: Path, _modified: int) -> tuple[bytes, tuple[str, ...]]:
+    """A source's text and what it includes; read again only when the file has changed."""
+    text = path.read_text()
+    return text.encode(), tuple(re.findall(r'^#include\s+"([^"]+)"', text, re.M))
 
 
-def _type_folder(variant: Variant) -> Path:
-    return KERNELS / "types" / str(variant.facts.get("type", ""))
+def _type_folder(variant: Variant, kernels: Path) -> Path:
+    return kernels / "types" / str(variant.facts.get("type", ""))
 
 
-def source_hash(variant: Variant) -> str:
-    """SHA-256 over the source, all it includes, its defines and target."""
-    digest = hashlib.sha256()
-    seen: set[Path] = set()
+def sources(variant: Variant, kernels: Path = KERNELS) -> dict[Path, bytes]:
+    """The shader and everything that it includes, in the order in which they are met.
+
+    Raises:
+        SystemExit: an included file exists neither beside the including one nor in the type's folder.
+    """
+    texts: dict[Path, bytes] = {}
 
     def add(path: Path) -> None:
-        if path in seen:
+        if path in texts:
             return
-        seen.add(path)
-        text = path.read_text()
-        digest.update(path.relative_to(KERNELS).as_posix().encode() + b"\0" + text.encode() + b"\0")
-        for included in re.findall(r'^#include\s+"([^"]+)"', text, re.M):
-            beside = path.parent / included
-            add((beside if beside.exists() else _type_folder(variant) / included).resolve())
+        if not path.exists():
+            sys.exit(f"make kernels: {variant.name} needs {path}, which does not exist")
+        text, included = _source(path, path.stat().st_mtime_ns)
+        texts[path] = text
+        for name in included:
+            beside = path.parent / name
+            add((beside if beside.exists() else _type_folder(variant, kernels) / name).resolve())
 
-    add(KERNELS / variant.source)
-    made_by = [variant.defines, variant.target, *(["maintenance1"] if variant.maintenance1 else [])]
-    made_by += [] if variant.optimize else ["unoptimised"]
-    digest.update(json.dumps(made_by, sort_keys=True).encode())
+    add((kernels / variant.source).resolve())
+    return texts
+
+
+def source_hash(variant: Variant, kernels: Path = KERNELS) -> str:
+    """SHA-256 over the source, all it includes, its defines and target."""
+    digest = hashlib.sha256()
+    root = kernels.resolve()
+    for path, text in sources(variant, kernels).items():
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + text + b"\0")
+    options: list[Any] = [variant.defines, variant.target, *(["maintenance1"] if variant.maintenance1 else [])]
+    options += [] if variant.optimize else ["unoptimised"]
+    digest.update(json.dumps(options, sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -103,25 +94,25 @@ def compiler() -> tuple[str, str]:
     """The glslc to use ($VKPROBE_GLSLC, else PATH) and the version of glslang in it.
 
     Raises:
-        SystemExit: none found, or older than 15.1.
+        SystemExit: there is none, or it is older than 15.1.
     """
     binary = os.environ.get("VKPROBE_GLSLC") or shutil.which("glslc")
     if binary is None:
         sys.exit("make kernels: no glslc; install one with glslang >= 15.1 (Debian: glslc of sid or trixie) or name it in VKPROBE_GLSLC")
     text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^glslang (\d+)\.(\d+)\S*", text, re.M)
-    if found is None or (int(found[1]), int(found[2])) < OLDEST_GLSLANG:
-        holds = found[0] if found else "no glslang that it names"
+    glslang = re.search(r"^glslang (\d+)\.(\d+)\S*", text, re.M)
+    if glslang is None or (int(glslang[1]), int(glslang[2])) < OLDEST_GLSLANG:
+        holds = glslang[0] if glslang else "no glslang that it names"
         sys.exit(f"make kernels: {binary} holds {holds}; need glslang >= 15.1 (VKPROBE_GLSLC names another)")
     shaderc = re.search(r"^shaderc (\S+)", text, re.M)
-    return binary, f"glslc {shaderc[1] if shaderc else '?'}, {found[0]}"
+    return binary, f"glslc {shaderc[1] if shaderc else '?'}, {glslang[0]}"
 
 
 def _tool(variable: str, name: str) -> str:
-    found = os.environ.get(variable) or shutil.which(name)
-    if found is None:
+    binary = os.environ.get(variable) or shutil.which(name)
+    if binary is None:
         sys.exit(f"make kernels: no {name}; install spirv-tools (as new as the compiler) or name it in {variable}")
-    return found
+    return binary
 
 
 def _capabilities(module: Path) -> list[str]:
@@ -154,11 +145,11 @@ def _as_maintenance1(module: Path) -> None:
     subprocess.run(command, input=text.encode(), check=True)
 
 
-def _compile(binary: str, variant: Variant, folder: Path) -> bytes:
-    out = folder / f"{variant.name}.spv"
-    command = [binary, "-O" if variant.optimize else "-O0", f"--target-env={variant.target}", f"-I{_type_folder(variant)}"]
+def _compile(binary: str, variant: Variant, kernels: Path, out: Path) -> list[str]:
+    """Write the validated module to `out`; returns its capabilities."""
+    command = [binary, "-O" if variant.optimize else "-O0", f"--target-env={variant.target}", f"-I{_type_folder(variant, kernels)}"]
     command += [f"-D{k}={v}" for k, v in variant.defines.items()]
-    done = subprocess.run([*command, "-o", str(out), str(KERNELS / variant.source)], capture_output=True, text=True)
+    done = subprocess.run([*command, "-o", str(out), str(kernels / variant.source)], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{variant.name}: {' '.join(command)}\n{done.stderr}")
     if variant.maintenance1:
@@ -168,67 +159,107 @@ def _compile(binary: str, variant: Variant, folder: Path) -> bytes:
     )
     if checked.returncode != 0:
         sys.exit(f"{variant.name}: spirv-val: {checked.stdout}{checked.stderr}")
-    return out.read_bytes()
+    return _capabilities(out)
 
 
-def build() -> None:
-    """Compile every variant and write the manifest; what is there is replaced only when all of it has compiled."""
-    binary, version = compiler()
-    SPIRV.mkdir(exist_ok=True)
-    todo = variants()
-    with tempfile.TemporaryDirectory(dir=SPIRV) as made, ThreadPoolExecutor(os.cpu_count()) as pool:
-        folder = Path(made)
-        modules = list(pool.map(lambda v: _compile(binary, v, folder), todo))
-        entries = {
-            v.name: {
-                **v.facts,
-                "source": v.source,
-                "defines": v.defines,
-                "target": v.target,
-                "capabilities": _capabilities(folder / f"{v.name}.spv"),
-                "source_sha256": source_hash(v),
-                "spirv_sha256": hashlib.sha256(code).hexdigest(),
-            }
-            for v, code in zip(todo, modules, strict=True)
-        }
-        for new in folder.glob("*.spv"):
-            new.replace(SPIRV / new.name)
-    for old in SPIRV.glob("*.spv"):
+def _row(variant: Variant) -> dict[str, Any]:
+    """What kernels.toml says of a module, as the manifest has it."""
+    row: dict[str, Any] = {**variant.facts, "features": [list(feature) for feature in variant.features]}
+    row |= {"source": variant.source, "defines": variant.defines, "target": variant.target}
+    row["constants"] = {name: number for number, name in enumerate(variant.constants)}
+    return row | {"push": list(variant.push), "bindings": list(variant.bindings)}
+
+
+_OUTCOMES = ("capabilities", "source_sha256", "spirv_sha256", "compiler")
+
+
+def _load(spirv: Path) -> Manifest:
+    path = spirv / "manifest.json"
+    manifest: Manifest = json.loads(path.read_text()) if path.exists() else {"kernels": {}}
+    return manifest
+
+
+def _outdated(variant: Variant, manifest: Manifest, kernels: Path, spirv: Path) -> str | None:
+    """Why the module must be compiled; None where it need not be."""
+    entry = manifest["kernels"].get(variant.name)
+    module = spirv / f"{variant.name}.spv"
+    if entry is None or not module.exists():
+        return "not compiled yet"
+    if manifest.get("recipe") != RECIPE:
+        return "compiled by another recipe of tools/kernels.py"
+    if entry["source_sha256"] != source_hash(variant, kernels):
+        return f"{variant.source} or what it includes has changed"
+    if entry["spirv_sha256"] != hashlib.sha256(module.read_bytes()).hexdigest():
+        return "the module is not the one that the manifest names"
+    return None
+
+
+def build(kernels: Path = KERNELS, spirv: Path = SPIRV, *, everything: bool = False) -> list[str]:
+    """Compile what is out of date, or everything, and write the manifest; returns the names of the compiled modules.
+
+    Modules and manifest are replaced only when all of it has compiled.
+    """
+    spirv.mkdir(parents=True, exist_ok=True)
+    manifest = _load(spirv)
+    wanted = variants(kernels)
+    todo = [v for v in wanted if everything or _outdated(v, manifest, kernels, spirv)]
+    before = manifest.get("compiler")
+    entries = {v.name: {**_row(v), **_kept(manifest["kernels"].get(v.name, {}))} for v in wanted}
+    if todo:
+        binary, version = compiler()
+        if everything or before is None or len(todo) == len(wanted):
+            before = version
+        elif before != version:
+            print(f"the other modules were compiled by {before}, these by {version}; --all compiles every one", file=sys.stderr)
+        with tempfile.TemporaryDirectory(dir=spirv) as temporary, ThreadPoolExecutor(os.cpu_count()) as pool:
+            folder = Path(temporary)
+            capabilities = list(pool.map(lambda v: _compile(binary, v, kernels, folder / f"{v.name}.spv"), todo))
+            for v, declared in zip(todo, capabilities, strict=True):
+                made = hashlib.sha256((folder / f"{v.name}.spv").read_bytes()).hexdigest()
+                entries[v.name] = {**_row(v), "capabilities": declared, "source_sha256": source_hash(v, kernels), "spirv_sha256": made}
+                if version != before:
+                    entries[v.name]["compiler"] = version
+            for module in folder.glob("*.spv"):
+                module.replace(spirv / module.name)
+    for old in spirv.glob("*.spv"):
         if old.stem not in entries:
             old.unlink()
-    manifest = {"compiler": version, "kernels": entries}
-    (SPIRV / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    print(f"{len(entries)} modules, {sum(map(len, modules)) // 1024} KiB, {version}")
+    written = {"compiler": before, "recipe": RECIPE, "kernels": entries}
+    (spirv / "manifest.json").write_text(json.dumps(written, indent=1) + "\n")
+    return [v.name for v in todo]
 
 
-def check() -> list[str]:
+def _kept(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: entry[key] for key in _OUTCOMES if key in entry}
+
+
+def check(kernels: Path = KERNELS, spirv: Path = SPIRV) -> list[str]:
     """What is out of date, a sentence each; empty where nothing is."""
-    manifest = json.loads((SPIRV / "manifest.json").read_text())["kernels"]
-    wanted = {v.name: v for v in variants()}
-    stale = [f"{name}: no longer built; run make kernels" for name in manifest.keys() - wanted.keys()]
+    manifest = _load(spirv)
+    wanted = {v.name: v for v in variants(kernels)}
+    stale = [f"{name}: no longer built; run make kernels" for name in manifest["kernels"].keys() - wanted.keys()]
     for name, variant in wanted.items():
-        entry = manifest.get(name)
-        module = SPIRV / f"{name}.spv"
-        if entry is None or not module.exists():
-            stale.append(f"{name}: not compiled yet; run make kernels")
-        elif entry["source_sha256"] != source_hash(variant):
-            stale.append(f"{name}: {variant.source} or what it includes has changed; run make kernels")
-        elif entry["spirv_sha256"] != hashlib.sha256(module.read_bytes()).hexdigest():
-            stale.append(f"{name}: the module is not the one that the manifest names; run make kernels")
-        elif {k: entry.get(k) for k in variant.facts} != variant.facts:
-            stale.append(f"{name}: its row in tools/kernels.py has changed; run make kernels")
+        why = _outdated(variant, manifest, kernels, spirv)
+        if why is None and {k: v for k, v in manifest["kernels"][name].items() if k not in _OUTCOMES} != _row(variant):
+            why = "its row in kernels.toml has changed"
+        if why:
+            stale.append(f"{name}: {why}; run make kernels")
     return stale
 
 
 def main() -> None:
-    """`python -m tools.kernels [--check]`."""
+    """`python -m tools.kernels [--check | --all]`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare hashes only")
-    if parser.parse_args().check:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--check", action="store_true", help="compare hashes only")
+    group.add_argument("--all", action="store_true", help="compile every module, whether it has changed or not")
+    arguments = parser.parse_args()
+    if arguments.check:
         stale = check()
         print("\n".join(stale) or "kernels are up to date")
         sys.exit(bool(stale))
-    build()
+    compiled = build(everything=arguments.all)
+    print(f"{len(compiled)} of {len(variants())} modules compiled" + (": " + " ".join(compiled) if len(compiled) <= 30 else ""))
 
 
 if __name__ == "__main__":

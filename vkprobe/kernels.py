@@ -1,4 +1,4 @@
-"""The kernel registry: what each checked-in SPIR-V module is, and what it asks of a device.
+"""The kernel registry: what each checked-in SPIR-V module computes, how it is called, and what it asks of a device.
 
 The registry is the modules' own manifest (`make kernels` writes it); requirements follow from the modules' capabilities.
 """
@@ -24,12 +24,16 @@ class Kernel(Struct, frozen=True, kw_only=True):
 
     Attributes:
         op, path, type, accumulator, tier: what it computes, in the records' terms; empty for helper modules.
-        reduce: of a GEMV, `subgroup` (subgroup arithmetic) or `shared` (shared memory only).
-        a, b, c, saturating, scope: of the ladder's kernels, the tuple's types and scope as in device records.
+        reduce: how a GEMV sums, `subgroup` (subgroup arithmetic) or `shared` (shared memory only).
+        a, b, c, saturating, scope: the tuple's types and scope, as in device records; only the ladder's and the peaks' kernels have them.
         target: the environment that it is compiled for, which sets the API version it needs.
-        capabilities: those it declares.
+        capabilities: the SPIR-V capabilities that it declares.
         features: (struct, feature) pairs that it needs beyond what its capabilities say.
-        spirv_sha256: of the module's bytes, before any patching.
+        constants: ids of the specialisation constants by name, also of those that the module ignores: all are to be given a value,
+            because validation layers mix constants up where ids have gaps.
+        push: names of the 32-bit words of push constants, in order.
+        bindings: the name of the buffer at each binding number; empty for a number that the module doesn't use.
+        spirv_sha256: hash of the module's bytes, before any patching.
     """
 
     name: str
@@ -48,6 +52,9 @@ class Kernel(Struct, frozen=True, kw_only=True):
     target: str
     capabilities: tuple[str, ...]
     features: tuple[tuple[str, str], ...] = ()
+    constants: dict[str, int]
+    push: tuple[str, ...]
+    bindings: tuple[str, ...]
     spirv_sha256: str
 
 
@@ -59,7 +66,7 @@ def kernels() -> dict[str, Kernel]:
 
 
 def find(op: str, path: str, weight_type: str, accumulator: str, *, tier: str = "mimic", reduce: str = "") -> Kernel | None:
-    """The kernel of these properties; None where there is none."""
+    """The kernel with these facts; None where there is none."""
     for kernel in kernels().values():
         wanted = (op, path, weight_type, accumulator, tier, reduce)
         if (kernel.op, kernel.path, kernel.type, kernel.accumulator, kernel.tier, kernel.reduce) == wanted:
@@ -75,7 +82,7 @@ def requirement(
     workgroup_invocations: int | None = None,
     subgroup_size: int | None = None,
 ) -> Requirement:
-    """What `kernel`, compiled with such a tile, asks of a device: its capabilities' features and properties, its tuple and limits."""
+    """The requirement of `kernel` with such a tile: the features and properties of its capabilities, its tuples and limits."""
     source = f"{kernel.source}, OpCapability of {kernel.name}.spv"
     features: list[list[tuple[str, str]]] = [[feature] for feature in kernel.features]
     properties: list[Property] = []
@@ -91,7 +98,7 @@ def requirement(
                 need: bool | tuple[str, ...] = True if enable.bits is None else _flags(enable.bits)
                 properties.append(Property(struct=enable.name, member=enable.member, need=need, source=source))
                 break
-    made = kernel_requirement(
+    by_features = kernel_requirement(
         kernel.name,
         features,
         source=source,
@@ -101,7 +108,7 @@ def requirement(
         subgroup_size=subgroup_size,
         api_version=_API_VERSIONS[kernel.target],
     )
-    return msgspec.structs.replace(made, conditions=(*made.conditions, *properties))
+    return msgspec.structs.replace(by_features, conditions=(*by_features.conditions, *properties))
 
 
 _SUBGROUP_FLAGS = ("BASIC", "VOTE", "ARITHMETIC", "BALLOT", "SHUFFLE", "SHUFFLE_RELATIVE", "CLUSTERED", "QUAD")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.pure.spirv_interface import instructions
 from vkprobe.kernels import kernels
 from vkprobe.worker.modules import load, with_f16_controls
 
@@ -19,23 +18,10 @@ DENORM_PRESERVE, ROUNDING_RTE = (4464, 4459), (4467, 4462)
 MODULES = sorted(k.name for k in kernels().values() if k.op in ("canary", "gemm", "gemv", "dequant", "convert"))
 
 
-def instructions(spirv: bytes) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """(opcode, operands) of a module; fails where it does not end with its last instruction."""
-    words = struct.unpack(f"<{len(spirv) // 4}I", spirv)
-    assert words[0] == 0x07230203
-    at = 5
-    while at < len(words):
-        count = words[at] >> 16
-        assert count
-        yield words[at] & 0xFFFF, words[at + 1 : at + count]
-        at += count
-    assert at == len(words)
-
-
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize(("rounding", "denormals"), [(True, True), (True, False), (False, True)])
 def test_controls_are_added_where_the_layout_wants_them(name: str, rounding: bool, denormals: bool) -> None:
-    """Capabilities before anything else, modes of the entry point behind it, and all else as it was."""
+    """Capabilities come first and the entry point's modes right after it; the rest stays as it was."""
     plain, patched = (
         list(instructions(load(name))),
         list(instructions(with_f16_controls(load(name), rounding=rounding, denormals=denormals))),
@@ -55,7 +41,7 @@ def test_controls_are_added_where_the_layout_wants_them(name: str, rounding: boo
 
 
 def test_nothing_is_patched_where_nothing_is_asked() -> None:
-    """The very bytes that are checked in."""
+    """The bytes are those that are checked in."""
     assert with_f16_controls(load("canary"), rounding=False, denormals=False) == load("canary")
 
 
