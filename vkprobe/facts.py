@@ -12,6 +12,7 @@ from vkprobe.drivers.launch import ask_all
 from vkprobe.drivers.probe import TIMEOUT_S, Device, Found, explain_all
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerLost
+from vkprobe.protocol import Facts
 from vkprobe.records import DeviceRecord, EventRecord
 from vkprobe.results.provenance import device_record
 
@@ -51,7 +52,7 @@ def gather(specs: Sequence[DriverSpec], run: str, *, timeout: float = TIMEOUT_S)
     notes: list[str] = []
     waiting = healthy
     while waiting:
-        asked = [(specs[i], "facts", {"skip": skipped[i]}) for i in waiting]
+        asked = [(specs[i], Facts(skip=skipped[i])) for i in waiting]
         replies.update(zip(waiting, ask_all(asked, timeout=timeout, parallel=_PARALLEL), strict=True))
         crashed = [(i, query) for i in waiting if (query := _fatal_query(replies[i])) and len(skipped[i]) < _MOST_CRASHES]
         for i, query in crashed:

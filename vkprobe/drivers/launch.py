@@ -25,6 +25,7 @@ from vkprobe.drivers import clibrary
 from vkprobe.drivers.output import Output
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
+from vkprobe.protocol import REPLIES, Request
 
 _PR_SET_PDEATHSIG = 1
 # By path: `-m` and `-c` search the current folder for modules, from Python 3.13 on before any line of ours has run.
@@ -132,6 +133,7 @@ class Worker:
         self._next_id = 0
         self._buffer = bytearray()
         self.reply: Any = None
+        self._expects: Any = Any
         self._during: str | None = None
         self._started = False
         requests_r, requests_w = os.pipe()
@@ -174,10 +176,11 @@ class Worker:
         """The reply pipe, for select()."""
         return self._replies
 
-    def send(self, verb: str, **arguments: Any) -> int:
+    def send(self, request: Request) -> int:
         """Send a request without waiting; returns its id. A dead worker is reported by `receive`."""
         self._next_id += 1
-        line = msgspec.json.encode({"id": self._next_id, "do": verb, "args": arguments}) + b"\n"
+        line = msgspec.json.encode({"id": self._next_id, "request": request}) + b"\n"
+        self._expects = REPLIES[type(request)]
         try:
             while line:
                 line = line[os.write(self._requests, line) :]
@@ -223,7 +226,7 @@ class Worker:
                 error = reply["error"]
                 raise WorkerFailed(error["code"], error["reason"], error.get("detail"))
             if "ok" in reply:
-                self.reply = reply["ok"]
+                self.reply = msgspec.convert(reply["ok"], self._expects, strict=False)
                 return True
             self._during = reply["progress"].get("query", self._during)
             if progress is not None:
@@ -235,9 +238,9 @@ class Worker:
         self.kill()
         return WorkerLost("timeout", f"no answer within {timeout:g} s", stderr_tail=self.stderr_tail(), during=self._during)
 
-    def request(self, verb: str, *, timeout: float, progress: Callable[[dict[str, Any]], None] | None = None, **arguments: Any) -> Any:
+    def request(self, request: Request, *, timeout: float, progress: Callable[[dict[str, Any]], None] | None = None) -> Any:
         """Send a request and wait for its reply; raises as `receive` does."""
-        self.send(verb, **arguments)
+        self.send(request)
         return self.receive(timeout, progress=progress)
 
     def _lost(self) -> WorkerLost | WorkerFailed:
@@ -310,7 +313,7 @@ class Worker:
         self.close()
 
 
-def ask_all(requests: Sequence[tuple[DriverSpec, str, dict[str, Any]]], *, timeout: float, parallel: int) -> list[Any]:
+def ask_all(requests: Sequence[tuple[DriverSpec, Request]], *, timeout: float, parallel: int) -> list[Any]:
     """One request to a fresh worker of each driver, at most `parallel` at once.
 
     Returns, in the order of `requests`, each reply, or the WorkerLost, WorkerFailed or DriverError that stands for it.
@@ -322,13 +325,13 @@ def ask_all(requests: Sequence[tuple[DriverSpec, str, dict[str, Any]]], *, timeo
         while waiting or running:
             while waiting and len(running) < parallel:
                 index = waiting.pop()
-                spec, verb, arguments = requests[index]
+                spec, request = requests[index]
                 try:
                     worker = Worker(spec)
                 except DriverError as error:
                     results[index] = error
                     continue
-                worker.send(verb, **arguments)
+                worker.send(request)
                 running[index] = (worker, time.monotonic() + timeout)
             if not running:
                 continue

@@ -19,6 +19,7 @@ from vkprobe.drivers.launch import ask_all
 from vkprobe.drivers.manifests import ManifestFault, read, short_name
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import EXIT_DRIVER, EXIT_NO_DEVICE, EXIT_OK, DriverError, WorkerFailed, WorkerLost
+from vkprobe.protocol import Diagnose, Enumerate, Request
 from vkprobe.records import DriverRecord, DriverState
 
 TIMEOUT_S = 8.0
@@ -79,20 +80,20 @@ class Found(Struct, frozen=True, kw_only=True):
 def probe(specs: Sequence[DriverSpec]) -> list[Found]:
     """Each driver's state and devices, in the order of `specs`; the slowest costs 8 s, and all run at once."""
     found = []
-    for outcome, reply in ask(specs, "enumerate"):
+    for outcome, reply in ask(specs, Enumerate()):
         if outcome.state == "ok":
             outcome = msgspec.structs.replace(outcome, devices=msgspec.convert(reply, list[Device]))
         found.append(outcome)
     return found
 
 
-def ask(specs: Sequence[DriverSpec], verb: str, *, timeout: float = TIMEOUT_S, **arguments: Any) -> list[tuple[Found, Any]]:
+def ask(specs: Sequence[DriverSpec], request: Request, *, timeout: float = TIMEOUT_S) -> list[tuple[Found, Any]]:
     """One request to a fresh worker of every driver; each driver's state with the reply, None where there is none.
 
     An empty reply counts as no device. `timeout` is in s. Never raises for a driver that fails.
     """
     healthy = [spec for spec in specs if spec.fault is None]
-    replies = ask_all([(spec, verb, arguments) for spec in healthy], timeout=timeout, parallel=_PARALLEL)
+    replies = ask_all([(spec, request) for spec in healthy], timeout=timeout, parallel=_PARALLEL)
     outcomes = iter(explain_all(list(zip(healthy, replies, strict=True))))
     answers: list[tuple[Found, Any]] = []
     for spec in specs:
@@ -106,8 +107,8 @@ def ask(specs: Sequence[DriverSpec], verb: str, *, timeout: float = TIMEOUT_S, *
 def explain_all(outcomes: Sequence[tuple[DriverSpec, Any]]) -> list[tuple[Found, Any]]:
     """What became of each driver, from its reply or the exception that stands for it; failed ones are loaded again by hand."""
     silent = [spec for spec, reply in outcomes if _needs_diagnosis(reply)]
-    asked = [(spec, "diagnose", {"library": library}) for spec in silent if (library := _library(spec))]
-    diagnoses = dict(zip((id(spec) for spec, _, _ in asked), ask_all(asked, timeout=TIMEOUT_S / 2, parallel=_PARALLEL), strict=True))
+    asked = [(spec, Diagnose(library=library)) for spec in silent if (library := _library(spec))]
+    diagnoses = dict(zip((id(spec) for spec, _ in asked), ask_all(asked, timeout=TIMEOUT_S / 2, parallel=_PARALLEL), strict=True))
     found: list[tuple[Found, Any]] = []
     for spec, reply in outcomes:
         if isinstance(reply, DriverError) or not reply:

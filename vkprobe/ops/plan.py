@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -137,3 +137,12 @@ def _unfit(plan: Plan, device: DeviceRecord) -> str | None:
 def float_controls(known: Limits) -> Modes:
     """The execution modes that llama.cpp adds to every module: compilers may treat f32 differently with them, too."""
     return (*(["DenormPreserve 16"] if known.denormals_f16 else []), *(["RoundingModeRTE 16"] if known.rounding_f16 else []))
+
+
+def push_words(kernel: Kernel, values: Mapping[str, int]) -> tuple[int, ...]:
+    """Push constants in the kernel's order; words that it declares as unused are 0.
+
+    Raises:
+        KeyError: the kernel reads a word that `values` lacks.
+    """
+    return tuple(values.get(name, 0) if name.startswith("unused") else values[name] for name in kernel.push)

@@ -7,7 +7,7 @@ from vkprobe.cell import Cell
 from vkprobe.llama.bounds import conversion_robust, conversion_subgroups, converts_in_subgroups
 from vkprobe.llama.device import fold
 from vkprobe.ops.flat import BLOCK, flat_plan
-from vkprobe.ops.plan import Plan, Target, float_controls
+from vkprobe.ops.plan import Plan, Target, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
 from vkprobe.protocol import Buffer, Dispatch
 from vkprobe.weights import Q8_1_ELEMENTS
@@ -28,8 +28,8 @@ def plan(cell: Cell, target: Target) -> Plan:
     stage = Dispatch(
         kernel=kernel.name,
         constants={"block": BLOCK},
-        push=(1, n, k, k),
-        bindings=("source", "output", "output", "source"),
+        push=push_words(kernel, {"m": 1, "n": n, "k": k}),
+        bindings=("source", "output", "output"),
         groups=fold(-(-invocations // BLOCK), target.limits),
         subgroup_size=subgroups.required,
         full_subgroups=subgroups.full,

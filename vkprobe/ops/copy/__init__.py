@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from vkprobe.cell import Cell, cell
 from vkprobe.errors import UsageError
 from vkprobe.ops.base import Axis, Op, Request, Scope
+from vkprobe.protocol import Program
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.facts import lookup
 from vkprobe.units import size
@@ -68,6 +69,11 @@ class Copy(Op):
     def size(self, cell: Cell) -> str:
         """In binary units."""
         return size(cell.axis("bytes"))
+
+    def traffic_bytes(self, program: Program) -> int:
+        """What crosses, to and from the host; a copy that only reads writes next to nothing."""
+        inside = program.cell.variant.mode in ("shader", "device")
+        return 2 * program.source.bytes if inside else program.source.bytes
 
     def kind(self, cell: Cell) -> str:
         """What copies, and between which memories."""

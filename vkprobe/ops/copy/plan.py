@@ -35,7 +35,7 @@ def _buffers(cell: Cell, source: Memory, output: Memory, output_bytes: int) -> t
 
 def _transfer(cell: Cell) -> Plan:
     mode = cell.variant.mode or ""
-    kernel = Kernel(name=MODES[mode], op=cell.op, source=_COMMAND, target="vulkan1.2", capabilities=(), spirv_sha256="")
+    kernel = Kernel(name=MODES[mode], op=cell.op, source=_COMMAND, target="vulkan1.2", capabilities=(), constants={}, push=(), bindings=(), spirv_sha256="")
     buffers = _buffers(cell, *_MEMORIES[mode], cell.axis("bytes"))
     return Plan(
         cell=cell,
@@ -57,8 +57,7 @@ def _shader(cell: Cell, target: Target) -> Plan:
     stage = Dispatch(
         kernel=kernel.name,
         constants={"block": local, "each": at_once},
-        push=(1, 1, size // 4, size // 4),
-        bindings=("source", "output", "output", "source"),
+        bindings=("source", "output", "output"),
         groups=(groups, 1, 1),
     )
     return Plan(

@@ -11,7 +11,7 @@ from vkprobe.llama.device import fold
 from vkprobe.ops.dequant import DECODED_TOGETHER
 from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.gemm.plan import weights_buffer
-from vkprobe.ops.plan import Plan, Target, float_controls
+from vkprobe.ops.plan import Plan, Target, float_controls, push_words
 from vkprobe.protocol import Buffer, Dispatch
 from vkprobe.weights import WEIGHT_TYPES
 
@@ -27,8 +27,8 @@ def plan(cell: Cell, target: Target) -> Plan:
     stage = Dispatch(
         kernel=kernel.name,
         constants={"block": BLOCK},
-        push=(m, 1, k, k),
-        bindings=("source", "output", "output", "source"),
+        push=push_words(kernel, {"m": m, "n": 1, "k": k}),
+        bindings=("source", "output", "output"),
         groups=fold(-(-m * (k // DECODED_TOGETHER) // BLOCK), target.limits),
         subgroup_size=subgroups.required,
         full_subgroups=subgroups.full,

@@ -11,7 +11,7 @@ from vkprobe.llama.device import Matrix, fold
 from vkprobe.llama.layout import GemmLayout, gemm_layout
 from vkprobe.llama.split import REDUCE_BLOCK
 from vkprobe.ops.gemm.matrices import EXTENSION, matrices_requirement
-from vkprobe.ops.plan import Plan, Target, finished, float_controls
+from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import REDUCED, activation_bytes, f16_tuples
 from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
 from vkprobe.requirements.evaluate import evaluate
@@ -86,7 +86,7 @@ def _requirement(cell: Cell, target: Target, kernel: Kernel, layout: GemmLayout,
 def _program(cell: Cell, target: Target, kernel: Kernel, layout: GemmLayout) -> Program:
     v, m, n, k = cell.variant, *(cell.axis(name) for name in ("m", "n", "k"))
     activations, parts = layout.activations, layout.split.parts
-    controls, push = float_controls(target.limits), (m, n, k, layout.split.part_k)
+    controls, push = float_controls(target.limits), {"m": m, "n": n, "k": k, "part_k": layout.split.part_k}
     key = f"{cell.op}/{v.type}/{m}x{n}x{k}/{activations.form}/{activations.rows}/{parts}"
     product = 4 * m * n
     buffers = [
@@ -102,8 +102,8 @@ def _program(cell: Cell, target: Target, kernel: Kernel, layout: GemmLayout) -> 
         Dispatch(
             kernel=kernel.name,
             constants=layout.constants,
-            push=push,
-            bindings=("weights", "activations", written, "weights"),
+            push=push_words(kernel, push),
+            bindings=("weights", "activations", written),
             groups=layout.groups,
             subgroup_size=layout.subgroups.required,
             full_subgroups=layout.subgroups.full,
@@ -116,8 +116,8 @@ def _program(cell: Cell, target: Target, kernel: Kernel, layout: GemmLayout) -> 
             Dispatch(
                 kernel=_REDUCE,
                 constants={"block": REDUCE_BLOCK, "parts": parts},
-                push=push,
-                bindings=("scratch", "scratch", "output", "scratch"),
+                push=push_words(kernels.kernels()[_REDUCE], push),
+                bindings=("scratch", "scratch", "output"),
                 groups=fold(layout.split.reduce_groups(m, n), target.limits),
                 robust=True,
                 float_controls=controls,
@@ -175,8 +175,8 @@ def also_compiled(plan: Plan, target: Target) -> list[Plan]:
     stage = Dispatch(
         kernel=kernel.name,
         constants={"block": REDUCE_BLOCK, "parts": _REDUCE_PARTS},
-        push=(1, 1, 1, 1),
-        bindings=("scratch", "scratch", "output", "scratch"),
+        push=push_words(kernel, dict.fromkeys(kernel.push, 1)),
+        bindings=("scratch", "scratch", "output"),
         groups=(1, 1, 1),
         robust=True,
         float_controls=float_controls(target.limits),

@@ -8,7 +8,7 @@ from vkprobe.kernels import Kernel
 from vkprobe.llama.device import fold
 from vkprobe.llama.layout import GemvLayout, gemv_layout
 from vkprobe.ops.gemm.plan import weights_buffer
-from vkprobe.ops.plan import Plan, Target, finished, float_controls
+from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
 from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
 from vkprobe.weights import WEIGHT_TYPES
@@ -44,8 +44,8 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, layout: GemvLayout, reduce
     stage = Dispatch(
         kernel=kernel.name,
         constants=layout.constants,
-        push=(m, n, k, k),
-        bindings=("weights", "activations", "output", "weights"),
+        push=push_words(kernel, {"m": m, "n": n, "k": k, "part_k": k, "stride_b": k}),
+        bindings=("weights", "activations", "output"),
         groups=fold(layout.groups, target.limits),
         subgroup_size=layout.subgroups.required,
         full_subgroups=layout.subgroups.full and in_subgroups,

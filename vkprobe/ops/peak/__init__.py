@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
@@ -11,9 +11,13 @@ from vkprobe.errors import UsageError
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import limits, shader_cores
 from vkprobe.ops.base import PATHS, Axis, Op, Request, Scope, rank
-from vkprobe.ops.peak.shapes import WIDTHS, has_workgroup_scope, looped, tile_matrices, workgroup_matrices
+from vkprobe.ops.peak.shapes import WIDTHS, WORDS, Matrices, has_workgroup_scope, looped, tile_matrices, workgroup_matrices
 from vkprobe.ops.products import tuple_name
+from vkprobe.ops.registers import REGISTER_BYTES
 from vkprobe.records import DeviceRecord, KhrTuple
+
+if TYPE_CHECKING:
+    from vkprobe.ops.plan import Plan
 
 VECTOR_PEAKS = ("peak_scalar_f32", "peak_scalar_f16", "peak_dot2", "peak_intdot")
 
@@ -104,6 +108,23 @@ class Peak(Op):
         """From the plainest arithmetic to the best."""
         v = cell.variant
         return (rank(PATHS, v.path), v.type or "", v.tuple or "", v.accumulator or "")
+
+    def flop(self, cell: Cell) -> float:
+        """Two for each multiply-add."""
+        return 2.0 * cell.axis("workgroups") * cell.axis("invocations") * cell.axis("multiply_adds")
+
+    def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
+        """Its numbers, the matrices that a subgroup keeps all along, or a workgroup's sums."""
+        if plan.cell.variant.path in WIDTHS or plan.program.first is None:
+            return WORDS
+        c = plan.program.first.constants
+        shape = c["m"], c["n"], c["k"]
+        if plan.cell.variant.path == "coopmat2":
+            return -(-workgroup_matrices(plan.kernel, shape).output_bytes // (REGISTER_BYTES * c["block"]))
+        matrices = Matrices(
+            a=plan.kernel.a, c=plan.kernel.c, m=shape[0], n=shape[1], k=shape[2], tiles=c["tiles"], side=2, local=c["block"]
+        )
+        return -(-matrices.source_bytes // c["tiles"] // (REGISTER_BYTES * subgroup_size)) if subgroup_size else None
 
     def kernel_type(self, cell: Cell) -> str:
         """A's type."""

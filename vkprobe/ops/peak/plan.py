@@ -9,7 +9,7 @@ from vkprobe.llama.matrix_tiles import MatrixTile
 from vkprobe.ops.gemm.matrices import matrices_requirement
 from vkprobe.ops.peak import kernel_of
 from vkprobe.ops.peak.shapes import PAIRS, WIDTHS, WORDS, has_workgroup_scope, tile_matrices, workgroup_matrices
-from vkprobe.ops.plan import Plan, Target, float_controls
+from vkprobe.ops.plan import Plan, Target, float_controls, push_words
 from vkprobe.protocol import Buffer, Dispatch, Program
 
 
@@ -27,7 +27,7 @@ def _program(
     stage = Dispatch(
         kernel=kernel.name,
         constants=constants,
-        push=(groups, local, multiply_adds, multiply_adds),
+        push=push_words(kernel, {"m": groups, "n": local, "k": multiply_adds, "work": multiply_adds}),
         bindings=("source", "output", "output", "source"),
         groups=(groups, 1, 1),
         full_subgroups=full,

@@ -1,1 +1,0 @@
-"""Planning, running and judging measurements; never touches Vulkan itself."""
