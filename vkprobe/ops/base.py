@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")
 """llama.cpp's ways to multiply, the plainest first."""
 ACCUMULATORS = ("f16", "f32", "s32")
+BRIEF_TYPES = ("f16", "q4_0", "q8_0", "q4_k")
+"""Types that models are mostly made of."""
 LARGEST_MATRIX = 1 << 31
 """Elements of one matrix that the kernels' 32-bit indices reach."""
 
@@ -124,6 +126,10 @@ class Op(ABC):
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """The cells that are measured or compiled where nobody names shapes; `types` and `paths` limit them if given."""
 
+    def brief(self, cell: Cell) -> bool:
+        """Whether a default cell is worth measuring twice on a software device, whose times mean little."""
+        return cell.variant.type in BRIEF_TYPES
+
     # Words.
 
     def size(self, cell: Cell) -> str:
@@ -183,6 +189,10 @@ class Op(ABC):
     def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
         """What a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
         return ()
+
+    def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
+        """Whether a ceiling's cell limits cells that multiply with these: a copy inside the device limits them all."""
+        return False
 
     def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
         """Registers of 32 bits that an invocation's part of the tile takes at the least; None if the op has no tile."""

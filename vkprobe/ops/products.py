@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
-from vkprobe.ops.base import PATHS, Arithmetic, Op, Request, software
+from vkprobe.ops.base import BRIEF_TYPES, PATHS, Arithmetic, Op, Request, software
 from vkprobe.protocol import Program
 from vkprobe.records import DeviceRecord, KhrTuple
 from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 MOST_GEMV_COLUMNS = 8
 """llama.cpp multiplies by vectors up to this N, and by a matrix beyond it."""
-RUN_TYPES = ("f16", "q4_0", "q8_0", "q4_k")
-"""Types that models are mostly made of: the quick job's."""
 FLOAT_ACCUMULATORS = ("f16", "f32")
 M, K = 4096, 14336
 """llama.cpp's test-backend-ops shape."""
@@ -100,7 +98,7 @@ def run_types(device: DeviceRecord, scope: str, types: Sequence[str]) -> Sequenc
     """The types of a default selection: a few on real devices and for `compile`, all of them on software devices and in full."""
     if types or scope in ("verb", "full", "compile-full") or (scope == "run" and software(device)):
         return types
-    return RUN_TYPES
+    return BRIEF_TYPES
 
 
 _X4_ELEMENTS, _X4_BYTES = 4 * Q8_1_ELEMENTS, 144  # q8_1 activations come in groups of four blocks: 4 f16 pairs, then 128 int8

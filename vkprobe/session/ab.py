@@ -11,21 +11,22 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import Struct
 
-from vkprobe.bench.cells import Cell
-from vkprobe.bench.compiling import Progress
-from vkprobe.bench.device import memory_budget, open_request
-from vkprobe.bench.engine import DeviceRun, Sink
-from vkprobe.bench.lives import GivenUp
-from vkprobe.bench.plans import RUN_TYPES, run_cells, software
-from vkprobe.bench.policy import QUICK, SOFTWARE, Policy
-from vkprobe.bench.resolve import resolve
-from vkprobe.bench.states import CellState, in_phases
+from vkprobe import ops
+from vkprobe.cell import Cell
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.ops.base import software
+from vkprobe.ops.plan import plans
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
+from vkprobe.session.compiling import Progress
+from vkprobe.session.device import GivenUp
+from vkprobe.session.opening import memory_budget, open_request
+from vkprobe.session.policy import QUICK, SOFTWARE, Policy
+from vkprobe.session.run import DeviceRun, Sink
+from vkprobe.session.selection import run_cells
+from vkprobe.session.states import CellState, in_phases
 
 _FEWEST_BLOCKS = 2
 _ORDERS = ((0, 1, 1, 0), (1, 0, 0, 1))  # in turn: what befalls whoever comes first after a pause befalls both
-_CEILINGS = ("copy", "peak")
 
 Rounds = list[list[float]]
 Block = tuple[Rounds, Rounds]
@@ -53,7 +54,7 @@ class Pair(Struct, kw_only=True):
     @property
     def cell(self) -> Cell:
         """What both run."""
-        return self.states[0].resolved.cell
+        return self.states[0].plan.cell
 
     @property
     def blocks(self) -> int:
@@ -83,10 +84,8 @@ def default_lives(device: DeviceRecord) -> int:
 
 def default_cells(device: DeviceRecord) -> list[Cell]:
     """The quick plan without copies and peaks; on software devices of the types that models are mostly made of, N = 1."""
-    cells = [cell for cell in run_cells(device, full=False) if cell.op not in _CEILINGS]
-    if not software(device):
-        return cells
-    return [c for c in cells if (c.type in RUN_TYPES or c.op == "convert") and (c.op != "gemv" or c.shape.n == 1)]
+    cells = [cell for cell in run_cells(device, full=False) if not ops.find(cell.op).ceiling]
+    return [cell for cell in cells if ops.find(cell.op).brief(cell)] if software(device) else cells
 
 
 def policy(device: DeviceRecord, blocks: int) -> Policy:
@@ -100,8 +99,12 @@ def policy(device: DeviceRecord, blocks: int) -> Policy:
 def same_cells(cells_of: Callable[[DeviceRecord], Sequence[Cell]], devices: Sequence[DeviceRecord]) -> list[Cell]:
     """The cells of either: what one driver can't run is told, so a cell without a tuple stands only where neither lists one."""
     found = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
-    with_tuple = {msgspec.structs.replace(cell, tuple=None) for cell in found if cell.tuple is not None}
-    return [cell for cell in found if cell.tuple is not None or cell not in with_tuple]
+    with_tuple = {_without_tuple(cell) for cell in found if cell.variant.tuple is not None}
+    return [cell for cell in found if cell.variant.tuple is not None or cell not in with_tuple]
+
+
+def _without_tuple(cell: Cell) -> Cell:
+    return msgspec.structs.replace(cell, variant=msgspec.structs.replace(cell.variant, tuple=None))
 
 
 class _Side(DeviceRun):
@@ -121,7 +124,7 @@ class _Side(DeviceRun):
         before = len(state.rounds)
         if not state.ended:
             self._unless_given_up(lambda: self._sample(state, warm=warm))
-        return state.rounds[-1]["samples_s"] if len(state.rounds) > before else None
+        return state.rounds[-1].samples_s if len(state.rounds) > before else None
 
     def finish(self, states: Sequence[CellState]) -> None:
         """Write the records of cells that were measured."""
@@ -173,9 +176,9 @@ class Duel:
     ) -> None:
         made = []
         for side in sides:
-            resolved = resolve(cells, side.device)
-            request = open_request(side.device, [r.requirement for r in resolved if r.reason is None])
-            made.append(_Side(side.spec, side.device, request, resolved, run=run, policy=policy, sink=sink, progress=progress))
+            planned = plans(cells, side.device)
+            request = open_request(side.device, [p.requirement for p in planned if p.reason is None])
+            made.append(_Side(side.spec, side.device, request, planned, run=run, policy=policy, sink=sink, progress=progress))
         self._sides = (made[0], made[1])
         self._names = " against ".join(side.device.device for side in sides)
         self._budget = min(memory_budget(side.device) for side in sides) // 2
@@ -223,7 +226,7 @@ class Duel:
             cold = [True, True]
             for done, pair in enumerate(alive):
                 if not self._spent(pair):
-                    self._progress.step(self._names, f"block {pair.blocks + 1}: {pair.cell}", done, len(alive))
+                    self._progress.step(self._names, f"block {pair.blocks + 1}: {ops.find(pair.cell.op).sentence(pair.cell)}", done, len(alive))
                     self._block(pair, _ORDERS[pair.blocks % 2], cold)
         for side in self._sides:
             side.close()

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from vkprobe.bench.ab import Contestant
 from vkprobe.drivers.manifests import unique_name
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, NoDeviceError, UsageError
 from vkprobe.facts import Gathered
 from vkprobe.records import DeviceRecord
+from vkprobe.session.ab import Contestant
 
 
 def varied(spec: DriverSpec, variables: Mapping[str, str]) -> DriverSpec:

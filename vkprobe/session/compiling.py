@@ -1,79 +1,32 @@
-"""Creating pipelines with the driver's caches off: one worker for a device, each pipeline a record, whatever becomes of it."""
+"""Creating pipelines with the driver's caches off: one worker per device; every pipeline ends in a record."""
 
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.demand import register_budget, tile_registers
-from vkprobe.bench.isa import IsaFolder, matrix_instructions
-from vkprobe.bench.lives import CACHES_OFF, GivenUp, Lives, Lost
-from vkprobe.bench.pipelines import MATRIX_PATHS, normal
-from vkprobe.bench.plans import MOST_GEMV_COLUMNS, RUN_TYPES
-from vkprobe.bench.resolve import Resolved
+from vkprobe import ops
+from vkprobe.compiler_statistics import normal
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
-from vkprobe.jobs import Job, OpenRequest
+from vkprobe.ops.plan import Plan
+from vkprobe.ops.registers import register_budget
+from vkprobe.protocol import Compile, Compiled, Open
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, Status
-
-_M, _K = 4096, 14336  # llama.cpp's test-backend-ops shape
-_FEW_ROWS, _MANY_ROWS = 4096, 16384  # a GEMV's workgroup has several subgroups for up to 8192 rows
+from vkprobe.session.device import CACHES_OFF, DeviceSession, GivenUp, Lost
+from vkprobe.session.isa import IsaFolder, matrix_instructions
+from vkprobe.session.selection import MATRIX_PATHS, recorded_tile
 
 
 class Progress(Protocol):
-    """What is told while a device is compiled for, climbed with or measured."""
+    """Takes progress reports while pipelines are created, climbs and cells run."""
 
     def step(self, device: str, what: str, done: int, total: int) -> None:
         """`what` has begun: number `done` of `total` in this phase."""
-
-
-def compile_cells(device: DeviceRecord, *, full: bool, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
-    """The cells whose pipelines `compile` makes on a device: those of pp512 and token generation, or `full`, every tile of every kernel.
-
-    Args:
-        device: its vendor's rules choose tiles and tuples.
-        full: all types, the shapes of all three tile sizes, N = 1 to 8, all f16 tuples.
-        types, paths: empty for the main job's types and all paths.
-    """
-    columns = range(1, MOST_GEMV_COLUMNS + 1) if full else (1, 2, 4, 8)
-    rows = (_FEW_ROWS, _MANY_ROWS) if full else (_FEW_ROWS,)
-    tuples = ("all",) if full else ("default",)
-    chosen = types or (() if full else RUN_TYPES)
-    selections = [
-        Selection(
-            op="gemm", shapes=[Shape(_M, n, _K) for n in ((32, 64, 512) if full else (512,))], types=chosen, paths=paths, tuples=tuples
-        ),
-        Selection(op="gemv", shapes=[Shape(m, n, _K) for m in rows for n in columns], types=chosen, paths=paths),
-        Selection(op="dequant", shapes=[Shape(_M, 1, _K)], types=chosen, paths=paths),
-    ]
-    if not types:
-        selections.append(Selection(op="convert", shapes=[Shape(1, 512, _K)], paths=paths))
-    return [cell for selection in selections for cell in cells(selection, device)]
-
-
-def by_pipeline(resolved: Iterable[Resolved]) -> list[list[Resolved]]:
-    """The cells in groups that share a pipeline, in order; those that the device can't run are one for each kernel and tile."""
-    groups: dict[tuple[Any, ...], list[Resolved]] = {}
-    for one in resolved:
-        key = _key(one.job) if one.reason is None else (one.kernel.name, _tile(one), one.reason)
-        groups.setdefault(key, []).append(one)
-    return list(groups.values())
-
-
-def _key(job: Job) -> tuple[Any, ...]:
-    return job.kernel, tuple(job.constants), job.subgroup_size, job.full_subgroups, job.rounding_f16, job.denormals_f16
-
-
-def _tile(resolved: Resolved) -> str | None:
-    """The tile in words; None for a matrix path on a device without a matrix."""
-    if resolved.cell.path == "coopmat2":
-        return None if resolved.reason else resolved.tile
-    return None if resolved.cell.path in MATRIX_PATHS and resolved.cell.tuple is None else resolved.tile
 
 
 class Compiler:
@@ -88,7 +41,7 @@ class Compiler:
         self,
         spec: DriverSpec,
         device: DeviceRecord,
-        request: OpenRequest,
+        request: Open,
         *,
         run: str,
         limit_s: float,
@@ -96,69 +49,70 @@ class Compiler:
         known: Callable[[PipelineRecord], bool] = lambda record: False,
         isa: IsaFolder | None = None,
     ) -> None:
-        self.lives = Lives(spec, request, run, device.device, sink, CACHES_OFF)
+        self.session = DeviceSession(spec, request, run, device.device, sink, CACHES_OFF)
         self._device, self._run, self._limit_s, self._sink, self._known, self._isa = device, run, limit_s, sink, known, isa
 
-    def compile(self, resolved: Resolved) -> PipelineRecord:
-        """Create one pipeline; raises GivenUp where no more workers will be started."""
-        return self._ended(resolved, lambda: self.lives.ask(**self._request(resolved)))
+    def compile(self, plan: Plan) -> PipelineRecord:
+        """Create one pipeline; raises GivenUp if no more workers will be started."""
+        return self._ended(plan, lambda: self.session.ask(self._request(plan), where=_where(plan), timeout=self._limit_s))
 
-    def begin(self, resolved: Resolved) -> PipelineRecord | None:
-        """As `compile`, without waiting; a record where it has ended at once."""
+    def begin(self, plan: Plan) -> PipelineRecord | None:
+        """As `compile`, without waiting; a record if it has ended at once."""
         try:
-            self.lives.begin(**self._request(resolved))
+            self.session.begin(self._request(plan), where=_where(plan), timeout=self._limit_s)
         except Lost as lost:
-            return self._write(resolved, lost.end, lost.reason)
+            return self._write(plan, lost.end, lost.reason)
         return None
 
-    def end(self, resolved: Resolved) -> PipelineRecord:
+    def end(self, plan: Plan) -> PipelineRecord:
         """Wait for the pipeline that was begun."""
-        return self._ended(resolved, self.lives.end)
+        return self._ended(plan, self.session.end)
 
-    def without(self, resolved: Resolved, status: Status, reason: str) -> PipelineRecord:
-        """The record of a pipeline that nobody tries to create."""
-        return self._write(resolved, status, reason)
+    def without(self, plan: Plan, status: Status, reason: str) -> PipelineRecord:
+        """The record of a pipeline that isn't created."""
+        return self._write(plan, status, reason)
 
-    def _request(self, resolved: Resolved) -> dict[str, Any]:
-        job = msgspec.to_builtins(resolved.job)
-        return {"verb": "compile", "where": f"compile {resolved.kernel.name}", "timeout": self._limit_s, "job": job}
+    @staticmethod
+    def _request(plan: Plan) -> Compile:
+        assert plan.program.first is not None
+        return Compile(stage=plan.program.first)
 
-    def _ended(self, resolved: Resolved, reply: Callable[[], dict[str, Any]]) -> PipelineRecord:
+    def _ended(self, plan: Plan, reply: Callable[[], Compiled]) -> PipelineRecord:
         try:
-            told = reply()
+            compiled = reply()
         except WorkerFailed as error:
-            return self._write(resolved, "error", error.reason)
+            return self._write(plan, "error", error.reason)
         except Lost as lost:
-            return self._write(resolved, lost.end, lost.reason)
+            return self._write(plan, lost.end, lost.reason)
         if self._isa is not None:
-            self._isa.write(self._device.device, f"{resolved.kernel.name}-{resolved.tile}", told.get("texts", {}))
-        return self._write(resolved, "ok", None, told)
+            self._isa.write(self._device.device, f"{plan.kernel.name}-{plan.tile}", compiled.texts)
+        return self._write(plan, "ok", None, compiled)
 
-    def _write(self, resolved: Resolved, status: Status, reason: str | None, told: dict[str, Any] | None = None) -> PipelineRecord:
-        told = told or {}
-        raw, path = told.get("statistics", {}), resolved.cell.path
-        subgroup = told.get("subgroup_size") or resolved.subgroup_size
-        matrix = matrix_instructions(told.get("texts", {}))
-        if path in MATRIX_PATHS and matrix == 0:
-            reason = f"compiled to no matrix instruction: {path} {resolved.cell.tuple or resolved.tile} is emulated with ordinary ones"
+    def _write(self, plan: Plan, status: Status, reason: str | None, compiled: Compiled | None = None) -> PipelineRecord:
+        raw, v, op = (compiled.statistics if compiled else {}), plan.cell.variant, ops.find(plan.cell.op)
+        subgroup = (compiled.subgroup_size if compiled else None) or plan.subgroup_size
+        matrix = matrix_instructions(compiled.texts if compiled else {})
+        if v.path in MATRIX_PATHS and matrix == 0:
+            reason = f"compiled to no matrix instruction: {v.path} {v.tuple or plan.tile} is emulated with ordinary ones"
+        block = plan.program.first.constants.get("block", 1) if plan.program.first else 1
         record = PipelineRecord(
             run=self._run,
             device=self._device.device,
-            kernel=resolved.kernel.name,
-            path=path,
-            type=resolved.cell.type,
-            tile=_tile(resolved),
+            kernel=plan.kernel.name,
+            path=v.path or plan.kernel.path,
+            type=op.kernel_type(plan.cell) or plan.kernel.type,
+            tile=recorded_tile(plan),
             subgroup_size=subgroup,
             status=status,
             reason=reason,
-            compile_s=told.get("compile_s"),
-            spirv_sha=resolved.spirv_sha,
-            robust=resolved.robust,
-            float_controls=resolved.float_controls,
+            compile_s=compiled.compile_s if compiled else None,
+            spirv_sha=plan.spirv_sha,
+            robust=plan.robust,
+            float_controls=plan.float_controls,
             raw=raw,
             matrix_instructions=matrix,
-            tile_registers=tile_registers(resolved.job, subgroup) if told else None,
-            register_budget=register_budget(self._device, resolved.job, subgroup, raw) if told else None,
+            tile_registers=op.tile_registers(plan, subgroup) if compiled else None,
+            register_budget=register_budget(self._device, block, subgroup, raw) if compiled else None,
             **msgspec.structs.asdict(normal(self._device.driver.id, raw)),
         )
         if not self._known(record):
@@ -166,13 +120,17 @@ class Compiler:
         return record
 
 
+def _where(plan: Plan) -> str:
+    return f"compile {plan.kernel.name}"
+
+
 class Lane(Struct, kw_only=True):
     """A device's pipelines on their way, one in its worker at a time."""
 
     device: str
     compiler: Compiler
-    waiting: list[Resolved]
-    running: Resolved | None = None
+    waiting: list[Plan]
+    running: Plan | None = None
 
 
 def compile_all(lanes: Sequence[Lane], *, progress: Progress, parallel: int) -> None:
@@ -189,19 +147,19 @@ def compile_all(lanes: Sequence[Lane], *, progress: Progress, parallel: int) -> 
                 _next(lane, counter)
                 busy.append(lane)
             running = [lane for lane in busy if lane.running is not None]
-            soonest = min((lane.compiler.lives.left_s for lane in running), default=0.0)
-            ready = select.select([lane.compiler.lives for lane in running], [], [], soonest)[0]
+            soonest = min((lane.compiler.session.left_s for lane in running), default=0.0)
+            ready = select.select([lane.compiler.session for lane in running], [], [], soonest)[0]
             for lane in running:
-                lives = lane.compiler.lives
-                if lane.running is not None and (lives in ready or lives.left_s == 0.0):
+                session = lane.compiler.session
+                if lane.running is not None and (session in ready or session.left_s == 0.0):
                     lane.compiler.end(lane.running)
                     _next(lane, counter)
             for lane in [lane for lane in busy if lane.running is None]:
-                lane.compiler.lives.close()
+                lane.compiler.session.close()
                 busy.remove(lane)
     finally:
         for lane in busy:
-            lane.compiler.lives.close()
+            lane.compiler.session.close()
 
 
 class _Counter:
@@ -214,9 +172,9 @@ class _Counter:
         self._total = sum(r.reason is None for lane in lanes for r in lane.waiting)
         self._begun = 0
 
-    def begun(self, lane: Lane, resolved: Resolved) -> None:
+    def begun(self, lane: Lane, plan: Plan) -> None:
         where = f" on {lane.device}" if self._where else ""
-        self._progress.step(self._who, f"compile {resolved.kernel.name}{where}", self._begun, self._total)
+        self._progress.step(self._who, f"compile {plan.kernel.name}{where}", self._begun, self._total)
         self._begun += 1
 
 
@@ -224,16 +182,16 @@ def _next(lane: Lane, counter: _Counter) -> None:
     """Begin the lane's next pipeline that the device can take; those before it end here."""
     lane.running = None
     while lane.waiting and lane.running is None:
-        resolved = lane.waiting.pop(0)
-        if resolved.reason is not None:
-            lane.compiler.without(resolved, "unsupported", resolved.reason)
+        plan = lane.waiting.pop(0)
+        if plan.reason is not None:
+            lane.compiler.without(plan, "unsupported", plan.reason)
             continue
-        counter.begun(lane, resolved)
+        counter.begun(lane, plan)
         try:
-            if lane.compiler.begin(resolved) is None:
-                lane.running = resolved
+            if lane.compiler.begin(plan) is None:
+                lane.running = plan
         except GivenUp as error:
-            for left in (resolved, *lane.waiting):
+            for left in (plan, *lane.waiting):
                 status: Status = "skipped" if left.reason is None else "unsupported"
                 lane.compiler.without(left, status, left.reason or str(error))
             lane.waiting.clear()

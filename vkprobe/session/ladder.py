@@ -9,19 +9,21 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
-from vkprobe.bench.compiling import Progress
-from vkprobe.bench.device import limits, open_request
-from vkprobe.bench.engine import Sink
-from vkprobe.bench.lives import GivenUp, Lives, Lost
-from vkprobe.bench.policy import Policy
-from vkprobe.bench.resolve import in_words
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
-from vkprobe.jobs import TupleJob
 from vkprobe.kernels import Kernel
+from vkprobe.llama.device import limits
+from vkprobe.ops.plan import in_words
+from vkprobe.protocol import Climb as ClimbTuple
+from vkprobe.protocol import ClimbFeature, FeatureJob, TupleJob
 from vkprobe.records import DeviceRecord, FlexibleTuple, KhrTuple, LadderRecord, Rung, Status
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.model import Feature, Requirement
+from vkprobe.session.compiling import Progress
+from vkprobe.session.device import DeviceSession, GivenUp, Lost
+from vkprobe.session.opening import open_request
+from vkprobe.session.policy import Policy
+from vkprobe.session.run import Sink
 
 _RUN_S = 60.0  # for all that is run and timed of one tuple
 _FASTER = 0.97  # of a feature: many do the same as the plain kernel, and times differ by more than nothing
@@ -32,7 +34,7 @@ class Climb(Struct, frozen=True, kw_only=True):
 
     Attributes:
         tuple, feature: what the record says.
-        verb, arguments: the request to the worker; empty where there is a `reason` not to make one.
+        job: what the worker climbs with; None if there is a `reason` not to.
         requirements: what its kernels ask of the device.
         pipelines: how many are compiled before the first runs.
         rung: where it starts; None where the device does not even list it.
@@ -43,8 +45,7 @@ class Climb(Struct, frozen=True, kw_only=True):
     label: str
     tuple: dict[str, Any] = {}
     feature: str | None = None
-    verb: str = ""
-    arguments: dict[str, Any] = {}
+    job: TupleJob | FeatureJob | None = None
     requirements: Sequence[Requirement] = ()
     pipelines: int = 1
     rung: Rung | None = "queried"
@@ -100,7 +101,7 @@ def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, 
         full_subgroups=limits(device).full_subgroups and local % limits(device).subgroup == 0,
     )
     requirements = [requirement, *([kernels.requirement(plain)] if plain else [])]
-    return Climb(label=label, tuple=told, verb="climb", arguments={"job": msgspec.to_builtins(job)}, requirements=requirements)
+    return Climb(label=label, tuple=told, job=job, requirements=requirements)
 
 
 def flexible(requirement: Requirement) -> Requirement:
@@ -108,6 +109,13 @@ def flexible(requirement: Requirement) -> Requirement:
     feature = ("VkPhysicalDeviceCooperativeMatrix2FeaturesNV", "cooperativeMatrixFlexibleDimensions")
     condition = Feature(alternatives=(feature,), source="its matrices' shape")
     return msgspec.structs.replace(requirement, conditions=(*requirement.conditions, condition))
+
+
+def _request(climb: Climb, execute: bool) -> ClimbTuple | ClimbFeature:
+    if isinstance(climb.job, FeatureJob):
+        return ClimbFeature(execute=execute, job=climb.job)
+    assert climb.job is not None
+    return ClimbTuple(execute=execute, job=climb.job)
 
 
 class LadderRun:
@@ -118,7 +126,7 @@ class LadderRun:
     ) -> None:
         request = open_request(device, [r for climb in climbs for r in climb.requirements])
         self._device, self._climbs, self._run, self._policy, self._sink, self._progress = device, climbs, run, policy, sink, progress
-        self._lives = Lives(spec, request, run, device.device, sink, {})
+        self._session = DeviceSession(spec, request, run, device.device, sink)
 
     def climb(self) -> None:
         """Bring every climb to its end."""
@@ -137,7 +145,7 @@ class LadderRun:
                         given_up = str(error)
                         self._end(climb, climb.rung, "skipped", given_up)
         finally:
-            self._lives.close()
+            self._session.close()
 
     def _one(self, climb: Climb) -> None:
         rung = climb.rung
@@ -148,16 +156,10 @@ class LadderRun:
 
         where = f"ladder {climb.label}"
         try:
-            self._lives.open(where)
-            executes = self._lives.opened["executes"]
-            reply = self._lives.ask(
-                climb.verb,
-                where=where,
-                timeout=self._policy.compile_limit_s * climb.pipelines + _RUN_S,
-                progress=reached,
-                execute=executes,
-                **climb.arguments,
-            )
+            self._session.open(where)
+            executes = self._session.opened.executes
+            timeout = self._policy.compile_limit_s * climb.pipelines + _RUN_S
+            reply = self._session.ask(_request(climb, executes), where=where, timeout=timeout, progress=reached)
         except WorkerFailed as error:
             return self._end(climb, rung, "error", error.reason)
         except Lost as lost:
@@ -165,14 +167,14 @@ class LadderRun:
         if not executes:
             reason = "a null device compiles and executes nothing" if self._device.null else "the device executed nothing"
             return self._end(climb, rung, "noop", reason)
-        if reply["wrong"] is not None:
-            return self._end(climb, "runs", "wrong", reply["wrong"], facts=reply["facts"])
-        ratio = reply["ratio"]
+        if reply.wrong is not None:
+            return self._end(climb, "runs", "wrong", reply.wrong, facts=reply.facts)
+        ratio = reply.ratio
         best: Rung = "faster" if ratio is not None and ratio < (_FASTER if climb.feature else 1) else "correct"
         why = None if climb.feature else "no plain kernel to compare with"
         if ratio is not None:
             why = None if best == "faster" else f"takes {ratio:.2f} times the plain kernel's time"
-        return self._end(climb, best, "ok", why, ratio=ratio, facts=reply["facts"])
+        return self._end(climb, best, "ok", why, ratio=ratio, facts=reply.facts)
 
     def _end(
         self,

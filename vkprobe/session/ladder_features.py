@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from vkprobe.bench.device import Limits, limits
-from vkprobe.bench.ladder import Climb
-from vkprobe.bench.ladder_matrices import (
+from vkprobe.llama.device import Limits, limits
+from vkprobe.ops.plan import in_words
+from vkprobe.protocol import FeatureJob
+from vkprobe.session.ladder import Climb
+from vkprobe.session.ladder_matrices import (
     Part,
     accumulators,
     blocks,
@@ -24,8 +26,6 @@ from vkprobe.bench.ladder_matrices import (
     reductions,
     tensors,
 )
-from vkprobe.bench.resolve import in_words
-from vkprobe.jobs import FeatureJob
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import has_extension, lookup
@@ -113,8 +113,7 @@ def _with_parts(device: DeviceRecord, empty: Climb, parts: Sequence[Part]) -> Cl
         if part.plain is not None and comparable:
             asked.append(part.plain)
         steps.append(part.step if comparable else msgspec.structs.replace(part.step, plain_kernel=None))
-    job = msgspec.to_builtins(FeatureJob(steps=steps))
-    return msgspec.structs.replace(empty, verb="climb_feature", arguments={"job": job}, requirements=asked, pipelines=len(steps))
+    return msgspec.structs.replace(empty, job=FeatureJob(steps=steps), requirements=asked, pipelines=len(steps))
 
 
 def _properties2(device: DeviceRecord) -> Climb:

@@ -6,17 +6,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from vkprobe import kernels
-from vkprobe.bench.device import limits
-from vkprobe.bench.ladder import Climb, flexible
-from vkprobe.bench.resolve import in_words
-from vkprobe.jobs import FeatureStep, TupleJob
+from vkprobe.llama.device import limits
+from vkprobe.ops.plan import in_words
+from vkprobe.protocol import FeatureStep, TupleJob
 from vkprobe.records import DeviceRecord, FlexibleTuple
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.model import Requirement
+from vkprobe.session.ladder import Climb, flexible
 
 _NV_PROPERTIES = "VkPhysicalDeviceCooperativeMatrix2PropertiesNV"
 
@@ -272,6 +270,6 @@ def product(scope: str | None, times: tuple[int, int, int]) -> Callable[[DeviceR
             full_subgroups=known.full_subgroups and local % known.subgroup == 0,
         )  # fmt: skip
         asked = [requirement, kernels.requirement(kernels.kernels()[plain])]
-        return Climb(label="", verb="climb", arguments={"job": msgspec.to_builtins(job)}, requirements=asked)
+        return Climb(label="", job=job, requirements=asked)
 
     return climb

@@ -9,7 +9,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     """Bounds of a run; times in s.
 
     Attributes:
-        least_rounds, most_rounds: rounds of each cell; it is done in between once it is steady and its interval narrow.
+        least_rounds, most_rounds: rounds of each cell; it ends early once it is steady and its interval is narrow.
         least_samples, least_s: of one round.
         settle_s: at most, before a round's samples count.
         warm_s: how long the device is kept busy before a round, so that its clocks are up: they fall while the host works.

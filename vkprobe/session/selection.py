@@ -1,32 +1,20 @@
-"""Which cells the verbs and the main job measure where the command line leaves it open."""
+"""Which cells the main job measures and `compile` compiles where the command line names none, and for how long."""
 
 from __future__ import annotations
 
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.bench.policy import FULL, QUICK, SOFTWARE, Policy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vkprobe import ops
+from vkprobe.cell import Cell
+from vkprobe.ops.base import Scope, software
+from vkprobe.ops.plan import Plan, plans, target
+from vkprobe.protocol import Dispatch
 from vkprobe.records import DeviceRecord
+from vkprobe.session.policy import FULL, QUICK, SOFTWARE, Policy
 
-MOST_GEMV_COLUMNS = 8
-"""Beyond it llama.cpp multiplies matrices (ggml-vulkan.cpp:362)."""
-RUN_TYPES = ("f16", "q4_0", "q8_0", "q4_k")
-
-
-def software(device: DeviceRecord) -> bool:
-    """Whether the device is a processor posing as one: small shapes, and times that mean nothing absolute."""
-    return device.type == "cpu"
-
-
-def default_shapes(op: str, device: DeviceRecord) -> list[Shape]:
-    """llama.cpp's test-backend-ops shape on devices, a small one on software; null devices compile what devices run."""
-    m, k = (512, 512) if software(device) else (4096, 14336)
-    if op == "gemm":
-        return [Shape(256, 32, 256)] if software(device) else [Shape(m, 512, k)]
-    if op == "gemv":
-        return [Shape(m, n, k) for n in range(1, MOST_GEMV_COLUMNS + 1)]
-    if op == "convert":
-        return [Shape(1, n, k) for n in (1, 8, 512)]
-    return [Shape(m, 1, k)]
+MATRIX_PATHS = ("coopmat", "coopmat2")
+"""Paths whose tile depends on a matrix that a device may not have."""
 
 
 def policy(device: DeviceRecord, *, full: bool) -> Policy:
@@ -35,26 +23,47 @@ def policy(device: DeviceRecord, *, full: bool) -> Policy:
 
 
 def run_cells(device: DeviceRecord, *, full: bool) -> list[Cell]:
-    """The main job's cells: copies and peaks, then every path and accumulator.
+    """The main job's cells: the ceilings first, then every op's defaults."""
+    return default_cells(device, "full" if full else "run")
 
-    On devices the types that models are mostly made of, N = 1, 2, 4, 8 and the default tuple, unless `full`. Software devices
-    are there to verify: all types, N = 1 and 2, llama.cpp's accumulators.
+
+def default_cells(device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
+    """The defaults of every op."""
+    return [cell for op in ops.every() for cell in op.defaults(device, scope, types, paths)]
+
+
+def compile_plans(device: DeviceRecord, *, full: bool, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Plan]:
+    """One plan of each pipeline: those of the main job, or in full those of every kernel, tile size and tuple.
+
+    Plans that the device can't run are among them and say why. `full` adds kernels that no cell leads to on this device.
     """
-    types = () if full or software(device) else RUN_TYPES
-    columns = range(1, MOST_GEMV_COLUMNS + 1) if full else (1, 2) if software(device) else (1, 2, 4, 8)
-    accumulators = ("default",) if software(device) and not full else ()
-    gemv = [s for s in default_shapes("gemv", device) if s.n in columns]
-    selections = [
-        Selection(
-            op="gemm",
-            shapes=default_shapes("gemm", device),
-            types=types,
-            accumulators=accumulators,
-            tuples=("all",) if full else ("default",),
-        ),
-        Selection(op="gemv", shapes=gemv, types=types),
-        Selection(op="dequant", shapes=default_shapes("dequant", device), types=types),
-        Selection(op="convert", shapes=default_shapes("convert", device)[-1:]),
-    ]
-    ceilings = [*copy_cells(device), *peak_cells(device)]
-    return ceilings + [cell for selection in selections for cell in cells(selection, device)]
+    facts = target(device)
+    planned = plans(default_cells(device, "compile-full" if full else "compile", types, paths), device, dispatched=False)
+    if full:
+        planned += [further for one in planned for further in ops.find(one.cell.op).also_compiled(one, facts)]
+    return [group[0] for group in by_pipeline(planned)]
+
+
+def by_pipeline(planned: Iterable[Plan]) -> list[list[Plan]]:
+    """The plans in groups that share a pipeline, in order; those that the device can't run form one group per kernel and tile."""
+    groups: dict[tuple[Any, ...], list[Plan]] = {}
+    for one in planned:
+        first = one.program.first
+        if one.reason is None and first is not None:
+            key: tuple[Any, ...] = _pipeline_key(first)
+        else:
+            key = (one.kernel.name, recorded_tile(one), one.reason)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def _pipeline_key(stage: Dispatch) -> tuple[Any, ...]:
+    return stage.kernel, tuple(stage.constants.items()), stage.subgroup_size, stage.full_subgroups, stage.float_controls, stage.robust
+
+
+def recorded_tile(plan: Plan) -> str | None:
+    """The tile in words; None for a matrix path on a device without a matrix."""
+    v = plan.cell.variant
+    if v.path == "coopmat2":
+        return None if plan.reason else plan.tile
+    return None if v.path in MATRIX_PATHS and v.tuple is None else plan.tile

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from vkprobe.bench.ceilings import OPS
-from vkprobe.bench.policy import Policy
-from vkprobe.bench.resolve import Resolved
-from vkprobe.footprint import buffers
+from vkprobe import ops
+from vkprobe.ops.plan import Plan
+from vkprobe.protocol import Sampled
 from vkprobe.records import Check, PipelineRecord, ResultRecord
+from vkprobe.session.policy import Policy
 
 
 class CellState:
-    """A cell on its way: its pipeline, its rounds so far, and how it ended."""
+    """A cell in progress: its plan, its pipeline, its rounds so far, and how it ended."""
 
-    def __init__(self, index: int, resolved: Resolved, policy: Policy) -> None:
+    def __init__(self, index: int, plan: Plan, policy: Policy) -> None:
         self.index = index
-        self.resolved = resolved
+        self.plan = plan
         self.policy = policy
         self.compile_s: float | None = None
         self.pipeline: PipelineRecord | None = None
-        self.generation = 0  # of the worker that it is prepared in
+        self.generation = 0  # the worker that it is prepared in
         self.check: Check | None = None
-        self.rounds: list[dict[str, Any]] = []
+        self.rounds: list[Sampled] = []
         self.began: list[float] = []
         self.spent_s = 0.0
         self.retried = False
@@ -32,11 +31,11 @@ class CellState:
 
 
 def in_phases(states: Sequence[CellState], budget: int) -> list[list[CellState]]:
-    """The cells in groups of one policy whose buffers fit into `budget` (B) together; copies and peaks come before the rest."""
+    """The cells in groups of one policy whose buffers fit into `budget` (B) together; ceilings come before the rest."""
     phases: list[list[CellState]] = []
-    held: dict[Hashable, int] = {}
+    held: dict[str, int] = {}
     for state in states:
-        needs = buffers(state.resolved.job)
+        needs = {buffer.key: buffer.bytes for buffer in state.plan.program.buffers}
         if not phases or not _alike(phases[-1][-1], state) or sum({**held, **needs}.values()) > budget:
             phases.append([])
             held = {}
@@ -47,4 +46,5 @@ def in_phases(states: Sequence[CellState], budget: int) -> list[list[CellState]]
 
 def _alike(one: CellState, other: CellState) -> bool:
     """Whether two cells may be measured in turn: a ceiling is known before anything is held against it."""
-    return one.policy == other.policy and (one.resolved.cell.op in OPS) == (other.resolved.cell.op in OPS)
+    ceilings = [ops.find(state.plan.cell.op).ceiling for state in (one, other)]
+    return one.policy == other.policy and ceilings[0] == ceilings[1]

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from vkprobe.bench.settling import STEADY, first_settled
+from vkprobe.settling import STEADY, first_settled
 
 F64 = NDArray[np.float64]
 

@@ -50,6 +50,10 @@ class Convert(Op):
         k = 512 if software(device) and scope not in ("compile", "compile-full") else K
         return self.cells(Request(axes=[{"n": n, "k": k} for n in tokens], paths=paths), device)
 
+    def brief(self, cell: Cell) -> bool:
+        """Every form."""
+        return True
+
     def size(self, cell: Cell) -> str:
         """1 x N x K."""
         return f"1x{cell.axis('n')}x{cell.axis('k')}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from vkprobe.cell import Cell, cell
 from vkprobe.errors import UsageError
-from vkprobe.ops.base import Axis, Op, Request, Scope
+from vkprobe.ops.base import Arithmetic, Axis, Op, Request, Scope
 from vkprobe.protocol import Program
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.facts import lookup
@@ -69,6 +69,10 @@ class Copy(Op):
     def size(self, cell: Cell) -> str:
         """In binary units."""
         return size(cell.axis("bytes"))
+
+    def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
+        """A copy inside the device limits every cell."""
+        return cell.variant.mode in INSIDE
 
     def traffic_bytes(self, program: Program) -> int:
         """What crosses, to and from the host; a copy that only reads writes next to nothing."""

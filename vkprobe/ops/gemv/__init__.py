@@ -45,6 +45,10 @@ class Gemv(Product):
         axes = [{"m": m, "n": n, "k": 512 if small else K} for m in rows for n in columns]
         return self.cells(Request(axes=axes, types=run_types(device, scope, types), paths=paths), device)
 
+    def brief(self, cell: Cell) -> bool:
+        """One column."""
+        return super().brief(cell) and cell.axis("n") == 1
+
     def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
         """Accumulators, and the operands of one step along K."""
         from vkprobe.ops.gemv.registers import tile_registers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vkprobe import kernels
@@ -10,7 +10,7 @@ from vkprobe.cell import Cell, cell
 from vkprobe.errors import UsageError
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import limits, shader_cores
-from vkprobe.ops.base import PATHS, Axis, Op, Request, Scope, rank
+from vkprobe.ops.base import PATHS, Arithmetic, Axis, Op, Request, Scope, rank
 from vkprobe.ops.peak.shapes import WIDTHS, WORDS, Matrices, has_workgroup_scope, looped, tile_matrices, workgroup_matrices
 from vkprobe.ops.products import tuple_name
 from vkprobe.ops.registers import REGISTER_BYTES
@@ -108,6 +108,10 @@ class Peak(Op):
         """From the plainest arithmetic to the best."""
         v = cell.variant
         return (rank(PATHS, v.path), v.type or "", v.tuple or "", v.accumulator or "")
+
+    def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
+        """A peak limits cells that multiply with its arithmetic."""
+        return any(one.fits(cell) for one in arithmetics)
 
     def flop(self, cell: Cell) -> float:
         """Two for each multiply-add."""
