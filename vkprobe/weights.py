@@ -66,12 +66,13 @@ class WeightType(Struct, frozen=True, kw_only=True):
         gemv_wide: its GEMV wants at least 16 invocations.
         gemv_most_rows: M up to which its GEMV has four subgroups a workgroup where llama.cpp has those.
         gemv_chunk: elements of a row that an invocation of its GEMV takes at once.
+        gemv_scale_bytes: shared memory that scales of super-blocks take in its GEMV, for each invocation (B).
         scales: numbers that scale one element: 2 where there are an offset or two scales.
+        table_bytes: shared memory that llama.cpp counts for lookup tables in a GEMM that stages through shared memory (B).
         matrix_scale_bytes: shared memory that a row's scales take in coopmat2 (B).
         matrix_table_bytes: shared memory that a lookup table takes in coopmat2 (B).
         matrix_roundings: roundings to f16 of a weight's scale and offset in coopmat2, its own value's apart.
         step_k: BK of a GEMM that stages through shared memory.
-        staged_table_bytes: shared memory that llama.cpp counts for a lookup table of such a GEMM (B).
         q8_1: None where llama.cpp has no kernels of it for q8_1 activations.
         dequant: it is dequantised to f16 by a kernel of its own.
     """
@@ -86,12 +87,13 @@ class WeightType(Struct, frozen=True, kw_only=True):
     gemv_wide: bool = False
     gemv_most_rows: int = 8192
     gemv_chunk: int = 8
+    gemv_scale_bytes: int = 0
     scales: int = 0
+    table_bytes: int = 0
     matrix_scale_bytes: int = 0
     matrix_table_bytes: int = 0
     matrix_roundings: int = 0
     step_k: int = 32
-    staged_table_bytes: int = 0
     q8_1: Q8_1 | None = None
     dequant: bool = True
 
@@ -128,15 +130,16 @@ WEIGHT_TYPES: dict[str, WeightType] = {
         q8_1=Q8_1(scaled_products=True, int8_architectures=("amd-rdna3",), int8_offset=True),
     ),
     "q6_k": WeightType(
-        elements=256, bytes=210, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_most_rows=4095, gemv_chunk=16, scales=2,
+        elements=256, bytes=210, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_most_rows=4095, gemv_chunk=16,
+        gemv_scale_bytes=8, scales=2,
         matrix_roundings=2, q8_1=Q8_1(scaled_products=True, gemv_only_intel=True, gemv_intel="xe2", int8_scales=2),
     ),
     "iq4_xs": WeightType(
         elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
-        staged_table_bytes=64, q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
+        table_bytes=64, q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
     ),
     "mxfp4": WeightType(
-        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32, staged_table_bytes=64,
+        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32, table_bytes=64,
         q8_1=Q8_1(gemv_rows=2, gemv_unit="stdq", table_bytes=16, gemv_nvidia="before-turing", gemm_f32=False, int8_table_bytes=16),
     ),
 }  # fmt: skip

@@ -10,17 +10,15 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from vkprobe.bench.ceilings import OPS
-from vkprobe.bench.cells import Cell, Shape
+from vkprobe.cell import Cell
 from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import Held, held
 from vkprobe.compare.timing import Side, pooled, side
 from vkprobe.errors import UsageError
-from vkprobe.records import CELL_FIELDS, DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time
+from vkprobe.records import DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time
 from vkprobe.results.store import Store, read_records
 
 _SHOWN = 3
-CellId = tuple[Any, ...]
 
 
 class GoodCell(Struct, frozen=True, kw_only=True):
@@ -33,11 +31,11 @@ class GoodCell(Struct, frozen=True, kw_only=True):
 
 
 class Good(Struct, frozen=True, kw_only=True):
-    """What RECORDS hold of one device and the pattern chooses: cells by `cell_id`, pipelines, and the host CPUs they were measured with."""
+    """What RECORDS hold of one device and the pattern chooses: cells, pipelines, and the host CPUs they were measured with."""
 
     device: DeviceRecord
     driver: DriverRecord | None
-    cells: dict[CellId, GoodCell]
+    cells: dict[Cell, GoodCell]
     pipelines: list[PipelineRecord]
     cpus: frozenset[str] = frozenset()
 
@@ -50,26 +48,6 @@ class Good(Struct, frozen=True, kw_only=True):
 def hardware_of(device: DeviceRecord) -> tuple[Any, ...]:
     """What stays the same under another driver, as cells are paired by it."""
     return device.hardware.vendor_id, device.hardware.device_id, device.hardware.chip
-
-
-def cell_id(record: ResultRecord) -> CellId:
-    """What the cell is, without the kernel that vkprobe takes for it on a device: a driver that lost a feature gets another one."""
-    return tuple(getattr(record, name) for name in CELL_FIELDS if name != "kernel" or record.op in OPS)
-
-
-def cell_of(record: ResultRecord) -> Cell:
-    """The cell to measure once more."""
-    return Cell(
-        op=record.op,
-        path=record.path,
-        type=record.type,
-        accumulator=record.accumulator,
-        shape=Shape(record.m, record.n, record.k),
-        tuple=record.tuple,
-        residency=record.residency,
-        tier=record.tier,
-        kernel=record.kernel if record.op in OPS else None,
-    )
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -110,7 +88,7 @@ def _good(one: Held, store: Store, matches: Callable[[str], bool], statistics: b
         return None  # without its facts nothing tells whether it is this machine's
     device = max(devices, key=lambda d: d.at)
     chosen = {key: r for key, r in one.results.items() if r.status == "ok" and matches(cell_name(r))}
-    cells = {cell_id(r): _cell(r, one.measured[key]) for key, r in chosen.items()}
+    cells = {key: _cell(r, one.measured[key]) for key, r in chosen.items()}
     of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen.values()}
     pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _made(p) in of_cells)]
     if cells and not statistics:

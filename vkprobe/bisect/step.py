@@ -7,15 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from vkprobe.bench.compile_plan import compile_plan
-from vkprobe.bench.compiling import Compiler, Lane, Progress, compile_all
-from vkprobe.bench.device import open_request
-from vkprobe.bench.engine import DeviceRun
-from vkprobe.bench.plans import policy, software
-from vkprobe.bench.policy import Policy
-from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.bisect.decide import CONFIRMED, OF_STATISTICS, Asked, Finding, by_statistics, by_status, by_times, not_measured, verdict_of
-from vkprobe.bisect.good import CellId, Good, GoodCell, cell_id, cell_of, rounds_of
+from vkprobe.bisect.good import Good, GoodCell, rounds_of
+from vkprobe.cell import Cell
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import DEFAULT_SHARE
 from vkprobe.compare.names import cell_name
@@ -23,8 +17,15 @@ from vkprobe.compare.times import other_core_clock
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, otherwise_made
+from vkprobe.ops.base import software
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, build_change
 from vkprobe.results.store import Store, pipeline_key
+from vkprobe.session.compiling import Compiler, Lane, Progress, compile_all
+from vkprobe.session.opening import open_request
+from vkprobe.session.policy import Policy
+from vkprobe.session.run import DeviceRun
+from vkprobe.session.selection import compile_plans, policy
 
 _ROUNDS, _MORE_ROUNDS = 5, 3  # at the least, and with each further try
 _SOFTWARE_ROUNDS = 10  # they share the processor with whatever else runs: many short ones
@@ -64,23 +65,23 @@ class Step:
         Raises:
             UsageError: the records were made with other kernels than this vkprobe's.
         """
-        resolved = dict(zip(self._good.cells, resolve([cell_of(c.record) for c in self._good.cells.values()], self._device), strict=True))
-        known = [*resolved.values(), *compile_plan(self._device, full=True)] if self._good.pipelines else []
+        planned = dict(zip(self._good.cells, plans(list(self._good.cells), self._device), strict=True))
+        known = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
         pipelines = _of_records(self._good.pipelines, known)
-        self._same_kernels(resolved, pipelines)
+        self._same_kernels(planned, pipelines)
         found = self._statistics(pipelines)
         if not self._conditions.shares.keys() - OF_STATISTICS:
             return found or [not_measured(c.name, "the good records lack its pipeline's statistics") for c in self._good.cells.values()]
         if found and verdict_of(found) == "bad":
             return found
-        return found + (self._measured(resolved) if resolved else [])
+        return found + (self._measured(planned) if planned else [])
 
-    def _same_kernels(self, resolved: dict[CellId, Resolved], pipelines: Sequence[Resolved]) -> None:
+    def _same_kernels(self, planned: dict[Cell, Plan], pipelines: Sequence[Plan]) -> None:
         """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
-        now = {r.kernel.name: r for r in (*resolved.values(), *pipelines)}
+        now = {p.kernel.name: p for p in (*planned.values(), *pipelines)}
         made: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
         for then in made:
-            if (here := now.get(then.kernel)) is not None and otherwise_made(then, here, same=True):
+            if (here := now.get(then.kernel)) is not None and build_change(then, here, same_kernel=True):
                 raise UsageError(
                     f"--good: {then.kernel} of these records is not this vkprobe's {then.kernel}: measure the good commit with this one"
                 )
@@ -95,14 +96,14 @@ class Step:
         least = _ROUNDS + more
         return replace(known, least_rounds=least, most_rounds=max(least, known.most_rounds), **limits)
 
-    def _measured(self, resolved: dict[CellId, Resolved]) -> list[Finding]:
+    def _measured(self, planned: dict[Cell, Plan]) -> list[Finding]:
         """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
         cells = self._good.cells
-        told: dict[CellId, Finding] = {}
-        sides: dict[CellId, list[Side]] = {}
+        told: dict[Cell, Finding] = {}
+        sides: dict[Cell, list[Side]] = {}
         waiting = list(cells)
         for number in range(self._tries):
-            records = self._campaign([resolved[key] for key in waiting], self._policy(number))
+            records = self._campaign([planned[key] for key in waiting], self._policy(number))
             for key, record in records.items():
                 if record.time is not UNSET and (other := other_clock(cells[key], record.time)):
                     told[key] = Finding(name=cells[key].name, verdict="unclear", told=other)
@@ -119,7 +120,7 @@ class Step:
                 break
         return [told.get(key) or not_measured(cell.name) for key, cell in cells.items()]
 
-    def _times(self, sides: dict[CellId, list[Side]]) -> dict[CellId, Finding]:
+    def _times(self, sides: dict[Cell, list[Side]]) -> dict[Cell, Finding]:
         """Of all cells that have times, together; where times do not count, each is good."""
         named = {self._good.cells[key].name: key for key in sides}
         if "slower" not in self._conditions:
@@ -128,20 +129,20 @@ class Step:
         found = by_times(table, self._conditions.shares["slower"], least_processes=min(CONFIRMED, self._tries))
         return {named[finding.name]: finding for finding in found}
 
-    def _campaign(self, resolved: Sequence[Resolved], how: Policy) -> dict[CellId, ResultRecord]:
+    def _campaign(self, planned: Sequence[Plan], how: Policy) -> dict[Cell, ResultRecord]:
         """The cells' records of one worker's life."""
-        ended: dict[CellId, ResultRecord] = {}
+        ended: dict[Cell, ResultRecord] = {}
 
         def take(record: AnyRecord) -> None:
             if isinstance(record, ResultRecord):
-                ended[cell_id(record)] = record
+                ended[record.cell] = record
             self._sink(record)
 
-        request = open_request(self._device, [r.requirement for r in resolved if r.reason is None])
-        DeviceRun(self._spec, self._device, request, resolved, run=self._run, policy=how, sink=take, progress=self._progress).measure()
+        request = open_request(self._device, [p.requirement for p in planned if p.reason is None])
+        DeviceRun(self._spec, self._device, request, planned, run=self._run, policy=how, sink=take, progress=self._progress).measure()
         return ended
 
-    def _statistics(self, pipelines: list[Resolved]) -> list[Finding]:
+    def _statistics(self, pipelines: list[Plan]) -> list[Finding]:
         """Of the pipelines, held against the good ones as `compare` does."""
         if not self._good.pipelines:
             return []
@@ -152,7 +153,7 @@ class Step:
             self._sink(record)
 
         if pipelines:
-            request = open_request(self._device, [r.requirement for r in pipelines if r.reason is None])
+            request = open_request(self._device, [p.requirement for p in pipelines if p.reason is None])
             limit = self._policy(0).compile_limit_s
             compiler = Compiler(self._spec, self._device, request, run=self._run, limit_s=limit, sink=take)
             lane = Lane(device=self._device.device, compiler=compiler, waiting=list(pipelines))
@@ -184,12 +185,12 @@ def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
     return by_status(cell_name(pipeline), "unsupported", "this device's kernels have no such pipeline", conditions)
 
 
-def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Resolved]) -> list[Resolved]:
+def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Plan]) -> list[Plan]:
     """What is to be compiled for these records, each once: the same kernel and tile; where the driver's own choices made another
     tile of it (another subgroup size), all of that kernel."""
-    found: dict[int, Resolved] = {}
+    found: dict[int, Plan] = {}
     for pipeline in pipelines:
-        mine = [r for r in known if (r.kernel.name, r.cell.path, r.cell.type) == (pipeline.kernel, pipeline.path, pipeline.type)]
+        mine = [p for p in known if p.kernel.name == pipeline.kernel]
         exact = [r for r in mine if r.tile == pipeline.tile]
         found.update({id(r): r for r in (exact[:1] or mine)})
     return list(found.values())

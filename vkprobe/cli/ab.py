@@ -10,12 +10,8 @@ from typing import Any
 
 import click
 
-from vkprobe.bench import ab as duel
-from vkprobe.bench.ab_sides import contestants, distinct, varied
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import OPS, PATHS, TYPES, Cell
-from vkprobe.bench.compiling import compile_all
-from vkprobe.cli.bench import cells_for, words
+from vkprobe.cell import Cell
+from vkprobe.cli.bench import MEASURED, cells_for, words
 from vkprobe.cli.compile import lane
 from vkprobe.cli.devices import leave, status_of
 from vkprobe.cli.measuring import Recording, limited, recording
@@ -27,9 +23,15 @@ from vkprobe.compare.model import Comparison
 from vkprobe.drivers.null import FAMILIES
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import EXIT_CONDITION, UsageError
+from vkprobe.ops.base import PATHS
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
 from vkprobe.report.ab import as_text
 from vkprobe.report.tables import terminal_width
+from vkprobe.session import ab as duel
+from vkprobe.session.ab_sides import contestants, distinct, varied
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.compiling import compile_all
+from vkprobe.weights import WEIGHT_TYPES
 
 _TIME_LIMIT_S = 20.0
 _COMPILE_LIMIT_S = 60.0
@@ -41,7 +43,7 @@ _DRIVER_HELP = "A driver as --driver takes it, or a null device as --null does (
 @click.option("--b", "b", required=True, metavar="Y", help="The other one: a verdict tells what B is against A.")
 @click.option("--a-env", multiple=True, metavar="K=V", help="A variable for A alone; may be repeated.")
 @click.option("--b-env", multiple=True, metavar="K=V", help="A variable for B alone.")
-@click.option("--op", "ops", multiple=True, metavar="OP", help=f"{', '.join(OPS)}.  [default: the quick plan]")
+@click.option("--op", "ops", multiple=True, metavar="OP", help=f"{', '.join(MEASURED)}.  [default: the quick plan]")
 @click.option("--type", "types", multiple=True, metavar="T", help="Only these weight types.")
 @click.option("--path", "paths", multiple=True, metavar="P", help="Only these paths.")
 @click.option("--shape", "shapes", multiple=True, metavar="M,N,K", help="As the op takes it; needs --op.")
@@ -148,7 +150,7 @@ def _cells(options: dict[str, Any]) -> Callable[[DeviceRecord], list[Cell]]:
     """What the options ask for, on a device."""
     types, paths = options["types"], options["paths"]
     if options["ops"]:
-        ops = words("--op", options["ops"], OPS)
+        ops = words("--op", options["ops"], MEASURED)
         if options["shapes"] and len(ops) > 1:
             raise UsageError("--shape belongs to one op: give one --op with it")
         chosen = [
@@ -157,13 +159,13 @@ def _cells(options: dict[str, Any]) -> Callable[[DeviceRecord], list[Cell]]:
         return lambda device: [cell for cells_of in chosen for cell in cells_of(device)]
     if options["shapes"] or options["hot"]:
         raise UsageError("--shape and --hot belong to an op: name it with --op gemm, gemv, dequant or convert")
-    wanted_types, wanted_paths = words("--type", types, TYPES), words("--path", paths, PATHS)
+    wanted_types, wanted_paths = words("--type", types, tuple(WEIGHT_TYPES)), words("--path", paths, PATHS)
 
     def cells_of(device: DeviceRecord) -> list[Cell]:
         return [
             cell
             for cell in duel.default_cells(device)
-            if (not wanted_types or cell.type in wanted_types) and (not wanted_paths or cell.path in wanted_paths)
+            if (not wanted_types or cell.variant.type in wanted_types) and (not wanted_paths or cell.variant.path in wanted_paths)
         ]
 
     return cells_of
@@ -182,7 +184,7 @@ def _duel(
     return duel.Duel(
         pair,
         cells,
-        run=made.run,
+        run=made.run.run,
         policy=policy,
         blocks=options["blocks"],
         lives=options["lives"] or duel.default_lives(pair[0].device),
@@ -197,7 +199,7 @@ def _compile(made: Recording, devices: Sequence[DeviceRecord], options: dict[str
     refused = [f"--{name[:-1]}" for name in ("ops", "shapes") if options[name]] + ["--hot"] * options["hot"]
     if refused:
         raise UsageError(f"{refused[0]}: null devices compile and execute nothing: choose kernels with --type, --path and --full")
-    types, paths = words("--type", options["types"], TYPES), words("--path", options["paths"], PATHS)
+    types, paths = words("--type", options["types"], tuple(WEIGHT_TYPES)), words("--path", options["paths"], PATHS)
     limit_s = options["compile_limit"] or _COMPILE_LIMIT_S
     lanes = [lane(device, made, options["full"], types, paths, limit_s, None) for device in devices]
     compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))

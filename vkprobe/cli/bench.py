@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from msgspec.structs import replace
 
-from vkprobe.bench.cells import ACCUMULATORS, CONVERTED, PATHS, TYPES, Cell, Selection, Shape, cells
-from vkprobe.bench.plans import MOST_GEMV_COLUMNS, default_shapes, policy, software
+from vkprobe import ops
+from vkprobe.cell import Cell
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
 from vkprobe.cli.options import DriverChoice
 from vkprobe.cli.workload import model_of, model_option, model_shapes, skipped_note
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
+from vkprobe.ops.base import PATHS, Request, software
+from vkprobe.ops.convert import FORMS
+from vkprobe.ops.products import FLOAT_ACCUMULATORS
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
+from vkprobe.session.selection import policy
 from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
 from vkprobe.workloads.model import Op
 
@@ -29,47 +34,22 @@ _SHAPES = {
     "dequant": "4096,1,14336; on CPU devices 512,1,512",
     "convert": "1,N,14336 with N = 1, 8 and 512; on CPU devices 1,N,512",
 }
-_DECODED_TOGETHER = 8  # elements, by an invocation of a dequant
-_LARGEST = 1 << 31  # elements of one matrix: what 32-bit indexing of the kernels reaches
+_DECODED_TOGETHER = 8  # elements that an invocation of a dequant decodes
+MEASURED = ("gemm", "gemv", "dequant", "convert")
+"""Ops whose verbs take types and shapes."""
 
 
 def words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
     """Values of a repeatable option that also takes comma lists.
 
     Raises:
-        UsageError: one is not known.
+        UsageError: a value is unknown.
     """
     words = [word.strip().lower() for value in values for word in value.split(",") if word.strip()]
     for word in words:
         if word not in known:
             raise UsageError(f"{option} {word}: not known; there is {', '.join(known)}")
     return list(dict.fromkeys(words))
-
-
-def parse_shape(op: str, text: str) -> Shape:
-    """A --shape value as the op takes it.
-
-    >>> parse_shape("gemm", "256,128,64")
-    Shape(m=256, n=128, k=64)
-
-    Raises:
-        UsageError: it is none.
-    """
-    parts = text.replace("x", ",").split(",")
-    if len(parts) != 3 or not all(p.strip().isdecimal() for p in parts):
-        raise UsageError(f"--shape {text}: expected M,N,K, three whole numbers, as in --shape 4096,512,14336")
-    m, n, k = (int(p) for p in parts)
-    if min(m, n, k) < 1:
-        raise UsageError(f"--shape {text}: M, N and K are 1 or more")
-    if max(m * k, n * k, m * n) > _LARGEST:
-        raise UsageError(f"--shape {text}: a matrix of more than {_LARGEST} elements is beyond the kernels' 32-bit indices")
-    if op == "gemv" and n > MOST_GEMV_COLUMNS:
-        raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_GEMV_COLUMNS}; use gemm for N = {n}")
-    if op == "dequant" and n != 1:
-        raise UsageError(f"--shape {text}: dequant has N = 1; M,1,K is M*K elements")
-    if op == "convert" and m != 1:
-        raise UsageError(f"--shape {text}: convert has M = 1; 1,N,K is N rows of K activations")
-    return Shape(m, n, k)
 
 
 def _of_op(op: str, field: str, order: Sequence[str]) -> list[str]:
@@ -96,21 +76,16 @@ def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulato
     raise UsageError(f"{op} {together}: there is no kernel for these together")
 
 
-def _fits_blocks(op: str, shape: Shape, types: Sequence[str], asked: bool) -> list[str]:
-    """The types whose blocks divide K.
+def _check_blocks(op: str, text: str, k: int, types: Sequence[str], asked: bool) -> None:
+    """Check that K suits the types' blocks.
 
     Raises:
-        UsageError: one that was asked for doesn't, or none does.
+        UsageError: K suits no type, or not one that was asked for. Where nobody names types, the others' cells say so.
     """
-    fitting = [t for t in types if shape.k % _block(op, t) == 0]
-    for weight_type in types:
-        if weight_type not in fitting and (asked or not fitting):
-            block = _block(op, weight_type)
-            raise UsageError(
-                f"--shape {shape.m},{shape.n},{shape.k}: {op} takes {weight_type} in blocks of {block} elements; "
-                f"K must be a multiple of {block}"
-            )
-    return fitting
+    ragged = [kind for kind in types if k % _block(op, kind)]
+    if ragged and (asked or len(ragged) == len(types)):
+        block = _block(op, ragged[0])
+        raise UsageError(f"--shape {text}: {op} takes {ragged[0]} in blocks of {block} elements; K must be a multiple of {block}")
 
 
 def bench_options(op: str) -> Callable[[F], F]:
@@ -119,7 +94,7 @@ def bench_options(op: str) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         options = [
             click.option(
-                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_of_op(op, 'type', TYPES))}.  [default: all]"
+                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_types(op))}.  [default: all]"
             ),
             click.option(
                 "--path", "paths", multiple=True, metavar="P", help=f"Path: {', '.join(_of_op(op, 'path', PATHS))}.  [default: all]"
@@ -153,6 +128,10 @@ def bench_options(op: str) -> Callable[[F], F]:
     return decorate
 
 
+def _types(op: str) -> list[str]:
+    return _of_op(op, "type", FORMS if op == "convert" else tuple(WEIGHT_TYPES))
+
+
 def cells_for(
     op: str,
     *,
@@ -163,42 +142,40 @@ def cells_for(
     accumulators: Sequence[str] = (),
     tuples: Sequence[str] = (),
     models: Sequence[str] = (),
+    tier: str = "mimic",
 ) -> Callable[[DeviceRecord], list[Cell]]:
-    """What a microbenchmark's options ask for: the cells of a device.
+    """The cells that a microbenchmark's options select on a device.
 
     Raises:
-        UsageError: one of them is none, or there is no kernel for them together.
+        UsageError: a value is unknown, or there is no kernel for the values together.
     """
-    known_types = _of_op(op, "type", CONVERTED if op == "convert" else TYPES)
-    wanted_types = words("--type", types, known_types)
+    kinds = _types(op)
+    wanted_types = words("--type", types, kinds)
     wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
-    wanted_accumulators = words("--accumulator", accumulators, (*ACCUMULATORS, "default"))
+    wanted_accumulators = words("--accumulator", accumulators, (*FLOAT_ACCUMULATORS, "default"))
     wanted_tuples = _tuples(tuples)
     _some_kernel(op, wanted_types, wanted_paths, [] if "default" in wanted_accumulators else wanted_accumulators)
-    asked = [parse_shape(op, text) for text in shapes]
-    for shape in asked:
-        _fits_blocks(op, shape, wanted_types or known_types, bool(wanted_types))
-    of_models = _of_models(op, models, wanted_types)
+    offered = ops.find(op)
+    axes = []
+    for text in shapes:
+        axes.append(offered.axes_of(text))
+        _check_blocks(op, text, axes[-1]["k"], wanted_types or kinds, bool(wanted_types))
+    request = Request(
+        axes=axes,
+        typed=_of_models(op, models, wanted_types),
+        types=wanted_types or kinds,
+        paths=wanted_paths,
+        accumulators=wanted_accumulators,
+        tuples=wanted_tuples,
+        tiers=(tier,),
+        hot=hot,
+    )
 
     def cells_of(device: DeviceRecord) -> list[Cell]:
-        plain = asked or ([] if models else default_shapes(op, device))
-        typed = [(shape, _fits_blocks(op, shape, wanted_types or known_types, bool(wanted_types))) for shape in plain]
-        return [
-            cell
-            for shape, fitting in [*of_models, *typed]
-            for cell in cells(
-                Selection(
-                    op=op,
-                    shapes=[shape],
-                    types=fitting,
-                    paths=wanted_paths,
-                    accumulators=wanted_accumulators,
-                    tuples=wanted_tuples or ("default",),
-                    hot=hot,
-                ),
-                device,
-            )
-        ]
+        if axes or models:
+            return offered.cells(request, device)
+        shapes = list(dict.fromkeys(cell.axes for cell in offered.defaults(device, "verb")))
+        return offered.cells(replace(request, axes=[dict(one) for one in shapes]), device)
 
     return cells_of
 
@@ -215,7 +192,7 @@ def _run(
     as_records: bool,
     **asked: Any,
 ) -> None:
-    measure_and_tell(
+    measure_and_show(
         choice,
         form,
         cells_for(op, **asked),
@@ -227,7 +204,7 @@ def _run(
     )
 
 
-def measure_and_tell(
+def measure_and_show(
     choice: DriverChoice,
     form: str,
     cells_of: Callable[[DeviceRecord], list[Cell]],
@@ -249,18 +226,19 @@ def measure_and_tell(
     if not as_records and measured.results:
         pipelines = [r for r in measured.records if isinstance(r, PipelineRecord)]
         cpus = {device.device for device in measured.gathered.devices if software(device)}
-        told = measured.ceilings if form in ("table", "md") else []  # a table has them in a line of its own, other forms as rows
-        click.echo(as_text([*told, *measured.results], form, width=terminal_width(), pipelines=pipelines, software=cpus))
+        ceilings = measured.ceilings if form in ("table", "md") else []  # a table has them in a line of its own, other forms as rows
+        click.echo(as_text([*ceilings, *measured.results], form, width=terminal_width(), pipelines=pipelines, software=cpus))
     leave(measured.status)
 
 
-def _of_models(op: str, values: Sequence[str], types: Sequence[str]) -> list[tuple[Shape, tuple[str, ...]]]:
-    """The shapes of models, each with its own weight type; what can't be measured of a file is told on stderr."""
-    told = [model_of(value) for value in values]
-    for note in filter(None, (skipped_note(one) for one in told)):
+def _of_models(op: str, values: Sequence[str], types: Sequence[str]) -> list[tuple[dict[str, int], str]]:
+    """The shapes of models, each with its own weight type; matrices of a file that aren't measured are named on stderr."""
+    models = [model_of(value) for value in values]
+    for note in filter(None, (skipped_note(one) for one in models)):
         click.echo(note, err=True)
-    shapes = model_shapes(cast(Op, op), told, types) if told else []
-    return list(dict.fromkeys((Shape(s.m, s.n, s.k), (s.type,)) for s in shapes))
+    shapes = model_shapes(cast(Op, op), models, types) if models else []
+    names = [axis.name for axis in ops.find(op).axes]
+    return [({name: getattr(s, name) for name in names}, s.type) for s in shapes]
 
 
 def _tuples(values: Sequence[str]) -> list[str]:
@@ -274,7 +252,7 @@ def _tuples(values: Sequence[str]) -> list[str]:
 
 @click.command()
 @bench_options("gemm")
-def gemm(choice: DriverChoice, form: str, coopmat: bool, coopmat2: bool, paths: Sequence[str], tier: str, **options: Any) -> None:
+def gemm(choice: DriverChoice, form: str, coopmat: bool, coopmat2: bool, paths: Sequence[str], **options: Any) -> None:
     """Matrix times matrix, as llama.cpp's prompt processing does it.
 
     C[N,M] = B[N,K] x A[M,K]^T: A weights, B activations. Every cell is verified; one that is not right has no number.
@@ -285,21 +263,21 @@ def gemm(choice: DriverChoice, form: str, coopmat: bool, coopmat2: bool, paths: 
 
 @click.command()
 @bench_options("gemv")
-def gemv(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+def gemv(choice: DriverChoice, form: str, **options: Any) -> None:
     """Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."""
     _run("gemv", choice, form, **options)
 
 
 @click.command()
 @bench_options("dequant")
-def dequant(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+def dequant(choice: DriverChoice, form: str, **options: Any) -> None:
     """Quantised blocks to f16."""
     _run("dequant", choice, form, **options)
 
 
 @click.command()
 @bench_options("convert")
-def convert(choice: DriverChoice, form: str, tier: str, **options: Any) -> None:
+def convert(choice: DriverChoice, form: str, **options: Any) -> None:
     """Activations from f32 to what products of bf16 weights, coopmat2 and intdot read.
 
     llama.cpp dispatches it before such a product, once for all products of the same activations.

@@ -169,7 +169,7 @@ def _measured(
 ) -> tuple[str, int]:
     """The step's line and exit status; raises Skip where there is nothing to measure on."""
     # Here: what measures is not loaded for a build that fails.
-    from vkprobe.bench.plans import software
+    from vkprobe.ops.base import software
     from vkprobe.bisect.step import Step
 
     made = run_record()

@@ -9,12 +9,6 @@ from pathlib import Path
 
 import click
 
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import PATHS, TYPES
-from vkprobe.bench.compile_plan import compile_plan
-from vkprobe.bench.compiling import Compiler, Lane, compile_all
-from vkprobe.bench.device import open_request
-from vkprobe.bench.isa import IsaFolder
 from vkprobe.cli.bench import words
 from vkprobe.cli.devices import leave, status_of
 from vkprobe.cli.measuring import Recording, compiling_options, recording
@@ -22,12 +16,19 @@ from vkprobe.cli.options import DriverChoice
 from vkprobe.cli.outputs import distinct
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
+from vkprobe.ops.base import PATHS
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.compile import compile_matrix
 from vkprobe.report.matrix import build
 from vkprobe.report.tables import terminal_width
 from vkprobe.report.text import as_text
 from vkprobe.results.store import Store
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.compiling import Compiler, Lane, compile_all
+from vkprobe.session.isa import IsaFolder
+from vkprobe.session.opening import open_request
+from vkprobe.session.selection import compile_plans
+from vkprobe.weights import WEIGHT_TYPES
 
 _LIMIT_S = 60.0
 
@@ -58,7 +59,7 @@ def compile_(
     Pipelines are created, none runs: null devices do, for chips that are not at hand. The driver's caches are off. Two files of
     records (-o) are held against each other by `vkprobe compare`.
     """
-    wanted_types, wanted_paths = words("--type", types, TYPES), words("--path", paths, PATHS)
+    wanted_types, wanted_paths = words("--type", types, tuple(WEIGHT_TYPES)), words("--path", paths, PATHS)
     _some_kernel(wanted_types, wanted_paths)
     distinct([("-o", output), ("--isa", isa)], choice.files())
     folder = IsaFolder(isa) if isa is not None else None
@@ -91,8 +92,8 @@ def lane(
     folder: IsaFolder | None,
 ) -> Lane:
     """A device's pipelines, each once."""
-    waiting = compile_plan(device, full=full, types=types, paths=paths)
-    request = open_request(device, [r.requirement for r in waiting if r.reason is None])
+    waiting = compile_plans(device, full=full, types=types, paths=paths)
+    request = open_request(device, [p.requirement for p in waiting if p.reason is None])
     spec = made.specs()[device.device.rpartition("/")[0]]
-    compiler = Compiler(spec, device, request, run=made.run, limit_s=limit_s, sink=made.sink, isa=folder)
+    compiler = Compiler(spec, device, request, run=made.run.run, limit_s=limit_s, sink=made.sink, isa=folder)
     return Lane(device=device.device, compiler=compiler, waiting=waiting)

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from vkprobe.bench.campaign import climb, exit_status
-from vkprobe.bench.ladder import tuple_climbs
-from vkprobe.bench.ladder_features import feature_climbs
-from vkprobe.bench.policy import Policy
 from vkprobe.cli.devices import leave, status_of
 from vkprobe.cli.measuring import compiling_options, recording
 from vkprobe.cli.options import DriverChoice
 from vkprobe.records import LadderRecord
 from vkprobe.report.ladder import as_text
 from vkprobe.report.tables import terminal_width
+from vkprobe.session.campaign import climb, exit_status
+from vkprobe.session.ladder import tuple_climbs
+from vkprobe.session.ladder_features import feature_climbs
+from vkprobe.session.policy import Policy
 
 _COMPILE_LIMIT_S = 30.0
 

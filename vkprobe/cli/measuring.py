@@ -12,18 +12,18 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from vkprobe.bench.campaign import climb, exit_status, measure
-from vkprobe.bench.cells import Cell
-from vkprobe.bench.ladder import Climb
-from vkprobe.bench.policy import Policy
+from vkprobe.cell import Cell
 from vkprobe.cli.devices import complain, gathered, records_of, status_of
 from vkprobe.cli.options import DriverChoice, driver_options, limit_option, output_options
 from vkprobe.cli.progress import Reporter
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
-from vkprobe.records import AnyRecord, DeviceRecord, LadderRecord, ResultRecord, encode
+from vkprobe.records import AnyRecord, DeviceRecord, LadderRecord, ResultRecord, RunRecord, encode
 from vkprobe.results.provenance import run_record
 from vkprobe.results.store import Appender, done, lately
+from vkprobe.session.campaign import climb, exit_status, measure
+from vkprobe.session.ladder import Climb
+from vkprobe.session.policy import Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +71,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 class Recording:
     """One invocation that asks drivers: its run, what was gathered, and where records go as they come."""
 
-    def __init__(self, run: str, records: list[AnyRecord], write: Callable[[AnyRecord], None]) -> None:
+    def __init__(self, run: RunRecord, records: list[AnyRecord], write: Callable[[AnyRecord], None]) -> None:
         self.run, self.records, self.progress = run, records, Reporter()
         self._write = write
         self.found = Gathered(drivers=[], devices=[])
@@ -103,7 +103,7 @@ def recording(
         if as_records:
             click.echo(encode(record))
 
-    made = Recording(run.run, [], write)
+    made = Recording(run, [], write)
     try:
         made.found = gathered(choice, run.run, chosen)
         for record in (run, *records_of(made.found, run.run)):

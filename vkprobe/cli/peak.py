@@ -7,30 +7,30 @@ from typing import Any
 
 import click
 
-from vkprobe.bench.cells import Cell
-from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.cli.bench import measure_and_tell, words
+from vkprobe import ops
+from vkprobe.cli.bench import measure_and_show, words
 from vkprobe.cli.measuring import measuring_options
 from vkprobe.cli.options import DriverChoice
 from vkprobe.kernels import kernels
+from vkprobe.ops.base import Request
+from vkprobe.ops.copy import PATHS as COPY_PATHS
 
-_COPY_PATHS = ("scalar-f32", "transfer")
 _PEAK_PATHS = tuple(dict.fromkeys(k.path for k in kernels().values() if k.op == "peak"))
 _PEAK_TYPES = tuple(dict.fromkeys(k.type for k in kernels().values() if k.op == "peak"))
 
 
 @click.command()
 @click.option(
-    "--path", "paths", multiple=True, metavar="P", help=f"By shader or by copy command: {', '.join(_COPY_PATHS)}.  [default: both]"
+    "--path", "paths", multiple=True, metavar="P", help=f"By shader or by copy command: {', '.join(COPY_PATHS)}.  [default: both]"
 )
 @measuring_options
 def copy(choice: DriverChoice, form: str, paths: Sequence[str], **options: Any) -> None:
     """What memory delivers: copies inside the device, and to and from the host.
 
-    256 MiB, less on small devices. Bytes read and written count, of a shader that only reads those read, to and from the host each once.
+    256 MiB, less on small devices. Bytes read and written count; of a shader that only reads those read, to and from the host each once.
     """
-    wanted = words("--path", paths, _COPY_PATHS)
-    measure_and_tell(choice, form, lambda device: [cell for cell in copy_cells(device) if not wanted or cell.path in wanted], **options)
+    request = Request(paths=words("--path", paths, tuple(COPY_PATHS)))
+    measure_and_show(choice, form, lambda device: ops.find("copy").cells(request, device), **options)
 
 
 @click.command()
@@ -42,9 +42,5 @@ def peak(choice: DriverChoice, form: str, paths: Sequence[str], types: Sequence[
 
     Every result is checked exactly.
     """
-    wanted, kinds = words("--path", paths, _PEAK_PATHS), words("--type", types, _PEAK_TYPES)
-
-    def chosen(cell: Cell) -> bool:
-        return (not wanted or cell.path in wanted) and (not kinds or cell.type in kinds)
-
-    measure_and_tell(choice, form, lambda device: [cell for cell in peak_cells(device) if chosen(cell)], **options)
+    request = Request(paths=words("--path", paths, _PEAK_PATHS), types=words("--type", types, _PEAK_TYPES))
+    measure_and_show(choice, form, lambda device: ops.find("peak").cells(request, device), **options)

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import click
 
-from vkprobe.bench.ladder import tuple_climbs
-from vkprobe.bench.ladder_features import feature_climbs
-from vkprobe.bench.plans import policy, run_cells, software
 from vkprobe.cli.devices import leave
 from vkprobe.cli.measuring import limited, measure_all, measuring_options
 from vkprobe.cli.options import DriverChoice
 from vkprobe.cli.outputs import distinct, writable, write_report
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.ops.base import software
 from vkprobe.records import DeviceRecord
 from vkprobe.report.matrix import build
 from vkprobe.report.tables import terminal_width
 from vkprobe.report.text import as_text
 from vkprobe.results.store import Store
+from vkprobe.session.ladder import tuple_climbs
+from vkprobe.session.ladder_features import feature_climbs
+from vkprobe.session.selection import policy, run_cells
 
 _NULLS = ("nvk:172", "radv:gfx1201", "turnip:750")
 _INTEL_NULL = "anv:bmg"

@@ -119,3 +119,18 @@ def int8_tile(limits: Limits, weight_type: str, m: int, n: int, matrix: tuple[in
         if int8_shared_bytes(tile, weight_type) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:
             return tile
     return tiles[-1]
+
+
+ACCUMULATOR_LAYOUTS = {"amd-rdna3": 0, "amd-rdna4": 1}
+"""How the elements of an accumulator lie in an invocation's registers: every second row, or row by row."""
+_LOOKED_UP = 2  # vkprobe's kernel asks a matrix of positions
+
+
+def int8_constants(tile: Tile, limits: Limits) -> dict[str, int]:
+    """The int8 kernel's specialisation constants by name: `layout` stands in the place of `aligned`, which that kernel doesn't have.
+
+    llama.cpp knows the layouts of its two architectures only. Source: ggml-vulkan.cpp:1811-1817; mul_mmq_cm1.comp:72-73, 123-127.
+    """
+    constants = tile.constants(True)
+    del constants["aligned"]
+    return {**constants, "layout": ACCUMULATOR_LAYOUTS.get(limits.architecture or "", _LOOKED_UP)}

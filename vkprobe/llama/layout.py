@@ -11,12 +11,13 @@ from vkprobe.llama.activations import Activations, gemm_activations, gemv_activa
 from vkprobe.llama.bounds import Subgroups, gemm_robust, gemm_subgroups, gemv_robust, gemv_subgroups
 from vkprobe.llama.device import Limits, Matrix
 from vkprobe.llama.int_tiles import gemm_tile as intdot_tile
-from vkprobe.llama.int_tiles import int8_shared_bytes, int8_tile
+from vkprobe.llama.int_tiles import int8_constants, int8_shared_bytes, int8_tile
 from vkprobe.llama.int_tiles import shared_bytes as intdot_bytes
 from vkprobe.llama.matrix_tiles import MatrixTile, matrix_tile, reduced_bytes, rows_aligned
 from vkprobe.llama.rows import Rows, gemv_rows, q8_1_rows
 from vkprobe.llama.split import Split, split
 from vkprobe.llama.tiles import Tile, gemm_aligned, gemm_tile
+from vkprobe.weights import WEIGHT_TYPES
 
 
 class GemmLayout(Struct, frozen=True, kw_only=True):
@@ -115,7 +116,7 @@ def gemm_layout(
     parts = split(tile.bm, tile.bn, m, n, k, limits.cores or 0)
     return GemmLayout(
         tile=tile,
-        constants=tile.constants(aligned),
+        constants=int8_constants(tile, limits) if isinstance(tile, Tile) and accumulator == "s32" else tile.constants(aligned),
         aligned=aligned,
         groups=(-(-m // tile.bm), -(-n // tile.bn), parts.parts),
         weights=weights_form(weight_type, path),
@@ -152,7 +153,7 @@ def gemv_layout(limits: Limits, weight_type: str, m: int, n: int, k: int, path: 
         aligned=of_q8_1 or k % 4 == 0,
         groups=-(-m // rows.rows),
         activations=gemv_activations(path, n),
-        shared_bytes=rows.shared_bytes(n),
+        shared_bytes=rows.shared_bytes(n, WEIGHT_TYPES[weight_type].gemv_scale_bytes),
         subgroup=rows.subgroup,
         subgroups=gemv_subgroups(limits, weight_type, path, rows.subgroup, rows.reduce),
         robust=gemv_robust(limits, weight_type),

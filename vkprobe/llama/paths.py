@@ -200,11 +200,15 @@ def choose(
 def accumulator(weight_type: str, path: str, limits: Limits) -> str:
     """The accumulator that llama.cpp takes for a GEMM: f16 where the type, the path and the device's matrices have it.
 
-    Source: ggml-vulkan.cpp:5943-5974 (choice), 4698-4709, 2426-2432 (matrices).
+    On path dot2, too: its products are f32, its sums are rounded to f16 (vkprobe's kernels sum in f32 only).
+
+    Source: ggml-vulkan.cpp:5943-5974 (choice), 4698-4709 (matrices), 2621 (dot2); dot_product_funcs.glsl:8-10.
     """
-    if path in ("scalar-f32", "intdot") or "f16" not in WEIGHT_TYPES[weight_type].accumulators:
+    row = WEIGHT_TYPES[weight_type]
+    if path in ("scalar-f32", "intdot") or "f16" not in row.accumulators:
         return "f32"
-    return "f16" if path != "coopmat" or limits.f16_accumulator else "f32"
+    of_matrices = path == "coopmat" or (not row.quantised and limits.matrices and path == "coopmat2")
+    return "f32" if of_matrices and not limits.f16_accumulator else "f16"
 
 
 def candidates(device: DeviceRecord, weight_type: str, *, closed: Collection[str] = ()) -> tuple[Candidate, ...]:

@@ -174,7 +174,7 @@ def counted_bytes(tile: Tile, limits: Limits, weight_type: str, path: str, matri
     element = 4 if path == "scalar-f32" and not (limits.f16 and weight_type == "bf16") else 2
     padding = 8 if matrices else 1
     stage = tile.tm * tile.tn // (tile.block // tile.warp) * 4 if matrices else 0
-    return (tile.bm + tile.bn) * (tile.bk + padding) * element + stage + WEIGHT_TYPES[weight_type].staged_table_bytes
+    return (tile.bm + tile.bn) * (tile.bk + padding) * element + stage + WEIGHT_TYPES[weight_type].table_bytes
 
 
 def gemm_tile(limits: Limits, weight_type: str, path: str, m: int, n: int, matrix: Matrix | None = None) -> Tile:

@@ -7,15 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from vkprobe.bench.device import open_request
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import WorkerFailed, WorkerLost
-from vkprobe.jobs import OpenRequest
+from vkprobe.errors import WorkerFailed
+from vkprobe.protocol import Open, Request
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.model import Requirement
+from vkprobe.session.device import DeviceSession, GivenUp, Lost
+from vkprobe.session.opening import open_request
 
 _OPEN_TIMEOUT_S = 60.0
 _MOST_STDERR_LINES = 12
@@ -61,36 +59,42 @@ class GpuClock:
 
 
 class Host:
-    """One device's worker, opened with what the kernels so far need; `generation` counts its lives."""
+    """One device's session, opened with what the kernels so far need; `generation` counts its workers."""
 
     def __init__(self, spec: DriverSpec, device: DeviceRecord, clock: GpuClock) -> None:
         self.device, self.clock = device, clock
-        self.executes = True
-        self.generation = 0
         self._spec = spec
         self._requirements: list[Requirement] = []
-        self._worker: Worker | None = None
-        self._opened_with: OpenRequest | None = None
+        self._session: DeviceSession | None = None
+        self._earlier = 0
+        self._opened_with: Open | None = None
         self._numbers = itertools.count()
         self._folder = tempfile.TemporaryDirectory(prefix="vkprobe-")
 
+    @property
+    def executes(self) -> bool:
+        """Whether the device executes what it is given."""
+        return self._session is None or self._session.opened.executes
+
+    @property
+    def generation(self) -> int:
+        """The current worker's number."""
+        return self._earlier + (self._session.generation if self._session is not None else 0)
+
     def number(self) -> int:
-        """One that no other kernel of this host has."""
+        """A number that no other kernel of this host has."""
         return next(self._numbers)
 
     def file(self, name: str) -> Path:
-        """Where bytes for the worker, or from it, lie for a moment."""
+        """A path for bytes on their way to the worker, or from it."""
         return Path(self._folder.name) / name
 
     def need(self, requirement: Requirement) -> None:
         """Open the device with what this takes as well; a worker that was opened with less is ended."""
         if requirement not in self._requirements:
             self._requirements.append(requirement)
-        if self._worker is not None and self._request() != self._opened_with:
-            self._end(self._worker)
-
-    def _request(self) -> OpenRequest:
-        return open_request(self.device, self._requirements)
+        if self._session is not None and open_request(self.device, self._requirements) != self._opened_with:
+            self._end()
 
     def open(self) -> int:
         """Make sure that a worker lives with the device open; its generation.
@@ -100,21 +104,28 @@ class Host:
             DriverError: no worker could be started.
         """
         __tracebackhide__ = True
-        if self._worker is not None and not self._worker.alive():
-            self._end(self._worker)
-        if self._worker is None:
-            self._worker = Worker(self._spec)
-            self.generation += 1
-            self._opened_with = self._request()
-            opened = self._ask("open", "opening the device", _OPEN_TIMEOUT_S, **msgspec.to_builtins(self._opened_with))
-            self.executes = bool(opened["executes"])
+        if self._session is not None and not self._session.alive():
+            self._end()
+        if self._session is None:
+            self._opened_with = open_request(self.device, self._requirements)
+            self._session = DeviceSession(
+                self._spec, self._opened_with, "", self.device.device, lambda event: None, open_timeout_s=_OPEN_TIMEOUT_S
+            )
+        try:
+            self._session.open("opening the device")
+        except Lost as lost:
+            self._end()
+            raise self._lost(lost, "opening the device") from None
+        except GivenUp as error:
+            self._end()
+            raise KernelFailed(f"{self.device.device}: {error}") from None
         return self.generation
 
     def alive(self) -> bool:
         """Whether the worker lives."""
-        return self._worker is not None and self._worker.alive()
+        return self._session is not None and self._session.alive()
 
-    def ask(self, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
+    def ask(self, request: Request, doing: str, timeout: float) -> Any:
         """A request to the worker, which `open` has started; `doing` is for messages ("dispatching x.spv").
 
         Raises:
@@ -122,42 +133,33 @@ class Host:
             KernelFailed: it failed, the worker lives.
         """
         __tracebackhide__ = True
-        return self._ask(verb, doing, timeout, **arguments)
-
-    def _ask(self, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
-        __tracebackhide__ = True
-        worker = self._worker
-        assert worker is not None
+        session = self._session
+        assert session is not None
         try:
-            return worker.request(verb, timeout=timeout, **arguments)
-        except WorkerLost as lost:
-            self._end(worker)
-            raise self._lost(lost.what, f"{lost.reason} while {doing}", lost.signal, lost.stderr_tail) from None
+            return session.ask(request, where=doing, timeout=timeout)
+        except Lost as lost:
+            self._end()
+            raise self._lost(lost, doing) from None
         except WorkerFailed as failed:
-            if failed.code in ("timeout", "device-lost"):
-                tail = worker.stderr_tail()
-                self._end(worker)
-                raise self._lost(failed.code, f"{failed.reason} while {doing}", None, tail) from None
-            if verb == "open":
-                self._end(worker)
             raise KernelFailed(f"{self.device.device}: {doing}: {failed.reason}") from None
 
-    def _lost(self, what: str, reason: str, signal: str | None, tail: str) -> DriverLost:
-        lines = tail.strip().splitlines()[-_MOST_STDERR_LINES:]
+    def _lost(self, lost: Lost, doing: str) -> DriverLost:
+        lines = lost.stderr_tail.strip().splitlines()[-_MOST_STDERR_LINES:]
         printed = (
             "\nThe driver's last lines on stderr:\n" + "\n".join(f"  {line}" for line in lines)
             if lines
             else "\nThe driver printed nothing."
         )
-        return DriverLost(what, f"{self.device.device} ({self.device.name}): {what}: {reason}{printed}", signal, tail)
+        message = f"{self.device.device} ({self.device.name}): {lost.end}: {lost.reason} while {doing}{printed}"
+        return DriverLost(lost.end, message, lost.signal, lost.stderr_tail)
 
-    def _end(self, worker: Worker) -> None:
-        worker.kill()
-        self._worker = None
+    def _end(self) -> None:
+        if self._session is not None:
+            self._earlier += self._session.generation
+            self._session.close()
+            self._session = None
 
     def close(self) -> None:
         """End the worker and remove its files."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self._end()
         self._folder.cleanup()

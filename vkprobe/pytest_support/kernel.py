@@ -12,11 +12,25 @@ import numpy as np
 import pytest
 from msgspec import Struct
 
-from vkprobe import kernels
-from vkprobe.bench.cells import OPS, Cell, Selection, Shape, cells
-from vkprobe.bench.pipelines import normal
-from vkprobe.bench.resolve import Resolved, in_words, resolve
+from vkprobe import kernels, ops
+from vkprobe.cell import Cell
+from vkprobe.compiler_statistics import normal
 from vkprobe.errors import UsageError
+from vkprobe.ops.base import Request
+from vkprobe.ops.plan import Plan, in_words, plans
+from vkprobe.protocol import (
+    BuildShader,
+    Compile,
+    Compiled,
+    DispatchShader,
+    Prepare,
+    ReadShader,
+    Release,
+    ReleaseShader,
+    Sample,
+    ShaderStatistics,
+    WriteShader,
+)
 from vkprobe.pytest_support import pack, spirv
 from vkprobe.pytest_support.host import Host
 from vkprobe.records import Check
@@ -33,12 +47,12 @@ class WrongResult(AssertionError):
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
-    """What the driver's compiler tells of the pipeline; None where it tells nothing.
+    """The compiler's statistics of the pipeline; None if the driver has none.
 
     Attributes:
         registers, spills, instructions, code_bytes (B), occupancy: as records have them.
-        subgroup_size: what the driver runs it with.
-        compile_s: what creating the pipeline took.
+        subgroup_size: that the driver runs it with.
+        compile_s: how long creating the pipeline took.
         raw: every name and value, as the driver gives them.
     """
 
@@ -89,15 +103,15 @@ class Kernel:
         """What the driver's compiler tells; works on null devices."""
         __tracebackhide__ = True
         if self._statistics is None:
-            self._statistics = self._told(self._ask_statistics())
+            self._statistics = self._normal(self._ask_statistics())
         return self._statistics
 
-    def _ask_statistics(self) -> dict[str, Any]:
+    def _ask_statistics(self) -> Compiled:
         raise NotImplementedError
 
-    def _told(self, reply: Mapping[str, Any]) -> Statistics:
-        quantities = msgspec.structs.asdict(normal(self._host.device.driver.id, reply["statistics"]))
-        return Statistics(**quantities, subgroup_size=reply["subgroup_size"], compile_s=reply["compile_s"], raw=dict(reply["statistics"]))
+    def _normal(self, reply: Compiled) -> Statistics:
+        quantities = msgspec.structs.asdict(normal(self._host.device.driver.id, reply.statistics))
+        return Statistics(**quantities, subgroup_size=reply.subgroup_size, compile_s=reply.compile_s, raw=reply.statistics)
 
     def _executing(self) -> None:
         """Skip on a null device; fail on another that executes nothing."""
@@ -132,10 +146,10 @@ class ShaderKernel(Kernel):
         full_subgroups: bool = False,
         timeout_s: float = 20.0,
     ) -> None:
-        told = spirv.read(module, name)
+        interface = spirv.read(module, name)
         named = dict(bindings) if isinstance(bindings, Mapping) else dict(enumerate(bindings))
         self.bindings: dict[int, Array] = {int(number): np.asarray(array) for number, array in sorted(named.items())}
-        missing = sorted(told.bindings - set(self.bindings))
+        missing = sorted(interface.bindings - set(self.bindings))
         if missing:
             raise UsageError(f"{name}: no array for binding {', '.join(map(str, missing))}; given are {sorted(self.bindings) or 'none'}")
         empty = [number for number, array in self.bindings.items() if array.size == 0 or array.dtype.hasobject]
@@ -149,8 +163,11 @@ class ShaderKernel(Kernel):
             name=name,
             op="",
             source=name,
-            target="vulkan1.3" if told.version > (1, 5) else "vulkan1.2",
-            capabilities=told.capabilities,
+            target="vulkan1.3" if interface.version > (1, 5) else "vulkan1.2",
+            capabilities=interface.capabilities,
+            constants={},
+            push=(),
+            bindings=(),
             spirv_sha256=self.sha,
         )
         super().__init__(host, name, kernels.requirement(described, subgroup_size=subgroup_size), timeout_s)
@@ -167,7 +184,8 @@ class ShaderKernel(Kernel):
         self._write()
         self._dispatch(1)
         files = {number: self._host.file(f"{self._number}-{number}") for number in self.bindings}
-        self._ask("read_shader", "reading the results of", _COPY_TIMEOUT_S, files={str(n): str(f) for n, f in files.items()})
+        named = {number: str(file) for number, file in files.items()}
+        self._host.ask(ReadShader(shader=self._number, files=named), f"reading the results of {self.name}", _COPY_TIMEOUT_S)
         results = []
         for number, file in files.items():
             like = self.bindings[number]
@@ -182,10 +200,6 @@ class ShaderKernel(Kernel):
             self._write()
         self._dispatch(repeat)
 
-    def _ask(self, verb: str, doing: str, timeout: float, **arguments: Any) -> Any:
-        __tracebackhide__ = True
-        return self._host.ask(verb, f"{doing} {self.name}", timeout, shader=self._number, **arguments)
-
     def _build(self) -> bool:
         """Compile it in the worker that lives now; whether it was not there yet."""
         __tracebackhide__ = True
@@ -194,10 +208,8 @@ class ShaderKernel(Kernel):
         file = self._host.file(f"{self._number}.spv")
         file.write_bytes(self._module)
         sizes = [self.bindings[i].nbytes if i in self.bindings else 16 for i in range(max(self.bindings, default=-1) + 1)]
-        self._ask(
-            "build_shader",
-            "compiling",
-            3 * self._timeout_s,
+        build = BuildShader(
+            shader=self._number,
             spirv=str(file),
             sizes=sizes,
             push=self._push,
@@ -205,6 +217,7 @@ class ShaderKernel(Kernel):
             subgroup_size=self._subgroup_size,
             full_subgroups=self._full,
         )
+        self._host.ask(build, f"compiling {self.name}", 3 * self._timeout_s)
         self._generation = self._host.generation
         return True
 
@@ -220,35 +233,31 @@ class ShaderKernel(Kernel):
         for number, array in self.bindings.items():
             files[number] = self._host.file(f"{self._number}-{number}")
             np.ascontiguousarray(array).tofile(files[number])
-        self._ask("write_shader", "filling the buffers of", _COPY_TIMEOUT_S, files={str(n): str(f) for n, f in files.items()})
+        named = {number: str(file) for number, file in files.items()}
+        self._host.ask(WriteShader(shader=self._number, files=named), f"filling the buffers of {self.name}", _COPY_TIMEOUT_S)
         for file in files.values():
             file.unlink()
 
     def _dispatch(self, repeat: int) -> None:
         __tracebackhide__ = True
-        reply = self._ask(
-            "dispatch_shader",
-            "dispatching",
-            self._timeout_s + 2.0,
-            groups=self._groups,
-            repeat=max(1, int(repeat)),
-            timeout_s=self._timeout_s,
-        )
-        self._timed(reply["time_s"], reply["clock"])
+        x, y, z = self._groups
+        request = DispatchShader(shader=self._number, groups=(x, y, z), repeat=max(1, int(repeat)), timeout_s=self._timeout_s)
+        reply = self._host.ask(request, f"dispatching {self.name}", self._timeout_s + 2.0)
+        self._timed(reply.time_s, reply.clock)
 
-    def _ask_statistics(self) -> dict[str, Any]:
+    def _ask_statistics(self) -> Compiled:
         __tracebackhide__ = True
         self._build()
-        reply: dict[str, Any] = self._ask("shader_statistics", "compiling", 3 * self._timeout_s)
+        reply: Compiled = self._host.ask(ShaderStatistics(shader=self._number), f"compiling {self.name}", 3 * self._timeout_s)
         return reply
 
     def release(self) -> None:
         """Give its buffers back; for the fixture."""
         if self._generation and self._generation == self._host.generation and self._host.alive():
-            self._ask("release_shader", "giving back", self._timeout_s)
+            self._host.ask(ReleaseShader(shader=self._number), f"giving back {self.name}", self._timeout_s)
 
 
-def resolved_cell(
+def planned_cell(
     host: Host,
     op: str,
     *,
@@ -258,24 +267,25 @@ def resolved_cell(
     accumulator: str | None,
     tuple: str | None,
     hot: bool,
-) -> Resolved:
-    """The one cell that is meant, with all choices made as `vkprobe run` makes them; raises UsageError where it is none or several."""
-    if op not in OPS or len(shape) != 3:
-        raise UsageError(f"vk_kernel({op!r}): expected the path of a .spv file, or one of {', '.join(OPS)} with shape=(M, N, K)")
-    selection = Selection(
-        op=op,
-        shapes=[Shape(*map(int, shape))],
+) -> Plan:
+    """The plan of the one cell that is meant, as `vkprobe run` makes it; raises UsageError if the call means none or several."""
+    names = [one.name for one in ops.every() if not one.ceiling]
+    if op not in names or len(shape) != 3:
+        raise UsageError(f"vk_kernel({op!r}): expected the path of a .spv file, or one of {', '.join(names)} with shape=(M, N, K)")
+    offered = ops.find(op)
+    request = Request(
+        axes=[offered.axes_of(",".join(str(int(n)) for n in shape))],
         types=[type],
         paths=[path] if path else (),
         accumulators=[accumulator or "default"],
         tuples=(tuple or "default",),
         hot=hot,
     )
-    found = list(cells(selection, host.device))
-    if len(found) != 1:
-        there = ", ".join(dict.fromkeys(c.path for c in found)) or "no kernel for these together"
+    chosen = offered.cells(request, host.device)
+    if len(chosen) != 1:
+        there = ", ".join(dict.fromkeys(c.variant.path or "" for c in chosen)) or "no kernel for these together"
         raise UsageError(f"vk_kernel({op!r}, type={type!r}): one cell is measured at a time: choose path= of {there}")
-    return resolve(found, host.device)[0]
+    return plans(chosen, host.device)[0]
 
 
 class CellKernel(Kernel):
@@ -286,15 +296,15 @@ class CellKernel(Kernel):
         check: how its output was verified; None before.
     """
 
-    def __init__(self, host: Host, resolved: Resolved, timeout_s: float = 20.0) -> None:
-        self.cell: Cell = resolved.cell
+    def __init__(self, host: Host, plan: Plan, timeout_s: float = 20.0) -> None:
+        self.cell: Cell = plan.cell
         self.check: Check | None = None
-        self.sha = resolved.kernel.spirv_sha256
-        self._resolved = resolved
+        self.sha = plan.kernel.spirv_sha256
+        self._plan = plan
         self._dispatches: int | None = None
-        if resolved.reason is not None:
-            pytest.skip(f"{host.device.device}: {resolved.cell} {resolved.reason}")
-        super().__init__(host, str(resolved.cell), resolved.requirement, timeout_s)
+        if plan.reason is not None:
+            pytest.skip(f"{host.device.device}: {plan.words} {plan.reason}")
+        super().__init__(host, plan.words, plan.requirement, timeout_s)
 
     def run(self) -> Check:
         """Verify it in both passes, then dispatch once.
@@ -311,11 +321,8 @@ class CellKernel(Kernel):
         """Time a few samples of it and check that their output is the verified one; `gpu_time_s` is their median."""
         __tracebackhide__ = True
         self._prepare()
-        reply = self._host.ask(
-            "sample",
-            f"timing {self.name}",
-            3 * self._timeout_s + 5.0,
-            cell=self._number,
+        request = Sample(
+            number=self._number,
             dispatches=self._dispatches,
             least_samples=3,
             least_s=0.0,
@@ -324,10 +331,11 @@ class CellKernel(Kernel):
             warm_s=0.0,
             timeout_s=self._timeout_s,
         )
-        if reply["wrong"] is not None:
-            raise WrongResult(f"{self._host.device.device}: {self.name}: {reply['wrong']}")
-        self._dispatches = reply["dispatches"]
-        self._timed(float(np.median(reply["samples_s"])), reply["clock"])
+        reply = self._host.ask(request, f"timing {self.name}", 3 * self._timeout_s + 5.0)
+        if reply.wrong is not None:
+            raise WrongResult(f"{self._host.device.device}: {self.name}: {reply.wrong}")
+        self._dispatches = reply.dispatches
+        self._timed(float(np.median(reply.samples_s)), reply.clock)
 
     def _prepare(self) -> None:
         __tracebackhide__ = True
@@ -335,24 +343,25 @@ class CellKernel(Kernel):
         self._executing()
         if generation == self._generation:
             return
-        job, limit = msgspec.to_builtins(self._resolved.job), 3 * self._timeout_s
-        reply = self._host.ask("prepare", f"verifying {self.name}", 10 * limit, cell=self._number, job=job, timeout_s=limit)
+        limit = 3 * self._timeout_s
+        request = Prepare(number=self._number, program=self._plan.program, timeout_s=limit)
+        reply = self._host.ask(request, f"verifying {self.name}", 10 * limit)
         self._generation, self._dispatches = generation, None
-        self.check = msgspec.convert(reply["check"], Check)
-        if reply["wrong"] is not None:
-            raise WrongResult(f"{self._host.device.device}: {self.name}: {reply['wrong']}")
+        self.check = reply.check
+        if reply.wrong is not None:
+            raise WrongResult(f"{self._host.device.device}: {self.name}: {reply.wrong}")
 
-    def _ask_statistics(self) -> dict[str, Any]:
+    def _ask_statistics(self) -> Compiled:
         __tracebackhide__ = True
         self._host.open()
-        job = msgspec.to_builtins(self._resolved.job)
-        reply: dict[str, Any] = self._host.ask("compile", f"compiling {self.name}", 3 * self._timeout_s, job=job)
+        assert self._plan.program.first is not None
+        reply: Compiled = self._host.ask(Compile(stage=self._plan.program.first), f"compiling {self.name}", 3 * self._timeout_s)
         return reply
 
     def release(self) -> None:
         """Give its buffers back; for the fixture."""
         if self._generation and self._generation == self._host.generation and self._host.alive():
-            self._host.ask("release", f"giving back {self.name}", self._timeout_s, cell=self._number)
+            self._host.ask(Release(number=self._number), f"giving back {self.name}", self._timeout_s)
 
 
 def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
@@ -375,4 +384,4 @@ def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel |
     unknown = set(options) - set(known)
     if unknown or "type" not in options or "shape" not in options:
         raise UsageError(f"vk_kernel({what!r}): takes type= and shape=(M, N, K), and path=, accumulator=, tuple=, hot=, timeout_s=")
-    return CellKernel(host, resolved_cell(host, str(what), **{**known, **options}), timeout)
+    return CellKernel(host, planned_cell(host, str(what), **{**known, **options}), timeout)
