@@ -23,6 +23,7 @@ SCHEMA = 2
 Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "crash", "device-lost", "noop"]
 DriverState = Literal["ok", "no-device", "error"]
 Modes = tuple[str, ...]  # a name of its own: `tuple` is a field of results
+Samples = tuple[float, ...]
 ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
@@ -196,8 +197,20 @@ class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
     heaps: list[Heap] | None
 
 
+class Unsteady(Struct, frozen=True, kw_only=True):
+    """Why a time isn't steady: a cause that `vkprobe.report.steadiness` words, and the numbers in its sentence, shares as fractions."""
+
+    cause: str
+    numbers: Samples = ()
+
+
 class Time(Struct, frozen=True, kw_only=True):
-    """Steady timing of one cell; every sample is kept, in order. A sample is s per dispatch, one barrier included."""
+    """Steady timing of one cell; every sample is kept, in order. A sample is s per dispatch, one barrier included.
+
+    Attributes:
+        unsteady_because: why it isn't steady, in words.
+        unsteady: the same as data; None where it is steady or the cause is told in words only.
+    """
 
     median_s: float
     ci95_s: tuple[float, float]
@@ -211,6 +224,7 @@ class Time(Struct, frozen=True, kw_only=True):
     timestamp_period_ns: float | str | None
     steady: bool
     unsteady_because: str | None = None
+    unsteady: Unsteady | None = None
     telemetry: dict[str, Any] = {}
 
 
@@ -301,6 +315,11 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
             did not tell, which added them to modules of f16 arithmetic alone.
         tile_registers: 32-bit registers of an invocation that the kernel's tile takes at the least; None for ops without a tile.
         register_budget: those that an invocation can have on this chip; None where that is not known.
+        op: the op that the kernel is of.
+        family: the kernel's name with a star for its type (`gemm_*_coopmat`), which kernels of all types share.
+        tile_name: the part of the tile that devices have in common: its size (`s m l`), or a GEMV's columns (`n4`).
+        tuple: the matrix shape of its tile.
+        subgroups: of a workgroup, where that tells pipelines apart.
     """
 
     device: str
@@ -324,6 +343,11 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     spirv_sha: str | None = None
     robust: bool | None = None
     float_controls: Modes | None = None
+    op: str | None = None
+    family: str | None = None
+    tile_name: str | None = None
+    tuple: str | None = None
+    subgroups: int | None = None
 
 
 def kernel_change(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
@@ -358,6 +382,11 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
         status: `ok` where the ladder ends by itself; else what ended it, on the rung above.
         ratio: time over the plain kernel's; None where nothing was timed.
         facts: what devices may differ in (`accumulator_bits`, `subnormal_operands`), as found.
+        struct, member: of a feature; an operation on subgroups has no struct (`subgroupAdd`).
+        form: the variety of the feature that was climbed with (`4x8BitPackedSigned`, `Add`); None where it has one alone.
+        alone: this form goes further than the others and has a row of its own.
+        subgroup_size: of an operation on subgroups.
+        off: the device lists the feature's extension and has the feature off.
     """
 
     device: str
@@ -368,6 +397,12 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
     reason: str | None = None
     ratio: float | None = None
     facts: dict[str, Any] = {}
+    struct: str | None = None
+    member: str | None = None
+    form: str | None = None
+    alone: bool = False
+    subgroup_size: int | None = None
+    off: bool = False
 
 
 class MissingCondition(Struct, frozen=True, kw_only=True):

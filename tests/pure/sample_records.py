@@ -305,14 +305,12 @@ def result(
         op=op,
         kernel=f"{op}_{weights}_{path}",
         tier="mimic",
-        residency=residency,  # type: ignore[arg-type]
+        residency=residency,
         path=path,
         type=weights,
-        accumulator=accumulator,
+        accumulator=None if op in ("dequant", "convert") else accumulator,
         tuple=matrix_tuple,
-        m=m,
-        n=n,
-        k=k,
+        axes={"dequant": {"m": m, "k": k}, "convert": {"n": n, "k": k}}.get(op, {"m": m, "n": n, "k": k}),
         tile="128x128x32" if op == "gemm" else None,
         status=status,
         reason=reason,
@@ -423,8 +421,7 @@ def sample() -> list[AnyRecord]:
     ]
     measured: list[AnyRecord] = []
     for cell in _cells("nvidia/0", 1.0, "16x16x16", (4096, 512, 14336)):
-        name = (cell.op, cell.type, cell.path, cell.accumulator, cell.n)
-        shape = (cell.m, cell.n, cell.k)
+        name = (cell.op, cell.type, cell.path, cell.accumulator, cell.axes.get("n"))
         if name == ("gemm", "q4_0", "coopmat", "f16", 512):
             reason = "3 of 2097152 elements differ in the exact pass, first at [17, 300]: 12.0, expected 9.0"
             cell = result("nvidia/0", "gemm", "coopmat", "q4_0", matrix_tuple="16x16x16", status="wrong", reason=reason)
@@ -432,7 +429,7 @@ def sample() -> list[AnyRecord]:
             reason = "killed by SIGSEGV while it created the pipeline; stderr ends: nvidia-modeset: page fault at 0x10"
             cell = result("nvidia/0", "gemm", "scalar-f32", "f16", accumulator="f32", status="crash", reason=reason)
         elif name == ("gemv", "q8_0", "scalar-f32", "f32", 8):
-            cell = result("nvidia/0", "gemv", "scalar-f32", "q8_0", shape, accumulator="f32", median=6e-5, steady=False)
+            cell = result("nvidia/0", "gemv", "scalar-f32", "q8_0", (4096, 8, 14336), accumulator="f32", median=6e-5, steady=False)
         measured.append(cell)
     measured += _cells("embedded:lvp/0", 30000.0, "8x8x8", (4096, 512, 14336))
     event = EventRecord(

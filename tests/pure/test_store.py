@@ -13,8 +13,9 @@ import pytest
 
 from tests.pure.sample_records import RUN, at, device, lavapipe, nvidia, pipeline, result, sample
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord, ResultRecord, cell_key, encode, made_of
-from vkprobe.results.store import Appender, Store, device_key, done, pipeline_key, read_records
+from vkprobe.records import AnyRecord, ResultRecord, build_key, encode
+from vkprobe.results.keys import device_key, pipeline_key
+from vkprobe.results.store import Appender, Store, done, read_records
 
 
 def write(path: Path, *records: AnyRecord, tail: bytes = b"") -> Path:
@@ -162,7 +163,7 @@ def test_resuming_leaves_out_what_is_done(tmp_path: Path) -> None:
     """Done cells and pipelines are found under the key of the device as it is now."""
     path = write(tmp_path / "a.jsonl", nvidia(), result(), pipeline("nvidia/0", "k", "coopmat", "f16", registers=1, spills=0))
     finished = done(path)
-    assert (device_key(nvidia(run="now", second=99)), cell_key(result()), made_of(result())) in finished.cells
+    assert (device_key(nvidia(run="now", second=99), None), result().cell, build_key(result())) in finished.cells
     assert [key for _, key, *_ in finished.pipelines] == [("k", "coopmat", "f16", "128x128x32", 32)]
     assert pipeline_key(pipeline("nvidia/0", "k", "coopmat", "f16", registers=9, spills=9)) in {k for _, k, *_ in finished.pipelines}
 
@@ -171,7 +172,7 @@ def test_a_changed_kernel_has_done_nothing(tmp_path: Path) -> None:
     """A number that another module or tile gave does not stand for the cell any more."""
     finished = done(write(tmp_path / "a.jsonl", nvidia(), result()))
     for change in ({"spirv_sha": "other"}, {"tile": "64x64"}, {"subgroup_size": 16}):
-        assert made_of(msgspec.structs.replace(result(), **change)) not in {made for _, _, made in finished.cells}
+        assert build_key(msgspec.structs.replace(result(), **change)) not in {made for _, _, made in finished.cells}
 
 
 def test_an_interrupted_cell_is_measured_again(tmp_path: Path) -> None:
@@ -196,8 +197,8 @@ def test_a_changed_driver_has_done_nothing(tmp_path: Path, change: dict[str, str
     before = device("nvidia/0")
     finished = done(write(tmp_path / "a.jsonl", before, result()))
     changed = device(**{"name": "nvidia/0", **change})  # type: ignore[arg-type]
-    assert (device_key(before), cell_key(result()), made_of(result())) in finished.cells
-    assert (device_key(changed), cell_key(result()), made_of(result())) not in finished.cells
+    assert (device_key(before, None), result().cell, build_key(result())) in finished.cells
+    assert (device_key(changed, None), result().cell, build_key(result())) not in finished.cells
 
 
 def test_nothing_is_done_where_there_is_no_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an A/B says: each cell's verdict from its blocks, beside it what the compilers made of its kernel. Pure."""
+"""An A/B's comparison: each cell's verdict from its blocks, beside the statistics of its pipelines. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from vkprobe.cell import Cell
 from vkprobe.compare.compare import NORMAL, compare
 from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison
 from vkprobe.compare.times import groups
 from vkprobe.compare.timing import Judgement, judge, paired_lives
-from vkprobe.records import AnyRecord, PipelineRecord, ResultRecord, RunRecord, cell_key
+from vkprobe.records import AnyRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.store import Store
 
 if TYPE_CHECKING:
-    from vkprobe.bench.ab import Pair
+    from vkprobe.session.ab import Pair
 
 _FEWEST_BLOCKS = 2
 
@@ -42,17 +43,14 @@ def comparison(records: Sequence[AnyRecord], devices: tuple[str, str], pairs: Se
         pairs: what was measured; none of null devices.
         threshold: how many more instructions, as a share, make a pipeline worse.
     """
-    # A cell may have another kernel on each (coopmat2 with or without what the driver lacks of it): it is one cell all the same.
-    renamed = {id(b): msgspec.structs.replace(b, kernel=a.kernel) for a, b in (pair.records for pair in pairs) if a and b}
-    told = [renamed.get(id(record), record) for record in records]
-    verdicts = {cell_key(r): (j, _typical(pair)) for pair, j in judged(pairs) if (r := pair.records[0]) is not None}
-    pipelines = {cell_key(r): pair.pipelines for pair in pairs for r in reversed(pair.records) if r is not None}
-    a, b = (Store(r for r in told if isinstance(r, RunRecord) or getattr(r, "device", None) == device) for device in devices)
-    held = compare(a, b, names=("--a", "--b"), threshold=threshold)
+    verdicts = {r.cell: (j, _typical(pair)) for pair, j in judged(pairs) if (r := pair.records[0]) is not None}
+    pipelines = {r.cell: pair.pipelines for pair in pairs for r in reversed(pair.records) if r is not None}
+    a, b = (Store(r for r in records if isinstance(r, RunRecord) or getattr(r, "device", None) == device) for device in devices)
+    compared = compare(a, b, names=("--a", "--b"), threshold=threshold)
     if not pairs:
-        return held
-    cells = [_cell(cell, verdicts, pipelines) if isinstance(cell.record, ResultRecord) else cell for cell in held.cells]
-    return msgspec.structs.replace(held, cells=tuple(sorted(cells, key=_badness)), groups=groups(cells))
+        return compared
+    cells = [_cell(cell, verdicts, pipelines) if isinstance(cell.record, ResultRecord) else cell for cell in compared.cells]
+    return msgspec.structs.replace(compared, cells=tuple(sorted(cells, key=_badness)), groups=groups(cells))
 
 
 def _typical(pair: Pair) -> tuple[float, float]:
@@ -64,11 +62,11 @@ def _typical(pair: Pair) -> tuple[float, float]:
 
 def _cell(
     cell: Compared,
-    verdicts: dict[tuple[object, ...], tuple[Judgement, tuple[float, float]]],
-    pipelines: dict[tuple[object, ...], tuple[PipelineRecord | None, PipelineRecord | None]],
+    verdicts: dict[Cell, tuple[Judgement, tuple[float, float]]],
+    pipelines: dict[Cell, tuple[PipelineRecord | None, PipelineRecord | None]],
 ) -> Compared:
     assert isinstance(cell.record, ResultRecord)
-    key = cell_key(cell.record)
+    key = cell.record.cell
     changes = _changes(*pipelines.get(key, (None, None)))
     because: str | None
     if cell.old is None or cell.new is None:  # both sides have every cell: the run ended before this one had it

@@ -1,33 +1,31 @@
-"""What else than the driver differs between the runs of two files: variables, the host. Pure."""
+"""Differences between two files' runs besides the driver: variables and the host. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from vkprobe.compare.pairing import Held
-from vkprobe.records import RunRecord
-
-_NO_DRIVER_S = re.compile(r"VK_(DRIVER_FILES|ICD_FILENAMES|ADD_DRIVER_FILES)|NV_\w*(VERSION|PACKAGE|HEADERS)\w*")
-"""Variables that choose the driver, which the table's title tells, and those of NVIDIA's container images, which no driver reads."""
+from vkprobe.results.keys import DeviceKey
+from vkprobe.results.provenance import driver_environment
 
 
 def notes(old: Iterable[Held], new: Iterable[Held], names: tuple[str, str]) -> Iterator[str]:
     """A sentence for each variable and each fact of the host that differs between the runs behind the compared records."""
-    left, right = _runs(old), _runs(new)
+    left, right = _conditions(old), _conditions(new)
     if not left or not right:
         return
-    variables = sorted({v for run in (*left, *right) for v in run.environment if not _NO_DRIVER_S.fullmatch(v)})
+    variables = sorted({name for environment, _ in (*left, *right) for name in environment})
     for variable in variables:
-        yield from _differing(
-            f"${variable}", [r.environment.get(variable) for r in left], [r.environment.get(variable) for r in right], names
-        )
+        values = [[environment.get(variable) for environment, _ in side] for side in (left, right)]
+        yield from _differing(f"${variable}", *values, names)
     for fact, title in (("cpu", "the host's CPU"), ("os", "the host's system"), ("kernel", "the host's kernel")):
-        yield from _differing(title, [getattr(r.host, fact) for r in left], [getattr(r.host, fact) for r in right], names)
+        values = [[getattr(key, fact) for _, key in side] for side in (left, right)]
+        yield from _differing(title, *values, names)
 
 
-def _runs(devices: Iterable[Held]) -> list[RunRecord]:
-    return list({run.run: run for one in devices for run in one.runs}.values())
+def _conditions(devices: Iterable[Held]) -> list[tuple[dict[str, str], DeviceKey]]:
+    """The environment of each device with its key; devices whose runs the file lacks say nothing."""
+    return [(driver_environment(dict(one.key.environment)), one.key) for one in devices if one.runs]
 
 
 def _differing(what: str, old: list[str | None], new: list[str | None], names: tuple[str, str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""OLD against NEW, cell by cell. Compile statistics are deterministic: any difference is one. Times are judged as one table."""
+"""OLD against NEW, cell by cell. Compile statistics are deterministic, so any difference counts; times are judged as one table."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from vkprobe.bench.pipelines import HASHES, names_of
+from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison, DevicePair, Verdict
-from vkprobe.compare.names import cell_name
-from vkprobe.compare.pairing import Held, held, pair
+from vkprobe.compare.pairing import Held, Pairing, held, pair
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord, Status, other_kernel
+from vkprobe.records import PipelineRecord, ResultRecord, Status, kernel_change
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
+_BETTER = {"registers": "lower", "spills": "lower", "instructions": "lower", "code_bytes": "lower", "occupancy": "higher"}
+"""The direction in which a statistic improves."""
 _CAUSES = ("registers", "spills", "instructions", "matrix_instructions")
 _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 _NOT_RUN = frozenset({"unsupported", "skipped", "noop"})
@@ -70,7 +71,13 @@ def compare(
         cells=tuple(sorted(cells, key=_badness)),
         missing=tuple(Alone(h.device, h.count) for h in pairing.only_old if h.count),
         appeared=tuple(Alone(h.device, h.count) for h in pairing.only_new if h.count),
-        notes=tuple(chain(*(_notes(*one) for one in zip(names, (left, right), strict=True)), _differing(pairing.pairs, names, drafts))),
+        notes=tuple(
+            chain(
+                *(_notes(*one) for one in zip(names, (left, right), strict=True)),
+                _crossed(pairing, names),
+                _differing(pairing.pairs, names, drafts),
+            )
+        ),
         groups=times.groups(cells),
         skipped=len(left_out | also),
     )
@@ -90,14 +97,20 @@ def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
             yield f"{name} holds {h.other} results of {h.device} {other}: left out"
 
 
+def _crossed(pairing: Pairing, names: tuple[str, str]) -> Iterator[str]:
+    """The devices of identical hardware whose order differs between the files."""
+    for a, b, identity in pairing.crossed:
+        yield f"{a.device} of {names[0]} is {b.device} of {names[1]} by its {identity}: identical cards are paired by it, not by index"
+
+
 def _differing(pairs: Sequence[tuple[Held, Held]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:
     """What else than the driver differs between the files."""
     yield from circumstances.notes([a for a, _ in pairs], [b for _, b in pairs], names)
     judged = [draft.cell for draft in drafts if draft.estimate is not None]
     measured = [side for cell in judged for side in (cell.old, cell.new) if isinstance(side, ResultRecord)]
-    untold = sum(r.spirv_sha is None and r.path != "transfer" for r in measured)  # a transfer has none
-    if untold:
-        yield f"{untold} records do not tell their SPIR-V module: that both files measured the same one is taken for granted"
+    unnamed = sum(r.spirv_sha is None and r.compile_s is not None for r in measured)  # nothing is compiled for a transfer
+    if unnamed:
+        yield f"{unnamed} records don't name their SPIR-V module: both files are taken to have measured the same one"
 
 
 def _list(devices: list[Held]) -> str:
@@ -156,7 +169,7 @@ def _alone(old: ResultRecord | None, new: ResultRecord | None) -> Verdict:
 
 
 def _appeared(status: Status) -> Verdict:
-    """A cell that OLD has not: what is bad is told as that."""
+    """The verdict of a cell that OLD lacks: a bad one is called what it is."""
     return "wrong" if status == "wrong" else "crash" if status in _LOST else "appeared"
 
 
@@ -175,7 +188,7 @@ def _pipeline(device: str, old: PipelineRecord, new: PipelineRecord, threshold: 
     verdict = _by_status(old.status, new.status)
     if verdict is not None:
         return Compared(device=device, verdict=verdict, old=old, new=new)
-    because = other_kernel(old, new)
+    because = kernel_change(old, new)
     if because is not None:
         return Compared(device=device, verdict="unjudged", old=old, new=new, because=because)
     changes = tuple(_changes(old, new))
@@ -199,6 +212,9 @@ def _statistics(changes: tuple[Change, ...], threshold: float) -> Verdict:
     more = growth(instructions) if instructions else 0.0
     if (spills and spills.new > spills.old) or more > threshold or (matrix and matrix.new == 0):
         return "worse"
+    improved = {(by_name[n].new > by_name[n].old) == (better == "higher") for n, better in _BETTER.items() if n in by_name}
+    if len(improved) == 2:
+        return "mixed"
     if (spills and spills.new < spills.old) or more < -threshold:
         return "better"
     return "changed"
@@ -214,7 +230,7 @@ def growth(change: Change) -> float:
 def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
     """Cells, and drafts of those that are ok on both sides."""
     left, right = (_by_tile(side) for side in (old, new))
-    other = _under_another_kernel(old.results, new.results)
+    other = _under_x(old.results, new.results)
     for key in dict.fromkeys((*old.results, *(k for k in new.results if k not in other.values()))):
         theirs = other.get(key, key)
         a: ResultRecord | None = old.results.get(key)
@@ -228,36 +244,20 @@ def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
             yield cell
             continue
         causes = _causes(_pipeline_of(a, left), _pipeline_of(b, right))
-        yield times.drafted(cell, old.measured[key], new.measured[theirs], causes)
-
-
-def _under_another_kernel(
-    old: dict[tuple[Any, ...], ResultRecord], new: dict[tuple[Any, ...], ResultRecord]
-) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """{OLD's key: NEW's} of cells that are the same but for the kernel, which follows from what a driver offers (part of coopmat2, say)."""
-
-    def alone(side: dict[tuple[Any, ...], ResultRecord], others: dict[tuple[Any, ...], ResultRecord]) -> dict[str, list[tuple[Any, ...]]]:
-        found: dict[str, list[tuple[Any, ...]]] = {}
-        for key, record in side.items():
-            if key not in others and record.path != "transfer" and record.op != "peak":
-                found.setdefault(cell_name(record), []).append(key)
-        return found
-
-    left, right = alone(old, new), alone(new, old)
-    return {left[name][0]: right[name][0] for name in left if len(left[name]) == len(right.get(name, ())) == 1}
+        yield times.drafted(cell, old.measured[key], new.measured[key], causes)
 
 
 def _by_tile(device: Held) -> dict[tuple[Any, ...], list[PipelineRecord]]:
     found: dict[tuple[Any, ...], list[PipelineRecord]] = {}
     for p in device.pipelines.values():
         if p.status == "ok":
-            found.setdefault((p.kernel, p.path, p.type, p.tile), []).append(p)
+            found.setdefault((p.kernel, p.tile), []).append(p)
     return found
 
 
 def _pipeline_of(r: ResultRecord, pipelines: dict[tuple[Any, ...], list[PipelineRecord]]) -> PipelineRecord | None:
-    """What the compiler told of a cell's pipeline: of the same subgroup size where there are several."""
-    there = pipelines.get((r.kernel, r.path, r.type, r.tile), [])
+    """The pipeline of a cell: the one of the same subgroup size where there are several."""
+    there = pipelines.get((r.kernel, r.tile), [])
     there = [p for p in there if None in (p.spirv_sha, r.spirv_sha) or p.spirv_sha == r.spirv_sha]
     return next((p for p in there if p.subgroup_size == r.subgroup_size), there[0] if there else None)
 

@@ -1,4 +1,4 @@
-"""--fail-on: what of a comparison makes it fail."""
+"""--fail-on: the conditions under which a comparison fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAMED = 3
 _VERDICTS = {
     "slower": ("slower",),
     "worse": ("worse",),
-    "changed": ("worse", "changed", "better"),
+    "changed": ("worse", "mixed", "changed", "better"),
     "wrong": ("wrong",),
     "crash": ("crash",),
     "missing": ("missing",),

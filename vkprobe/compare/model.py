@@ -11,8 +11,9 @@ from vkprobe.compare.timing import Judgement
 from vkprobe.records import PipelineRecord, ResultRecord
 
 Verdict = Literal[
-    "wrong", "crash", "missing", "slower", "status", "worse", "unclear", "unjudged", "changed", "better", "faster", "appeared", "same"
-]
+    "wrong", "crash", "missing", "slower", "status", "worse", "mixed", "unclear", "unjudged", "changed", "better", "faster", "appeared",
+    "same",
+]  # fmt: skip
 VERDICTS: dict[str, str] = {
     "wrong": "NEW's result is wrong",
     "crash": "NEW ended in crash, timeout, device-lost or error",
@@ -20,6 +21,7 @@ VERDICTS: dict[str, str] = {
     "slower": "its time got longer",
     "status": "another status",
     "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
+    "mixed": "some statistics got worse, others better",
     "unclear": "the samples do not tell whether its time changed, or are unsteady",
     "unjudged": "both ok, but what was measured can't be held against each other",
     "changed": "other statistics differ",
@@ -32,7 +34,7 @@ VERDICTS: dict[str, str] = {
 
 
 class Change(Struct, frozen=True):
-    """One statistic that differs; None where one side does not tell it."""
+    """One statistic that differs; None on a side that doesn't report it."""
 
     name: str
     old: Any
@@ -130,12 +132,12 @@ class Alone(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Everything that came of it.
+    """OLD against NEW as a whole.
 
     Attributes:
         cells: of paired devices, the worst first.
         missing, appeared: devices that only OLD or only NEW has.
-        notes: what a reader has to know of the pairing.
+        notes: sentences about the pairing that a reader has to know.
         groups: of the judged cells, by device, op and path, then by type too.
         improved: known failures that no longer fail.
         unlisted: lines of the known failures that name nothing which either file has, as sentences.

@@ -1,37 +1,49 @@
-"""Which device of one file is which of the other: by hardware, never by the driver's name or version."""
+"""Which device of one file is which of the other: by hardware and card, never by the driver's name or version."""
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from vkprobe.records import PipelineRecord, ResultRecord, RunRecord, cell_key, made_of
-from vkprobe.results.store import DeviceKey, Store, pipeline_key
+from vkprobe.cell import Cell
+from vkprobe.records import PipelineRecord, ResultRecord, RunRecord, build_key
+from vkprobe.results.keys import DeviceKey, PipelineKey, differences, pipeline_key
+from vkprobe.results.store import Store
 
 R = TypeVar("R", PipelineRecord, ResultRecord)
 
 
 class Held(Struct, frozen=True, kw_only=True):
-    """What a file holds of one device id of one hardware: the newest record of each pipeline and cell, whatever driver it ran on.
+    """The records of one device of a file: the newest of each pipeline and cell, whatever driver it ran on.
+
+    Records of another card, another host or another environment are another `Held`.
 
     Attributes:
-        measured: of each cell whose newest record is ok, that record and all other ok ones of the same driver that `made_of` tells
-            nothing apart of, oldest first: each is a process.
-        other: how many ok records are none of those: another driver, or what `made_of` tells.
-        runs: those that the records are of.
+        device: its id, with the words that distinguish it where several devices of the file share the id.
+        key: the newest of its keys.
+        measured: for each cell whose newest record is ok, that record and all other ok ones of the same driver and `build_key`,
+            oldest first: each is a process.
+        other: how many ok records are none of those: of another driver or another build.
+        runs: of these records.
     """
 
     device: str
-    hardware: tuple[Any, ...]
+    key: DeviceKey
     drivers: tuple[str, ...]
-    pipelines: dict[tuple[Any, ...], PipelineRecord]
-    results: dict[tuple[Any, ...], ResultRecord]
-    measured: dict[tuple[Any, ...], list[ResultRecord]] = {}
+    pipelines: dict[PipelineKey, PipelineRecord]
+    results: dict[Cell, ResultRecord]
+    measured: dict[Cell, list[ResultRecord]] = {}
     other: int = 0
     runs: tuple[RunRecord, ...] = ()
+
+    @property
+    def hardware(self) -> tuple[Any, ...]:
+        """As `hardware`."""
+        return hardware(self.key)
 
     @property
     def count(self) -> int:
@@ -44,11 +56,19 @@ class Held(Struct, frozen=True, kw_only=True):
         return ", ".join(self.drivers) or "driver unknown"
 
 
-def _hardware(key: DeviceKey) -> tuple[Any, ...]:
-    """What stays the same under another driver; of a device without a record only its id is known."""
+def hardware(key: DeviceKey) -> tuple[Any, ...]:
+    """The part of a key that stays the same under another driver; a device without a record has only its id."""
     if key.vendor_id is None and key.chip is None:
         return (key.device,)
     return key.vendor_id, key.device_id, key.chip
+
+
+def _host(key: DeviceKey) -> tuple[str | None, ...]:
+    return key.cpu, key.os, key.kernel
+
+
+def _driver(key: DeviceKey) -> tuple[str | None, ...]:
+    return key.driver, key.version, key.build_id, key.info
 
 
 def held(store: Store) -> list[Held]:
@@ -56,43 +76,56 @@ def held(store: Store) -> list[Held]:
     keys = dict.fromkeys([*store.devices, *(key for key, _ in store.pipelines), *(key for key, _ in store.results)])
     grouped: dict[tuple[Any, ...], list[DeviceKey]] = {}
     for key in keys:
-        grouped.setdefault((key.device, *_hardware(key)), []).append(key)
-    found = []
-    for group in grouped.values():
-        one = _held(store, group)
-        if one.count:
-            found.append(one)
-    return [_told_apart(one, found) for one in found]
+        grouped.setdefault((key.device, hardware(key), key.pci, _host(key), key.environment), []).append(key)
+    groups = [cards for group in grouped.values() for cards in _cards(group)]
+    devices = [one for group in groups if (one := _held(store, group)).count]
+    return _labelled(devices)
 
 
-def _told_apart(one: Held, found: list[Held]) -> Held:
-    """With its hardware in its id where the file has other hardware of the same id: records of several hosts, joined by `cat`."""
-    if all(other.hardware == one.hardware for other in found if other.device == one.device):
-        return one
-    vendor, device, chip = one.hardware if len(one.hardware) > 1 else (None, None, None)
-    told = chip or ("unknown" if vendor is None else f"{vendor:04x}:{device:04x}")
-    return msgspec.structs.replace(one, device=f"{one.device} [{told}]")
+def _cards(group: list[DeviceKey]) -> list[list[DeviceKey]]:
+    """Keys of one place by card: a driver that reports two UUIDs has seen two cards there; two drivers have UUIDs of their own."""
+    uuids: dict[tuple[str | None, ...], set[str | None]] = {}
+    for key in group:
+        uuids.setdefault(_driver(key), set()).add(key.uuid)
+    if all(len(seen) == 1 for seen in uuids.values()):
+        return [group]
+    by_uuid: dict[str | None, list[DeviceKey]] = {}
+    for key in group:
+        by_uuid.setdefault(key.uuid, []).append(key)
+    return list(by_uuid.values())
+
+
+def _labelled(devices: list[Held]) -> list[Held]:
+    """With the words that distinguish them in the names of those that share an id."""
+    shared: dict[str, list[Held]] = {}
+    for one in devices:
+        shared.setdefault(one.device, []).append(one)
+    words: dict[DeviceKey, str] = {}
+    for of_id in shared.values():
+        words |= differences([one.key for one in of_id])
+    return [msgspec.structs.replace(one, device=f"{one.device} [{words[one.key]}]") if words[one.key] else one for one in devices]
 
 
 def _held(store: Store, group: list[DeviceKey]) -> Held:
     drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
-    pipelines = _newest([p for (key, _), p in store.pipelines.items() if key in group], pipeline_key)
-    results = _newest([r for (key, _), r in store.results.items() if key in group], cell_key)
-    ok = {key: _ok([r for one in group for r in store.measured.get((one, key), ())]) for key in results}
+    members = set(group)
+    pipelines = {pipeline_key(p): p for p in _by_time([p for (key, _), p in store.pipelines.items() if key in members])}
+    results = {r.cell: r for r in _by_time([r for (key, _), r in store.results.items() if key in members])}
+    ok = {cell: _ok([r for one in group for r in store.measured.get((one, cell), ())]) for cell in results}
     measured = {
-        key: _whole([r for r in ok[key] if made_of(r) == made_of(newest) and store.key_of(r) == store.key_of(newest)])
-        for key, newest in results.items()
+        cell: _whole([r for r in ok[cell] if build_key(r) == build_key(newest) and store.key_of(r) == store.key_of(newest)])
+        for cell, newest in results.items()
         if newest.status == "ok"
     }
     ids = dict.fromkeys(r.run for r in chain(pipelines.values(), results.values(), *measured.values()))
     return Held(
         device=group[0].device,
-        hardware=_hardware(group[0]),
+        key=group[-1],
         drivers=tuple(filter(None, drivers)),
         pipelines=pipelines,
         results=results,
         measured=measured,
-        other=sum(len(_whole(ok[key])) - len(kept) for key, kept in measured.items()),
+        other=sum(len(_whole(ok[cell])) - len(kept) for cell, kept in measured.items()),
         runs=tuple(store.runs[run] for run in ids if run in store.runs),
     )
 
@@ -107,40 +140,85 @@ def _whole(records: list[ResultRecord]) -> list[ResultRecord]:
     return [r for r in records if not r.interrupted] or records
 
 
-def _newest(records: list[R], key: Any) -> dict[tuple[Any, ...], R]:
-    return {key(record): record for record in sorted(records, key=lambda r: r.at)}
+def _by_time(records: list[R]) -> list[R]:
+    return sorted(records, key=lambda r: r.at)
 
 
 class Pairing(Struct, frozen=True, kw_only=True):
-    """Devices that are the same hardware, and those that only one file has."""
+    """Devices of the same hardware in pairs, and those that only one file has.
+
+    Attributes:
+        crossed: the pairs whose UUID or PCI address disagrees with the index, and which of the two says so.
+    """
 
     pairs: list[tuple[Held, Held]]
     only_old: list[Held]
     only_new: list[Held]
+    crossed: list[tuple[Held, Held, str]] = []
 
 
 def pair(old: list[Held], new: list[Held]) -> Pairing:
     """Each device of OLD with the one of NEW that is the same hardware.
 
-    Where a file has several of one hardware (two drivers of one card, two cards), those of the same id are paired, then
+    Where a file has several of one hardware, the same card goes together: by deviceUUID, then by PCI address; of one card's
+    columns those of the same host, then of the same environment. Without such evidence those of the same id are paired, then
     one that is left on each side.
     """
     pairs: list[tuple[Held, Held]] = []
-    for hardware in dict.fromkeys(h.hardware for h in old):
-        left = [h for h in old if h.hardware == hardware]
-        right = [h for h in new if h.hardware == hardware]
-        for one in list(left):
-            same = next((h for h in right if h.device == one.device), None)
-            if same is not None:
-                pairs.append((one, same))
-                left.remove(one)
-                right.remove(same)
+    for kind in dict.fromkeys(h.hardware for h in old):
+        left = [h for h in old if h.hardware == kind]
+        right = [h for h in new if h.hardware == kind]
+        pairs += _matched(left, right)
         if len(left) == len(right) == 1:
             pairs.append((left[0], right[0]))
     paired_old, paired_new = {id(a) for a, _ in pairs}, {id(b) for _, b in pairs}
     order = {id(h): i for i, h in enumerate(old)}
+    several = Counter(h.hardware for h in old) | Counter(h.hardware for h in new)
+    crossed = [(a, b, why) for a, b in pairs if several[a.hardware] > 1 and (why := _crossed(a.key, b.key)) is not None]
     return Pairing(
         pairs=sorted(pairs, key=lambda p: order[id(p[0])]),
         only_old=[h for h in old if id(h) not in paired_old],
         only_new=[h for h in new if id(h) not in paired_new],
+        crossed=crossed,
     )
+
+
+def _matched(left: list[Held], right: list[Held]) -> list[tuple[Held, Held]]:
+    """The pairs that evidence decides, the strongest first; they are taken out of both lists."""
+    pairs = []
+    while True:
+        evidence = [(_evidence(a.key, b.key), a, b) for a in left for b in right]
+        evidence = [one for one in evidence if one[0] is not None]
+        best = max((one[0] for one in evidence), default=None)
+        strongest = [(a, b) for strength, a, b in evidence if strength == best]
+        uses = Counter(id(h) for both in strongest for h in both)
+        clear = [(a, b) for a, b in strongest if uses[id(a)] == uses[id(b)] == 1]
+        if not clear:
+            return pairs
+        pairs += clear
+        left[:] = [h for h in left if all(h is not a for a, _ in clear)]
+        right[:] = [h for h in right if all(h is not b for _, b in clear)]
+
+
+def _evidence(a: DeviceKey, b: DeviceKey) -> tuple[int, ...] | None:
+    """How strongly two keys of one hardware seem to be of one column; None where nothing says so."""
+    uuid, pci = _same(a.uuid, b.uuid), _same(a.pci, b.pci)
+    if not (uuid or pci or a.device == b.device):
+        return None
+    alike = sum(x is not None and x == y for x, y in zip(_host(a), _host(b), strict=True))
+    return int(uuid), int(pci), alike, int(a.environment == b.environment), int(a.device == b.device)
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    return a is not None and a == b
+
+
+def _index(key: DeviceKey) -> str:
+    return key.device.rpartition("/")[2]
+
+
+def _crossed(a: DeviceKey, b: DeviceKey) -> str | None:
+    """What identifies a card whose index changed; None where the index is the same."""
+    if _index(a) == _index(b):
+        return None
+    return "deviceUUID" if _same(a.uuid, b.uuid) else "PCI address" if _same(a.pci, b.pci) else None

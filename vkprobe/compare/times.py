@@ -10,10 +10,10 @@ from statistics import fmean, median
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from vkprobe.bench.settling import STEADY
+from vkprobe.settling import STEADY
 from vkprobe.compare.model import Change, Compared, Group
 from vkprobe.compare.timing import Estimate, Side, both, geometric_mean, in_rounds, judge, side, unpaired
-from vkprobe.records import ResultRecord, Time, other_kernel
+from vkprobe.records import ResultRecord, Time, kernel_change
 
 CLOCKS = 0.02
 """Core clocks that differ by more than this share give times that are not the driver's doing."""
@@ -130,7 +130,7 @@ def _times(name: str, records: Sequence[ResultRecord]) -> list[Time]:
 
 
 def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequence[Time]) -> None:
-    other = other_kernel(old, new)
+    other = kernel_change(old, new)
     if other is not None:
         raise _Unusable(other)
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):

@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from vkprobe.bench.settling import first_settled
+from vkprobe.settling import first_settled
 from vkprobe.compare.student import Prior, moderated, prior, quantile, two_sided
 
 TimeVerdict = Literal["slower", "faster", "same", "unclear"]

@@ -101,6 +101,7 @@ class Op(ABC):
         measure: the rate by which its cells are compared.
         ceiling: it measures the device itself, so that others can be held against it.
         shape_word: the heading of its sizes in tables.
+        batch: the axis that differs between the bars of one chart; None where each size is a chart of its own.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Op(ABC):
     measure: Literal["flops_per_s", "bytes_per_s"] = "bytes_per_s"
     ceiling: bool = False
     shape_word: str = "M x N x K"
+    batch: str | None = None
 
     # Requests.
 
@@ -167,6 +169,10 @@ class Op(ABC):
         v = cell.variant
         axes = tuple(value for _, value in cell.axes)
         return (rank(WEIGHT_TYPES, v.type), axes, rank(PATHS, v.path), v.tuple or "", v.accumulator or "", v.tier or "", v.residency or "")
+
+    def roof(self, cell: Cell) -> bool:
+        """Whether the rate of a ceiling's cell is one that other cells are held against."""
+        return self.ceiling
 
     def kernel_type(self, cell: Cell) -> str:
         """The type that the cell's pipelines are listed under."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from vkprobe.compare.model import VERDICTS, Compared, Comparison
+from vkprobe.ops import find
 from vkprobe.records import ResultRecord
 from vkprobe.report.compare import as_text as compared_as_text
 from vkprobe.report.compare_times import means, reasons
@@ -62,7 +63,7 @@ def _row(cell: Compared, notes: Footnotes) -> list[str]:
     j = cell.judgement
     ratio, interval = ("", "") if j is None else (f"{j.ratio:.3f}", f"{j.ci95[0]:.3f} to {j.ci95[1]:.3f}")
     times = ["", ""] if cell.times is None else [seconds(t) for t in cell.times]
-    name = " ".join(filter(None, (f"{record.m}x{record.n}x{record.k}", record.tuple, "hot" if record.residency == "hot" else "")))
+    name = " ".join(filter(None, (find(record.op).size(record.cell), record.tuple, "hot" if record.residency == "hot" else "")))
     return [record.kernel, name, verdict, ratio, interval, *times, *(_statistic(cell, n) for n in _STATISTICS)]
 
 

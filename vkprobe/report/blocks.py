@@ -1,4 +1,4 @@
-"""A section as the tables that a reader sees: without columns that have nothing to tell in them. Pure."""
+"""A section as the tables that a reader sees, without columns that say nothing in them. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe.report.model import BAD, Cell, Matrix, Row, Section
+from vkprobe.report.statistics import statistics_text
 
 
 class Block(Struct, frozen=True, kw_only=True):
-    """Rows of a section and the positions of their columns in it; `notes` tell of the columns that were left out."""
+    """Rows of a section and the positions of their columns in it; `notes` say which columns were left out."""
 
     title: str
     note: str
@@ -39,7 +40,7 @@ def blocks(matrix: Matrix, section: Section) -> list[Block]:
 
 def _block(matrix: Matrix, section: Section, rows: Sequence[Row], *, first: bool) -> Block:
     there = [i for i in range(len(section.columns)) if any(row.cells[i].status != "absent" for row in rows)]
-    kept = [i for i in there if any(_tells(section, row.cells[i]) for row in rows)] or there
+    kept = [i for i in there if any(_informs(section, row.cells[i]) for row in rows)] or there
     ids = {i: matrix.columns[section.columns[i]].id for i in there}
     left: dict[str, list[str]] = {}
     for i in there:
@@ -47,19 +48,18 @@ def _block(matrix: Matrix, section: Section, rows: Sequence[Row], *, first: bool
             left.setdefault(_words(section, [row.cells[i] for row in rows]), []).append(ids[i])
     title = section.title if first else f"{section.title} on {', '.join(ids[i] for i in kept)}"
     notes = tuple(f"{', '.join(names)}: {words}" for words, names in left.items())
-    told = [_named(section, row, kept) for row in rows if any(row.cells[i].status != "absent" for i in kept)]
+    shown = [_named(section, row, kept) for row in rows if any(row.cells[i].status != "absent" for i in kept)]
     note = section.note
-    if section.kind == "measured" and section.title != "gemm" and len({row.labels[1] for row in told}) == 1:
-        # One path is nothing to tell rows apart by.
-        note = "; ".join(filter(None, [note, told[0].labels[1]]))
-        told = [msgspec.structs.replace(row, labels=(row.labels[0], "", *row.labels[2:])) for row in told]
-    return Block(title=title, note=note, positions=tuple(kept), rows=tuple(told), notes=notes)
+    if section.one_path and len({row.labels[1] for row in shown}) == 1:
+        note = "; ".join(filter(None, [note, shown[0].labels[1]]))
+        shown = [msgspec.structs.replace(row, labels=(row.labels[0], "", *row.labels[2:])) for row in shown]
+    return Block(title=title, note=note, positions=tuple(kept), rows=tuple(shown), notes=notes)
 
 
-def _tells(section: Section, cell: Cell) -> bool:
+def _informs(section: Section, cell: Cell) -> bool:
     """Whether a column with this cell is worth its room."""
     if section.kind == "pipelines":
-        return cell.status in BAD or (cell.status == "ok" and cell.text != "compiled")
+        return cell.status in BAD or (cell.status == "ok" and cell.pipeline is not None and bool(statistics_text(cell.pipeline)))
     return cell.status not in ("absent", "noop", "unsupported", "skipped")
 
 
@@ -68,11 +68,8 @@ def _named(section: Section, row: Row, kept: Sequence[int]) -> Row:
     variants = {row.cells[i].variant for i in kept if row.cells[i].status != "absent"}
     if len(variants) != 1 or None in variants:
         return row
-    variant = variants.pop()
-    path, _, rest = row.labels[1].partition(" ")
-    label = variant if section.kind == "pipelines" else " ".join(filter(None, [path, variant, rest]))
     cells = tuple(msgspec.structs.replace(cell, variant=None) for cell in row.cells)
-    return Row(labels=(row.labels[0], label or "", *row.labels[2:]), cells=cells)
+    return Row(labels=row.labelled(variants.pop() or ""), cells=cells, around=row.around)
 
 
 def _words(section: Section, cells: Sequence[Cell]) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from vkprobe.records import LadderRecord
-from vkprobe.report.ladder import name_of
+from vkprobe.report.ladder import SUBGROUPS, ambiguous_members, feature_name, is_subgroup, name_of
 from vkprobe.report.model import BAD, Cell, Column, Row, Section
-from vkprobe.results.store import DeviceKey, Store
+from vkprobe.results.keys import DeviceKey
+from vkprobe.results.store import Store
 
 _NOTE = "the highest rung of advertised, queried, compiles, runs, correct, faster; 0.50x: half the time of plain arithmetic"
 _NOT_CLIMBED = "not climbed: the files hold no ladder record of it for this device"
-_SUBGROUP = re.compile(r"subgroup\w+ at \d+")
+_PLURAL = {"compiles": "compile", "runs": "run"}
 _CORRECT = ("correct", "faster")
 _Climbs = dict[DeviceKey, list[LadderRecord]]
 
@@ -28,61 +28,62 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     order = {c.key: i for i, c in enumerate(columns)}
     for (key, _), r in sorted(store.ladder.items(), key=lambda item: order[item[0][0]]):
         if r.feature is not None:
-            features.setdefault(_family(r.feature), {}).setdefault(key, []).append(r)
+            features.setdefault(_family(r), {}).setdefault(key, []).append(r)
             continue
         kind = "all, flexible dimensions" if "m" not in r.tuple else "all, fixed shapes"
         tuples.setdefault(kind, {}).setdefault(key, []).append(r)
         single.setdefault(name_of(r), {}).setdefault(key, []).append(r)
-    told = {name: by_device for name, by_device in single.items() if any(_worth_telling(r) for (r, *_) in by_device.values())}
-    members = Counter(name.partition(".")[2] for name in features)
+    shown_alone = {name: by_device for name, by_device in single.items() if any(_notable(r) for (r, *_) in by_device.values())}
+    every = [r for by_device in features.values() for climbs in by_device.values() for r in climbs]
+    ambiguous = ambiguous_members(every)
+    of_features = {_label(next(iter(by_device.values()))[0], ambiguous): by_device for by_device in features.values()}
 
     def rows(named: dict[str, _Climbs]) -> tuple[Row, ...]:
         return tuple(
             Row(
-                labels=(_label(name, members),),
+                labels=(name,),
                 cells=tuple(_cell(by_device.get(columns[i].key, []), columns[i], name in tuples) for i in shown),
             )
             for name, by_device in named.items()
         )
 
-    made = (("Ladder of tuples", "tuple", rows({**tuples, **told})), ("Ladder of features", "feature", rows(features)))
+    made = (("Ladder of tuples", "tuple", rows({**tuples, **shown_alone})), ("Ladder of features", "feature", rows(of_features)))
     return [
         Section(kind="ladder", title=title, note=_NOTE, labels=(label,), columns=shown, rows=found) for title, label, found in made if found
     ]
 
 
-def _family(feature: str) -> str:
-    """What forms of a feature share a row: all subgroup operations do, and a feature's types, but not what goes further."""
-    if _SUBGROUP.fullmatch(feature):
-        return "subgroup operations"
-    name, _, form = feature.partition(" ")
-    return feature if form.startswith("beyond") else name
+def _family(r: LadderRecord) -> str:
+    """Key of the row that a climb belongs to: all operations on subgroups share one, and the forms of a feature but those that go further."""
+    if is_subgroup(r):
+        return SUBGROUPS
+    return r.feature or "" if r.alone else f"{r.struct}.{r.member}"
 
 
-def _label(name: str, members: Counter[str]) -> str:
-    """A feature without its struct, but for the vendor where two structs have the member."""
-    struct, dot, member = name.partition(".")
-    if not dot:
-        return name
-    vendor = re.search(r"[A-Z]{2,}$", struct)
-    return f"{member} ({vendor[0]})" if vendor and members[member] > 1 else member
+def _label(r: LadderRecord, ambiguous: frozenset[str]) -> str:
+    """A feature without its struct, but with the vendor where two structs have the member."""
+    if is_subgroup(r):
+        return SUBGROUPS
+    name = feature_name(r, ambiguous)
+    return f"{name} {r.form}" if r.alone else name
 
 
-def _worth_telling(r: LadderRecord) -> bool:
+def _notable(r: LadderRecord) -> bool:
     return r.status in BAD or r.status in ("unsupported", "skipped") or (r.status == "ok" and r.rung == "correct" and r.ratio is not None)
 
 
 def _cell(climbs: Sequence[LadderRecord], column: Column, counts: bool) -> Cell:
     if not climbs:
-        return Cell(status="absent", text="-", reason=_NOT_CLIMBED)
+        return Cell(status="absent", main="-", reason=_NOT_CLIMBED)
     status = _status(climbs, column)
-    extra = _ratios(climbs)
-    text = _alone(climbs[0], status) if len(climbs) == 1 else _counted(climbs, status)
-    return Cell(status=status, text=f"{text}  {extra}" if extra else text, reason=None if counts else _reason(climbs), climbs=tuple(climbs))
+    ratios = _ratios(climbs)
+    main = _alone(climbs[0], status) if len(climbs) == 1 else _counted(climbs, status)
+    reason = None if counts else _reason(climbs)
+    return Cell(status=status, main=main, extra=(ratios,) if ratios else (), reason=reason, climbs=tuple(climbs))
 
 
 def _status(climbs: Sequence[LadderRecord], column: Column) -> str:
-    """The worst that befell one of them; of others, what befell all."""
+    """The worst status among them; where none is bad, the one that they share."""
     found = [r.status for r in climbs]
     if "noop" in found and column.device is not None and not column.null:
         return "executed nothing"
@@ -101,7 +102,7 @@ def _counted(climbs: Sequence[LadderRecord], status: str) -> str:
         status.upper() if r.status == "noop" else r.status.upper() for r in climbs if status in BAD and r.status in {*BAD, "noop"}
     )
     if len(rungs) == 1 and not bad and rungs[0] not in _CORRECT:
-        return f"{len(climbs)} {rungs[0].removesuffix('s')}"  # 18 compile
+        return f"{len(climbs)} {_PLURAL.get(rungs[0], rungs[0])}"  # 18 compile
     correct, faster = (sum(r.rung in wanted for r in climbs) for wanted in (_CORRECT, ("faster",)))
     timed = any(r.ratio is not None for r in climbs)
     words = [f"{correct} of {len(climbs)} correct", *([f"{faster} faster"] if timed else []), *(f"{n} {word}" for word, n in bad.items())]
@@ -121,7 +122,7 @@ def _reason(climbs: Sequence[LadderRecord]) -> str | None:
     reasons: dict[str, list[str]] = {}
     for r in climbs:
         if r.reason and r.status not in ("ok", "noop"):
-            reason = "feature is off" if r.feature and r.reason == f"{r.feature.partition(' ')[0]} is off" else r.reason
+            reason = "feature is off" if r.off else r.reason
             reasons.setdefault(reason, []).append(_form(r))
     if len(climbs) == 1:
         return next(iter(reasons), None)
@@ -131,22 +132,22 @@ def _reason(climbs: Sequence[LadderRecord]) -> str | None:
 def _form(r: LadderRecord) -> str:
     if r.feature is None:
         return name_of(r)
-    return r.feature if _SUBGROUP.fullmatch(r.feature) else r.feature.partition(" ")[2] or r.feature.rpartition(".")[2]
+    return r.feature if is_subgroup(r) else r.form or r.member or r.feature
 
 
 def lines(climbs: Iterable[LadderRecord]) -> list[str]:
-    """Each climb in a line, with what was found on the way."""
-    told = []
+    """Each climb in a line, with the facts that it found."""
+    texts = []
     for r in climbs:
         facts = [f"{name.replace('_', ' ')} {value}" for name, value in r.facts.items() if value is not None]
         ratio = [] if r.ratio is None else [f"{r.ratio:.2f}x"]
         ended = r.rung or "not listed", *([] if r.status == "ok" else [r.status]), *ratio, *facts
-        told.append(f"{_form(r)}: {', '.join(ended)}")
-    return told
+        texts.append(f"{_form(r)}: {', '.join(ended)}")
+    return texts
 
 
 def alarms(made: Iterable[Section], columns: Sequence[Column]) -> list[str]:
-    """What must not be overlooked on the ladder: `1 wrong on the ladder (nvidia/0)`."""
+    """The alarms of the ladder: `1 wrong on the ladder (nvidia/0)`."""
     seen: dict[int, tuple[str, str]] = {}
     for section in made:
         for row in section.rows:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vkprobe.compare.compare import growth
 from vkprobe.compare.model import VERDICTS, Change, Compared, Comparison, DevicePair
+from vkprobe.ops import find
 from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.report import compare_data, compare_times
 from vkprobe.report.compare_times import EXPECTED, TIMED
@@ -22,6 +23,7 @@ _COLOURS = {
     "missing": "\x1b[31m",
     "slower": "\x1b[31m",
     "worse": "\x1b[33m",
+    "mixed": "\x1b[33m",
     "better": "\x1b[32m",
     "faster": "\x1b[32m",
 }
@@ -126,16 +128,15 @@ def _name(cell: Compared) -> tuple[str, str]:
     r = cell.record
     if isinstance(r, PipelineRecord):
         return r.kernel, r.tile or ""
-    return r.kernel, " ".join(filter(None, (f"{r.m}x{r.n}x{r.k}", r.tuple, "hot" if r.residency == "hot" else "")))
+    return r.kernel, " ".join(filter(None, (find(r.op).size(r.cell), r.tuple, "hot" if r.residency == "hot" else "")))
 
 
 def _brief(cell: Compared) -> str:
-    """Of a tile its size (or N) and its tuple: `l 16x16x16`, `n4`."""
-    name = _name(cell)[1]
-    if not isinstance(cell.record, PipelineRecord):
-        return name
-    words = name.split()
-    return " ".join([*words[:1], *(word for word in words[3:4] if word.count("x") == 2)])
+    """A tile's size (or N) and its tuple: `l 16x16x16`, `n4`."""
+    r = cell.record
+    if not isinstance(r, PipelineRecord):
+        return _name(cell)[1]
+    return " ".join(filter(None, (r.tile_name, r.tuple)))
 
 
 def _change(change: Change | None) -> str:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
+from vkprobe.ops import in_tables
+from vkprobe.ops.base import PATHS, rank
 from vkprobe.records import PipelineRecord
 from vkprobe.report.model import BAD, Cell, Column, Matrix, Row, Section
-from vkprobe.report.rows import PATHS, TYPES, rank, variants
+from vkprobe.report.rows import variants
 from vkprobe.report.statistics import LEGEND, spills_in_words, statistics_text
-from vkprobe.results.store import DeviceKey, Store
+from vkprobe.results.keys import DeviceKey
+from vkprobe.results.store import Store
 from vkprobe.units import seconds
+from vkprobe.weights import WEIGHT_TYPES
 
 _NOT_COMPILED = "not compiled: the files hold no record of this pipeline for this device"
-OPS = ("gemm", "gemv", "dequant", "convert", "copy", "read", "peak")
-"""How kernels' names begin, in the order of tables."""
-
+TILE_SIZES = ("s", "m", "l")
+"""Names of tiles that are short enough to stand in a cell."""
 _DEMAND = "Max live registers"
 _DEMAND_NOTE = (
     "r is the most registers that are live at once (Max live registers), spilled ones included: each thread has the whole register file"
 )
-_Line = tuple[str, str, str, str]
+_Kernel = tuple[str, str, str, str]
+_Line = tuple[_Kernel, str]
 
 
 def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
@@ -35,41 +38,38 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     """
     having = {key for key, _ in store.pipelines}
     shown = tuple(i for i, c in enumerate(columns) if c.key in having)
-    grouped: dict[tuple[str, str, str], dict[DeviceKey, list[PipelineRecord]]] = {}
+    grouped: dict[_Kernel, dict[DeviceKey, list[PipelineRecord]]] = {}
     for (key, _), p in store.pipelines.items():
-        grouped.setdefault((p.kernel, p.path, p.type), {}).setdefault(key, []).append(p)
+        grouped.setdefault((p.op or "", p.type, p.path, p.kernel), {}).setdefault(key, []).append(p)
     lines: dict[_Line, dict[DeviceKey, PipelineRecord]] = {}
     for kernel, by_device in grouped.items():
         detail = _detail(by_device.values())
         names = {tile_words(p)[detail] for records in by_device.values() for p in records if p.tile}
         for key, records in by_device.items():
             for p in records:
-                # What the device can't run has no tile of its own: it is told in every row of the kernel.
+                # A pipeline that the device can't run has no tile of its own: it stands in every row of the kernel.
                 for name in [tile_words(p)[detail]] if p.tile or not names else names:
-                    lines.setdefault((*kernel, name), {})[key] = p
+                    lines.setdefault((kernel, name), {})[key] = p
     rows = []
     for line in sorted(lines, key=_order):
-        found = [lines[line].get(columns[i].key) for i in shown]
-        common, cells = variants([_cell(p) for p in found], [tile_words(p)[-1] if p and p.status == "ok" else None for p in found])
-        rows.append(Row(labels=(line[0], common or line[3]), cells=tuple(cells)))
+        records = [lines[line].get(columns[i].key) for i in shown]
+        tiles = [tile_words(p)[-1] if p and p.status == "ok" else None for p in records]
+        common, cells = variants([_cell(p) for p in records], tiles)
+        rows.append(Row(labels=(line[0][3], common or line[1]), cells=tuple(cells)))
     if not rows:
         return []
     return [Section(kind="pipelines", title="Compile statistics", note=LEGEND, labels=("kernel", "tile"), columns=shown, rows=tuple(rows))]
 
 
 def tile_words(p: PipelineRecord) -> tuple[str, ...]:
-    """What tells a kernel's pipelines apart, ever more of it: nothing, the tile's size or N, its tuple, all of it, the subgroup size."""
-    words = (p.tile or "").split()
-    size = words[0] if words else ""
-    more = words[3] if len(words) > 3 and words[3].count("x") == 2 else ""
-    if re.fullmatch(r"n\d+", size):
-        block, _, subgroup = next((word for word in words if "/" in word), "1/1").partition("/")
-        more = f"{int(block) // int(subgroup)} subgroups" if block.isdecimal() and subgroup.isdecimal() and int(subgroup) else ""
+    """Names for a kernel's pipelines in growing detail: none, the tile's size or N, with its tuple, the whole tile, with the subgroup size."""
+    size = p.tile_name or ""
+    more = p.tuple or ("" if p.subgroups is None else f"{p.subgroups} subgroups")
     subgroup = f"sg{p.subgroup_size}" if p.subgroup_size and p.tile else ""
     return "", size, f"{size} {more}".strip(), p.tile or "", " ".join(filter(None, (p.tile, subgroup)))
 
 
-def _detail(devices: Any) -> int:
+def _detail(devices: Collection[Sequence[PipelineRecord]]) -> int:
     """The least detail at which each device has one pipeline a row."""
     for detail in range(4):
         if all(len({tile_words(p)[detail] for p in records}) == len(records) for records in devices):
@@ -78,17 +78,19 @@ def _detail(devices: Any) -> int:
 
 
 def _order(line: _Line) -> tuple[Any, ...]:
-    kernel, path, type_, name = line
-    return rank(OPS, kernel.split("_")[0]), rank(TYPES, type_), rank(PATHS, path), kernel, name
+    (op, type_, path, kernel), name = line
+    return rank(in_tables(), op), rank(WEIGHT_TYPES, type_), rank(PATHS, path), kernel, name
 
 
 def _cell(p: PipelineRecord | None) -> Cell:
     if p is None:
-        return Cell(status="absent", text="-", reason=_NOT_COMPILED)
+        return Cell(status="absent", main="-", reason=_NOT_COMPILED)
     if p.status in ("ok", "noop"):
-        return Cell(status="ok", text=statistics_text(p) or "compiled", reason=p.reason, pipeline=p)
-    text = p.status.upper() if p.status in BAD else p.status
-    return Cell(status=p.status, text=text, reason=p.reason or "no reason given", pipeline=p)
+        statistics = statistics_text(p)
+        name = p.tile_name if p.tile_name in TILE_SIZES else None
+        return Cell(status="ok", main=statistics or "compiled", reason=p.reason, pipeline=p, variant_name=name or "")
+    main = p.status.upper() if p.status in BAD else p.status
+    return Cell(status=p.status, main=main, reason=p.reason or "no reason given", pipeline=p)
 
 
 def _compiled(section: Section, column: int) -> list[PipelineRecord]:
@@ -111,7 +113,7 @@ def blind(pipelines: Sequence[Section], columns: Sequence[Column]) -> list[str]:
 
 
 def compile_matrix(matrix: Matrix, *, times: bool) -> Matrix:
-    """Only what `compile` tells of a matrix of its records: the table, alarms, spills and times; `times` adds a table of them."""
+    """The parts of a matrix that `compile` prints: the table, alarms, spills and times; `times` adds a table of them."""
     kept = [section for section in matrix.sections if section.kind == "pipelines"]
     spills = [section for section in matrix.sections if section.kind == "spills"]
     notes = [note for section in kept for note in _notes(section, matrix.columns)]
@@ -133,11 +135,11 @@ def _times(section: Section) -> Section:
 def _time(cell: Cell) -> Cell:
     if cell.status != "ok" or cell.pipeline is None or cell.pipeline.compile_s is None:
         return cell
-    return Cell(status="ok", text=seconds(cell.pipeline.compile_s), pipeline=msgspec.structs.replace(cell.pipeline, spills=None))
+    return Cell(status="ok", main=seconds(cell.pipeline.compile_s), pipeline=msgspec.structs.replace(cell.pipeline, spills=None))
 
 
 def _notes(section: Section, columns: Sequence[Column]) -> list[str]:
-    """By device: how long it took, what spills most, how registers are to be read."""
+    """By device: how long its pipelines took, which spills most, how to read its registers."""
     notes = []
     for position, index in enumerate(section.columns):
         made = _compiled(section, position)

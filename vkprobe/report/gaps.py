@@ -1,9 +1,8 @@
-"""What `gaps` says: paths against devices, what each device lacks and what that costs, and what llama.cpp would take."""
+"""The report of `gaps`: paths against devices, what each device lacks and what that costs, and the paths that llama.cpp would take."""
 
 from __future__ import annotations
 
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,14 +11,16 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe.errors import UsageError
-from vkprobe.records import ChoiceRecord, DeviceRecord, GapRecord, MissingCondition, ResultRecord
-from vkprobe.report.losses import comes_with, gap_cell, in_words, missing_in_words
+from vkprobe.llama.listing import caution
+from vkprobe.llama.paths import Choice, choose
+from vkprobe.llama.rows import MOST_COLUMNS
+from vkprobe.records import ChoiceRecord, DeviceRecord, GapRecord, MissingCondition, PriceRecord, ResultRecord
+from vkprobe.report import prices as pricing
+from vkprobe.report.losses import baselines_of, gap_cell, in_words, missing_in_words
 from vkprobe.report.matrix import build as build_matrix
-from vkprobe.report.model import Price
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.requirements import Gap, Missing, Requirement, all_requirements, evaluate
-from vkprobe.requirements.choice import GEMV_COLUMNS, Choice, choices
-from vkprobe.requirements.choice_vendor import caution
+from vkprobe.requirements.closing import comes_with
 from vkprobe.requirements.evaluate import check
 from vkprobe.results.store import Store
 
@@ -30,10 +31,17 @@ _OWNERS = 3  # devices that have a path, by name
 
 
 class Side(Struct, frozen=True, kw_only=True):
-    """One device: its gaps, in the order of the report's requirements, and llama.cpp's choices."""
+    """One device.
+
+    Attributes:
+        gaps: in the order of the report's requirements.
+        prices: of each gap; empty where it is none or nothing was measured.
+        choices: llama.cpp's.
+    """
 
     device: DeviceRecord
     gaps: tuple[Gap, ...]
+    prices: tuple[tuple[PriceRecord, ...], ...]
     choices: tuple[Choice, ...]
     notes: tuple[str, ...]
 
@@ -43,8 +51,7 @@ class Gaps(Struct, frozen=True, kw_only=True):
 
     Attributes:
         needs: the requirements, in the order of rows.
-        dearest: path -> its rank where several are missing, the dearest first.
-        prices: what a path is worth where records tell.
+        dearest: path -> its rank where several without a price are missing.
         baseline: index of the device that others are held against.
         chosen: whether the requirements were asked for by name: then each is spelled out.
     """
@@ -52,7 +59,6 @@ class Gaps(Struct, frozen=True, kw_only=True):
     sides: tuple[Side, ...]
     needs: tuple[Requirement, ...]
     dearest: dict[str, int]
-    prices: dict[str, tuple[Price, str]]
     baseline: int | None
     chosen: bool
 
@@ -70,29 +76,33 @@ def build(
     Raises:
         UsageError: the baseline names no device, or several; or a path is unknown.
     """
-    matrix = build_matrix(Store([*devices, *results]), baseline=baseline)
+    store = Store([*devices, *results])
+    matrix = build_matrix(store, baseline=baseline)
     ids = [c.device.device if c.device else c.id for c in matrix.columns]
     ranks: dict[str, int] = {}
-    prices: dict[str, tuple[Price, str]] = {}
     for loss in matrix.losses:
         ranks.setdefault(loss.path, len(ranks))
-        if loss.price:
-            prices[loss.path] = loss.price, ids[loss.price.column]
     chosen = _chosen(paths)
     base = None if matrix.baseline is None else [d.device for d in devices].index(ids[matrix.baseline])
-    sides = [_side(device, chosen, devices) for device in devices]
+    measured = baselines_of(matrix.columns, store, matrix.baseline)
+    paths_of = pricing.ChosenPaths(measured)
+    sides = [_side(device, chosen, devices, measured, pricing.Paths(paths_of.today, paths_of.closed)) for device in devices]
     if base is not None:
         sides.insert(0, sides.pop(base))
         order = {need.path: not _won(sides, i) for i, need in enumerate(chosen)}
         positions = sorted(range(len(chosen)), key=lambda i: order[chosen[i].path])
         chosen = [chosen[i] for i in positions]
-        sides = [msgspec.structs.replace(side, gaps=tuple(side.gaps[i] for i in positions)) for side in sides]
+        sides = [
+            msgspec.structs.replace(
+                side, gaps=tuple(side.gaps[i] for i in positions), prices=tuple(side.prices[i] for i in positions)
+            )
+            for side in sides
+        ]
     dearest = {need.path: ranks.get(need.path, len(ranks) + i) for i, need in enumerate(chosen)}
     return Gaps(
         sides=tuple(sides),
         needs=tuple(chosen),
         dearest=dearest,
-        prices=prices,
         baseline=None if base is None else 0,
         chosen=bool(paths),
     )
@@ -106,14 +116,24 @@ def _chosen(paths: Sequence[str]) -> list[Requirement]:
     return [need for need in known if not paths or need.path in paths]
 
 
-def _side(device: DeviceRecord, needs: Sequence[Requirement], devices: Sequence[DeviceRecord]) -> Side:
+def _side(
+    device: DeviceRecord,
+    needs: Sequence[Requirement],
+    devices: Sequence[DeviceRecord],
+    measured: Sequence[pricing.Measured],
+    paths: pricing.Paths,
+) -> Side:
     others = [other for other in devices if other is not device]
-    made = choices(device, others=others)
+    chosen = choose(device, others=others)
+    gaps = tuple(evaluate(device, need) for need in needs)
     return Side(
         device=device,
-        gaps=tuple(evaluate(device, need) for need in needs),
-        choices=tuple(made),
-        notes=tuple(filter(None, [made[0].left_out or caution(device)])),
+        gaps=gaps,
+        prices=tuple(
+            () if gap.met is True else tuple(pricing.prices(device, need, measured, paths)) for need, gap in zip(needs, gaps, strict=True)
+        ),
+        choices=tuple(chosen),
+        notes=tuple(filter(None, [chosen[0].left_out or caution(device)])),
     )
 
 
@@ -125,9 +145,18 @@ def _won(sides: Sequence[Side], index: int) -> bool:
 def gap_records(report: Gaps, run: str) -> Iterator[GapRecord]:
     """A record for every device and path, in the order of the report."""
     for side in report.sides:
-        for gap in side.gaps:
+        for gap, prices in zip(side.gaps, side.prices, strict=True):
             missing = [MissingCondition(kind=m.kind, name=m.name, need=m.need, have=m.have, source=m.source) for m in gap.missing]
-            yield GapRecord(run=run, device=side.device.device, path=gap.path, met=gap.met, missing=missing, held=gap.held, total=gap.total)
+            yield GapRecord(
+                run=run,
+                device=side.device.device,
+                path=gap.path,
+                met=gap.met,
+                missing=missing,
+                held=gap.held,
+                total=gap.total,
+                prices=list(prices),
+            )
 
 
 def choice_records(report: Gaps, run: str) -> Iterator[ChoiceRecord]:
@@ -162,8 +191,8 @@ def as_text(report: Gaps, form: str, *, width: int | None = None) -> str:
     parts = [table]
     if report.chosen:
         parts += [_conditions(report, need, form, width) for need in report.needs]
-    told: dict[tuple[str, ...], str] = {}
-    parts += [text for index in range(len(report.sides)) if (text := _missing(report, index, told, form, width))]
+    seen: dict[tuple[str, ...], str] = {}
+    parts += [text for index in range(len(report.sides)) if (text := _missing(report, index, seen, form, width))]
     parts += [] if report.chosen else [_choices(report, form, width)]
     return "\n\n".join(parts)
 
@@ -199,14 +228,19 @@ def _conditions(report: Gaps, need: Requirement, form: str, width: int | None) -
 
 def _condition(missing: Missing) -> str:
     """What is needed, in few words."""
-    name = missing.name if missing.kind == "extension" else " or ".join(n.rpartition(".")[2] for n in missing.name.split(" or "))
+    name = missing.short or missing.name
     if missing.kind == "tuple":
-        bounds = re.findall(r"[mnk]_granularity <= (\d+)", str(missing.need))
-        return f"tuple {missing.name}" + (f" (granularity <= {'x'.join(bounds)})" if bounds else "")
+        return f"tuple {_tuple(missing)}"
     if missing.kind in ("extension", "feature") or missing.need is True:
         return name
     need = " and ".join(missing.need) if isinstance(missing.need, tuple) else missing.need
     return f"{name} {'>= ' if missing.kind == 'limit' and not isinstance(need, str) else ''}{need}"
+
+
+def _tuple(missing: Missing) -> str:
+    """A tuple's name, with the bounds of its granularities."""
+    bounds = [str(missing.at_most[f"{axis}_granularity"]) for axis in "mnk" if f"{axis}_granularity" in missing.at_most]
+    return missing.name + (f" (granularity <= {'x'.join(bounds)})" if bounds else "")
 
 
 def _verdict(met: bool | None, lacking: Sequence[Missing]) -> str:
@@ -216,30 +250,31 @@ def _verdict(met: bool | None, lacking: Sequence[Missing]) -> str:
     return str(have) if lacking[0].kind == "limit" and isinstance(have, int) and not isinstance(have, bool) else "no"
 
 
-def _missing(report: Gaps, index: int, told: dict[tuple[str, ...], str], form: str, width: int | None) -> str:
-    """What one device lacks, path by path, the dearest first; empty where it lacks nothing.
+def _missing(report: Gaps, index: int, seen: dict[tuple[str, ...], str], form: str, width: int | None) -> str:
+    """Everything that one device lacks, path by path, the dearest first; empty where it lacks nothing.
 
-    `told`: what has been spelled out of a path, and for which device; the same is not spelled out again.
+    `seen`: the details of paths that stand above already, and for which device; the same details don't stand there twice.
     """
     side = report.sides[index]
-    pairs = [(need, gap) for need, gap in zip(report.needs, side.gaps, strict=True) if gap.met is not True]
-    if not pairs:
+    found = zip(report.needs, side.gaps, side.prices, strict=True)
+    lacking = [(need, gap, prices) for need, gap, prices in found if gap.met is not True]
+    if not lacking:
         return ""
-    pairs.sort(key=lambda pair: (not _baseline_has(report, pair[0].path), pair[1].met is None, report.dearest[pair[0].path]))
-    lacked = {gap.path: gap for _, gap in pairs}
+    lacking.sort(key=lambda one: _dearest(report, *one))
+    lacked = {gap.path: gap for _, gap, _ in lacking}
     name = " ".join(filter(None, [side.device.driver.name, side.device.driver.version]))
-    verb = "lacks" if all(gap.met is False for _, gap in pairs) else "lacks or may lack"
+    verb = "lacks" if all(gap.met is False for _, gap, _ in lacking) else "lacks or may lack"
     bullet = "- " if form == "md" else "  "
     title = f"{side.device.device} ({side.device.name.strip()}; {name or 'driver unknown'}) {verb}"
     lines = [f"### {title}" if form == "md" else folded(title, width)]
     brief: list[str] = []
-    for need, gap in pairs:
+    for need, gap, prices in lacking:
         if need.group != "path" and not report.chosen:
             brief.append(f"{need.path} ({_in_brief(need, gap, lacked)})")
             continue
-        lines.append(folded(f"{bullet}{_title(report, need, gap)}", width, "    "))
+        lines.append(folded(f"{bullet}{_title(report, need, gap, prices)}", width, "    "))
         details = _details(report, need, gap, lacked)
-        first = told.setdefault((need.path, *details), side.device.device)
+        first = seen.setdefault((need.path, *details), side.device.device)
         if first != side.device.device and len(details) > 1:
             details = [f"the same as {first}"]
         lines += [folded(f"  {bullet}{detail}", width, "        ") for detail in details]
@@ -249,13 +284,19 @@ def _missing(report: Gaps, index: int, told: dict[tuple[str, ...], str], form: s
     return "\n".join(lines)
 
 
+def _dearest(report: Gaps, need: Requirement, gap: Gap, prices: Sequence[PriceRecord]) -> tuple[bool, bool, float, int]:
+    """Sort key of a gap: those that the baseline has not, unsure ones and cheap ones come later."""
+    highest = max((price.ratio for price in prices), default=0.0)
+    return not _baseline_has(report, need.path), gap.met is None, -highest, report.dearest[need.path]
+
+
 def _baseline_has(report: Gaps, path: str) -> bool:
     if report.baseline is None:
         return False
     return any(gap.path == path and gap.met is True for gap in report.sides[report.baseline].gaps)
 
 
-def _title(report: Gaps, need: Requirement, gap: Gap) -> str:
+def _title(report: Gaps, need: Requirement, gap: Gap, prices: Sequence[PriceRecord]) -> str:
     """The path, how much of it is there, who has it, and what it is worth."""
     word = "unknown" if gap.met is None else "no"
     words = [f"{need.path}: {word}, {gap.held} of {gap.total} conditions are met"]
@@ -263,16 +304,13 @@ def _title(report: Gaps, need: Requirement, gap: Gap) -> str:
     if owners:
         shown = ", ".join(owners[:_OWNERS]) + (f" and {len(owners) - _OWNERS} more" if len(owners) > _OWNERS else "")
         words.append(f"{shown} {'have' if len(owners) > 1 else 'has'} it")
-    priced = report.prices.get(need.path)
-    if priced is not None:
-        price, where = priced
-        count = f"{price.workloads} workload{'s' * (price.workloads != 1)}"
-        words.append(f"worth {price.ratio:.1f}x its best other path's rate in {price.op} on {where} ({count})")
+    if prices:
+        words.append(pricing.in_words(prices))
     return "; ".join(words)
 
 
 def _details(report: Gaps, need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> list[str]:
-    """Each missing condition with its source; what an included path lacks is told there."""
+    """Each missing condition with its source; conditions of an included path stand there."""
     included, own = _own(need, gap, lacked)
     lines = [f"all that {path} lacks" for path in included]
     absent = {m.name for m in own if m.kind == "extension" and m.have is False}
@@ -288,14 +326,14 @@ def _details(report: Gaps, need: Requirement, gap: Gap, lacked: dict[str, Gap]) 
 
 def _own(need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> tuple[list[str], list[Missing]]:
     """The included paths that are missing themselves, and what is missing besides."""
-    told = [path for path in need.includes if path in lacked]
-    elsewhere = {(m.kind, m.name) for path in told for m in lacked[path].missing}
-    return told, [m for m in gap.missing if (m.kind, m.name) not in elsewhere]
+    included = [path for path in need.includes if path in lacked]
+    elsewhere = {(m.kind, m.name) for path in included for m in lacked[path].missing}
+    return included, [m for m in gap.missing if (m.kind, m.name) not in elsewhere]
 
 
 def _in_brief(need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> str:
-    told, own = _own(need, gap, lacked)
-    return "; ".join([*told, *([missing_in_words(msgspec.structs.replace(gap, missing=tuple(own)))] if own else [])])
+    included, own = _own(need, gap, lacked)
+    return "; ".join([*included, *([missing_in_words(msgspec.structs.replace(gap, missing=tuple(own)))] if own else [])])
 
 
 def _spelled(missing: Missing) -> str:
@@ -307,7 +345,7 @@ def _tuples(missing: Sequence[Missing]) -> list[str]:
     """Missing tuples, those for which the device lists the same instead in one line."""
     grouped: dict[tuple[str | None, str], list[str]] = {}
     for m in missing:
-        grouped.setdefault((m.have, m.source), []).append(_condition(m).removeprefix("tuple "))
+        grouped.setdefault((m.have, m.source), []).append(_tuple(m))
     lines = []
     for (have, source), names in grouped.items():
         what = "whether there is a tuple is unknown: " if have is None else "no tuple "
@@ -317,7 +355,7 @@ def _tuples(missing: Sequence[Missing]) -> list[str]:
 
 
 def _choices(report: Gaps, form: str, width: int | None) -> str:
-    """What llama.cpp would take, equal rows told once, with a footnote for every reason."""
+    """The paths that llama.cpp would take, equal rows in one, with a footnote for every reason."""
     notes = Footnotes()
     grouped: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
     for position, made in enumerate(report.sides[0].choices):
@@ -336,7 +374,7 @@ def _choices(report: Gaps, form: str, width: int | None) -> str:
 
 
 def _workload(n: int, k: int, types: Sequence[str], form: str) -> str:
-    stage = "tg" if n == 1 else "pp" if n > GEMV_COLUMNS else "batch"
+    stage = "tg" if n == 1 else "pp" if n > MOST_COLUMNS else "batch"
     head, names = f"{stage}, N={n} K={k}", " ".join(types)
     return f"{head}\n{folded('  ' + names, _TYPES_WIDTH)}" if form == "table" else f"{head}: {names}"
 
@@ -353,7 +391,6 @@ def _json(report: Gaps) -> str:
         "devices": [side.device.device for side in report.sides],
         "gaps": [msgspec.to_builtins(record) for record in gap_records(report, "")],
         "choices": [msgspec.to_builtins(record) for record in choice_records(report, "")],
-        "worth": {path: {"device": where, "op": p.op, "ratio": p.ratio} for path, (p, where) in report.prices.items()},
     }
     for record in (*made["gaps"], *made["choices"]):
         for name in ("kind", "run", "at"):

@@ -13,18 +13,18 @@ import jinja2
 from markupsafe import Markup
 
 from vkprobe import __version__
-from vkprobe.records import DeviceRecord, ResultRecord, Time
+from vkprobe.records import DeviceRecord, Time
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.charts import Bar, BarGroup, Stack, bar_chart, stacked_bars, strip
 from vkprobe.report.climbs import lines as climb_lines
 from vkprobe.report.losses import shared_losses
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
-from vkprobe.report.rows import CEILINGS
 from vkprobe.report.spills import health
 from vkprobe.report.statistics import numbers, spill_cause
 from vkprobe.report.tables import Footnotes
 from vkprobe.report.text import has_footnote, loss_details, ratio_text
 from vkprobe.requirements.facts import lookup
+from vkprobe.results.tidy import Line
 from vkprobe.units import seconds, size
 
 _ENVIRONMENT = jinja2.Environment(
@@ -77,15 +77,22 @@ def _card(matrix: Matrix, index: int) -> dict[str, Any]:
     return {
         "column": column,
         "baseline": index == matrix.baseline,
+        "wall_clock": any(line.wall_clock for line in _lines(matrix, index)),
         "facts": _facts(column.device) if column.device else [],
         "paths": [(path, cell.status, cell.reason or "") for path, cell in gaps],
     }
 
 
+def _lines(matrix: Matrix, index: int) -> list[Line]:
+    """The measured cells of a column."""
+    places = [(row, s.columns.index(index)) for s in matrix.sections if s.kind == "measured" and index in s.columns for row in s.rows]
+    return [line for row, position in places if (line := row.cells[position].line) is not None]
+
+
 def _facts(device: DeviceRecord) -> list[tuple[str, str]]:
-    """What identifies a device and its driver, in pairs; unknown ones left out."""
+    """Facts that identify a device and its driver, in pairs; unknown ones are left out."""
     driver, hardware = device.driver, device.hardware
-    limits = lookup(device.properties, "VkPhysicalDeviceProperties", "limits.maxComputeSharedMemorySize")
+    shared = lookup(device.properties, "VkPhysicalDeviceProperties", "limits.maxComputeSharedMemorySize")
     low = lookup(device.properties, "VkPhysicalDeviceSubgroupSizeControlProperties", "minSubgroupSize")
     high = lookup(device.properties, "VkPhysicalDeviceSubgroupSizeControlProperties", "maxSubgroupSize")
     tuples = device.coopmat.khr
@@ -102,7 +109,7 @@ def _facts(device: DeviceRecord) -> list[tuple[str, str]]:
         ("PCI", hardware.pci),
         ("chip", hardware.chip),
         ("local memory", size(max(local)) if local else None),
-        ("shared memory", size(limits) if isinstance(limits, (int, float)) else None),
+        ("shared memory", size(shared) if isinstance(shared, (int, float)) else None),
         ("subgroups", None if low is None or high is None else f"{low}" if low == high else f"{low} to {high}"),
         ("coopmat tuples", None if tuples is None else str(len(tuples))),
     ]
@@ -170,11 +177,11 @@ def _bests(matrix: Matrix, section: Section) -> dict[tuple[str, int | None], flo
 
 def _result_path(row: Row) -> str:
     """The path of a measured row, for its colour."""
-    return next((cell.result.path for cell in row.cells if cell.result), "")
+    return next((cell.line.record.path or "" for cell in row.cells if cell.line), "")
 
 
 def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict[str, Any]:
-    """What the template needs of a cell: classes, text, heat (0 to 1), share of the workload's best, footnote, tooltip."""
+    """A cell for the template: classes, text, heat (0 to 1), share of the workload's best, footnote, tooltip."""
     heat = share = 0.0
     if cell.value and best:
         share = cell.value / best
@@ -194,19 +201,19 @@ def _cell(cell: Cell, column: Column, best: float, footnotes: Footnotes) -> dict
     note = None
     if cell.reason and has_footnote(cell):
         note = footnotes.number(cell.reason)
-    value, _, extra = cell.text.partition("  ")
+    time = cell.line.time if cell.line else None
     return {
         "classes": " ".join(classes),
-        "text": Markup("_<wbr>").join(value.split("_")) if cell.gap is not None else value,
-        "extra": extra,
+        "text": Markup("_<wbr>").join(cell.main.split("_")) if cell.gap is not None else cell.main,
+        "extra": "  ".join(cell.extra),
         "heat": round(heat, 3),
         "share": round(100 * share, 1),
         "ratio": None if cell.ratio is None else ratio_text(cell.ratio),
         "note": note,
         "variant": cell.variant if cell.status != "absent" else None,
         "title": _tooltip(cell),
-        "strip": strip(cell.result.time, 120, 20) if cell.result and cell.result.time else None,
-        "statistics": _statistics(cell) if cell.result is None else [],
+        "strip": strip(time, 120, 20) if time else None,
+        "statistics": _statistics(cell) if cell.line is None else [],
     }
 
 
@@ -219,8 +226,8 @@ def _statistics(cell: Cell) -> list[tuple[str, str, bool]]:
 
 def _tooltip(cell: Cell) -> str:
     lines = [cell.reason or ""]
-    if cell.result is not None:
-        lines += _result_lines(cell.result)
+    if cell.line is not None:
+        lines += _result_lines(cell.line)
     lines += climb_lines(cell.climbs)
     lines += [f"{p.kernel} {p.tile or ''}: {p.spills} spills, {p.registers} registers" for p in cell.spilling]
     if cell.pipeline is not None:
@@ -230,28 +237,29 @@ def _tooltip(cell: Cell) -> str:
     return "\n".join(filter(None, lines))
 
 
-def _result_lines(r: ResultRecord) -> list[str]:
+def _result_lines(line: Line) -> list[str]:
+    r, share = line.record, line.get("peak_share")
     lines = [f"kernel {r.kernel}" + (f", tile {r.tile}" if r.tile else "") + (f", tuple {r.tuple}" if r.tuple else "")]
-    if r.time:
-        low, high = r.time.ci95_s
-        lines.append(f"median {seconds(r.time.median_s)}, 95 % interval {seconds(low)} to {seconds(high)}, {r.time.clock} clock")
-    if isinstance(r.peak_share, float):
-        lines.append(f"{r.peak_share:.0%} of what the device's own copies and peaks allow")
+    if line.time is not None:
+        low, high = line.time.ci95_s
+        lines.append(f"median {seconds(line.time.median_s)}, 95 % interval {seconds(low)} to {seconds(high)}, {line.time.clock} clock")
+    if share is not None:
+        lines.append(f"{share:.0%} of what the device's own copies and peaks allow")
     if r.check:
         lines.append(f"checked: {r.check.method}; nmse {r.check.nmse}, bound {r.check.bound}")
     return lines
 
 
 def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
-    """One bar chart for each op, weight type, M and K: devices as groups, paths (and N) as bars."""
-    grouped: dict[tuple[str, int, int], list[Row]] = {}
+    """Bar charts: one for each type and size, all batch sizes together; devices as groups, paths and batch sizes as bars."""
+    grouped: dict[tuple[Any, ...], list[Row]] = {}
     for row in section.rows:
-        shape = next((cell.result for cell in row.cells if cell.result), None)
-        if shape is not None and any(cell.value for cell in row.cells):
-            key = (shape.type, shape.m, shape.k) if section.title not in CEILINGS else ("", 0, 0)
+        line = next((cell.line for cell in row.cells if cell.line), None)
+        if line is not None and any(cell.value for cell in row.cells):
+            key = () if section.ceiling else (line.record.type, _sizes(line))
             grouped.setdefault(key, []).append(row)
     charts = []
-    for (type_, m, k), rows in grouped.items():
+    for key, rows in grouped.items():
         several = len({row.labels[0] for row in rows}) > 1
         groups = []
         for position, index in enumerate(section.columns):
@@ -265,37 +273,39 @@ def _charts(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
                 groups.append(
                     BarGroup(heading=f"{column.id}  {column.name}", bars=bars, own_scale=column.software and len(matrix.columns) > 1)
                 )
-        title = f"{section.title} {type_} {m}x…x{k}" if several else f"{section.title} {rows[0].labels[0]}"
-        title = title if type_ else section.title
-        charts.append({"title": title, "svg": bar_chart(groups)})
+        words = [] if not key else [key[0], "x".join(key[1])] if several else [rows[0].labels[0]]
+        charts.append({"title": " ".join((section.title, *words)), "svg": bar_chart(groups)})
     return charts
 
 
+def _sizes(line: Line) -> tuple[str, ...]:
+    """A cell's axes, the batch left open."""
+    return tuple("…" if name == line.op.batch else str(value) for name, value in line.record.axes.items())
+
+
 def _bar(row: Row, cell: Cell, several: bool) -> Bar:
-    n = f"N={cell.result.n} " if several and cell.result else ""
-    if cell.result and cell.result.op == "peak":
-        n = f"{row.labels[0]} "
+    prefix = ""
+    if several and cell.line is not None:
+        batch = cell.line.op.batch
+        prefix = f"{batch.upper()}={cell.line.record.axes[batch]} " if batch else f"{row.labels[0]} "
     style = "bad" if cell.status in BAD else f"p-{_result_path(row)}"
-    return Bar(label=f"{n}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
+    return Bar(label=f"{prefix}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
 
 
 def _strips(matrix: Matrix, section: Section) -> list[dict[str, Any]]:
     """The samples of every measured cell, by device."""
-    found = []
+    groups = []
     for position, index in enumerate(section.columns):
         cells = [(row, row.cells[position]) for row in section.rows]
-        entries = [_strip_entry(row, cell) for row, cell in cells if cell.result is not None and cell.result.time]
+        entries = [_strip_entry(row, cell, cell.line.time) for row, cell in cells if cell.line is not None and cell.line.time is not None]
         if entries:
-            found.append(
+            groups.append(
                 {"title": f"{section.title} on {matrix.columns[index].id}", "entries": entries, "open": len(entries) <= _OPEN_STRIPS}
             )
-    return found
+    return groups
 
 
-def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
-    assert cell.result is not None
-    time = cell.result.time
-    assert time
+def _strip_entry(row: Row, cell: Cell, time: Time) -> dict[str, Any]:
     low, high = time.ci95_s
     spread = 100 * (max(time.samples_s) - min(time.samples_s)) / time.median_s if time.samples_s and time.median_s else 0.0
     return {
@@ -305,6 +315,7 @@ def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
         "interval": f"{seconds(low)} to {seconds(high)}",
         "spread": f"{spread:.1f} %",
         "settled": seconds(time.settle_s),
+        "wall_clock": time.clock == "wall",
         "samples": len(time.samples_s),
         "rounds": len(set(time.rounds)),
         "steady": cell.steady is not False,
@@ -314,7 +325,7 @@ def _strip_entry(row: Row, cell: Cell) -> dict[str, Any]:
 
 
 def _round_medians(time: Time) -> list[float]:
-    """The median of each round's samples, s: what alternates between two speeds is seen in them."""
+    """The median of each round's samples, s; they show a cell that alternates between two speeds."""
     rounds: dict[int, list[float]] = {}
     for index, value in zip(time.rounds, time.samples_s, strict=False):
         rounds.setdefault(index, []).append(value)

@@ -1,14 +1,16 @@
-"""The ladder's table: what was climbed with, the rung it reached, what stopped it and what was found on the way."""
+"""The ladder's table: each tuple or feature, the rung it reached, what stopped it and the facts that the climb found."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 from vkprobe.records import RUNGS, LadderRecord
 from vkprobe.report.tables import render
+from vkprobe.results import lift
 
 _HEADERS = ("device", "tuple or feature", "rung", "status", "x plain time", "facts", "why no higher")
 _SHORT = ("device", "tuple or feature", "reached", "notes")
@@ -16,6 +18,8 @@ _QUIET = frozenset({"ok", "noop", "unsupported"})
 """Statuses that the rung and the notes tell without a word of their own."""
 _WIDEST_NAME = 38
 _MORE = "... "
+SUBGROUPS = "subgroup operations"
+"""The row that all operations on subgroups share."""
 
 
 def as_text(records: Sequence[LadderRecord], form: str, *, width: int | None = None) -> str:
@@ -25,20 +29,21 @@ def as_text(records: Sequence[LadderRecord], form: str, *, width: int | None = N
     """
     if form in ("csv", "json"):
         return render(_HEADERS, [_row(r) for r in records], form)
+    records = [lift.climb(r) for r in records]
     rows = [row for _, of_device in groupby(records, key=lambda r: r.device) for row in _short_rows(list(of_device))]
     headers: Sequence[str] = _SHORT
     if form == "table" and len({r.device for r in records}) == 1:
         headers, rows = headers[1:], [row[1:] for row in rows]
     text = render(headers, rows, form, width=width, fold=len(headers) - 1)
     counts = {rung: sum(r.rung == rung and r.status == "ok" for r in records) for rung in RUNGS}
-    told = [f"{n} {rung}" for rung, n in counts.items() if n]
+    reached = [f"{n} {rung}" for rung, n in counts.items() if n]
     ended = [f"{sum(r.status == s for r in records)} {s}" for s in dict.fromkeys(r.status for r in records) if s != "ok"]
     noops = dict.fromkeys(r.reason for r in records if r.status == "noop" and r.reason)
-    return f"{text}\n\n{'; '.join([', '.join([*told, *ended]), *noops])}"
+    return f"{text}\n\n{'; '.join([', '.join([*reached, *ended]), *noops])}"
 
 
 def name_of(record: LadderRecord) -> str:
-    """What was climbed with, in words."""
+    """The tuple or feature in words."""
     t = record.tuple
     if not t:
         return record.feature or ""
@@ -71,56 +76,53 @@ def _fact(name: str, value: Any) -> str:
 
 def _short_rows(records: Sequence[LadderRecord]) -> Iterator[list[str]]:
     """One device's rows: forms of a feature that ended alike share one, further rows of the same feature leave its name out."""
-    ambiguous = _ambiguous(records)
+    ambiguous = ambiguous_members(records)
     before = ""
     for _, group in groupby(records, key=_alike):
         alike = list(group)
-        feature, _, form = _parts(alike[0])
-        name = _named(feature, ambiguous) if alike[0].feature else name_of(alike[0])
-        forms = ", ".join(_parts(r)[2] for r in alike)
-        if len(alike) > 1:
-            forms_of = f"{_MORE}{len(alike)} forms" if name == before else f"{name}, {len(alike)} forms"
-            name = forms_of if feature.startswith("Vk") else name
-        elif form:
+        first = alike[0]
+        title = _title(first, ambiguous) if first.feature else name_of(first)
+        forms = ", ".join(r.form or "" for r in alike)
+        name = title
+        if len(alike) > 1 and not is_subgroup(first):
+            name = f"{_MORE}{len(alike)} forms" if name == before else f"{name}, {len(alike)} forms"
+        elif len(alike) == 1 and first.form:
             forms = ""
-            name = f"{_MORE}{form}" if name == before else f"{name} {form}" if feature.startswith("Vk") else name_of(alike[0])
+            name = name_of(first) if is_subgroup(first) else f"{_MORE}{first.form}" if name == before else f"{name} {first.form}"
         if not name.startswith(_MORE):
-            before = _named(feature, ambiguous)
-        reached = ", ".join([alike[0].rung or "not listed", *([] if alike[0].status in _QUIET else [_status(alike[0])])])
-        yield [alike[0].device, _broken(name), reached, _notes(alike, forms)]
+            before = title
+        reached = ", ".join([first.rung or "not listed", *([] if first.status in _QUIET else [_status(first)])])
+        yield [first.device, _broken(name), reached, _notes(alike, forms)]
 
 
-def _parts(record: LadderRecord) -> tuple[str, str, str]:
-    """A feature, what forms of it are grouped by, and the form; of a tuple nothing."""
-    feature = record.feature or ""
-    if subgroup := re.fullmatch(r"subgroup(\w+) (at \d+)", feature):
-        return f"subgroup operations {subgroup[2]}", subgroup[2], subgroup[1]
-    name, _, form = feature.partition(" ")
-    form = form.replace("AccumulatingSaturating", "saturating ")
-    return name, "" if form.startswith("beyond") else name, form
+def is_subgroup(record: LadderRecord) -> bool:
+    """Whether it is about an operation on subgroups."""
+    return record.subgroup_size is not None
+
+
+def _title(record: LadderRecord, ambiguous: frozenset[str]) -> str:
+    """The name that forms of a feature share."""
+    return f"{SUBGROUPS} at {record.subgroup_size}" if is_subgroup(record) else feature_name(record, ambiguous)
 
 
 def _alike(record: LadderRecord) -> Any:
-    _, family, form = _parts(record)
-    if not form or not family:
+    if not record.form or record.alone:
         return record.feature or name_of(record)
+    family = record.subgroup_size or (record.struct, record.member)
     return family, record.rung, record.status, sorted(record.facts.items()), None if record.ratio else record.reason
 
 
-def _ambiguous(records: Sequence[LadderRecord]) -> frozenset[str]:
+def ambiguous_members(records: Sequence[LadderRecord]) -> frozenset[str]:
     """Members that two structs have."""
-    known = {_parts(r)[0].partition(".")[::2] for r in records}
-    members = [member for _, member in known if member]
-    return frozenset(m for m in members if members.count(m) > 1)
+    members = [member for _, member in {(r.struct, r.member) for r in records if r.struct and r.member}]
+    return frozenset(m for m in members if m is not None and members.count(m) > 1)
 
 
-def _named(feature: str, ambiguous: frozenset[str]) -> str:
-    """A feature without its struct, but for the vendor where another struct has the same member."""
-    struct, dot, member = feature.partition(".")
-    if not dot:
-        return feature
-    vendor = re.search(r"[A-Z]{2,}$", struct)
-    return f"{member} ({vendor[0]})" if vendor and member in ambiguous else member
+def feature_name(record: LadderRecord, ambiguous: frozenset[str]) -> str:
+    """A feature without its struct, but with the vendor where another struct has the same member."""
+    member, struct = record.member or record.feature or "", record.struct or ""
+    vendor = struct[len(struct.rstrip(string.ascii_uppercase)) :]
+    return f"{member} ({vendor})" if vendor and member in ambiguous else member
 
 
 def _broken(name: str) -> str:
@@ -137,7 +139,7 @@ def _notes(alike: Sequence[LadderRecord], forms: str) -> str:
     least, most = (f"{bound:.2f}" for bound in (min(ratios), max(ratios))) if ratios else ("", "")
     ratio = [f"{least if least == most else f'{least} to {most}'} x plain time"] if ratios else []
     reason = [] if first.status == "noop" or (first.status == "ok" and ratios) or not first.reason else [first.reason]
-    if first.feature and reason == [f"{_parts(first)[0]} is off"]:
+    if first.off:
         reason = ["the feature is off"]
     facts = _facts(first.facts)
     return "; ".join([*ratio, *([facts] if facts else []), *([forms] if forms else []), *reason])

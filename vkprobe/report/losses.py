@@ -1,35 +1,37 @@
-"""Gaps in words: the requirement cells of the matrix and the "what is missing" of each device."""
+"""Gaps in words: the requirement cells of the matrix, and each device's list of what is missing."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from vkprobe.report.model import Cell, Column, Loss, Price, Section
-from vkprobe.report.rows import CEILINGS
+from vkprobe.records import ResultRecord
+from vkprobe.report import prices
+from vkprobe.report.model import Cell, Column, Loss, Section
 from vkprobe.requirements import Gap, Missing, Requirement, requirements
-from vkprobe.requirements.promotions import PROVIDERS, base_name
+from vkprobe.requirements.closing import comes_with
+from vkprobe.results.keys import DeviceKey
+from vkprobe.results.store import Store
 
 
 def gap_cell(gap: Gap, need: Requirement) -> Cell:
     """`yes`, `partial n of m`, `no: first missing`, or `unknown`, with everything that is missing as the reason."""
     if gap.met is True:
-        return Cell(status="met", text="yes", gap=gap)
+        return Cell(status="met", main="yes", gap=gap)
     reason = missing_in_words(gap)
     if gap.met is None:
-        return Cell(status="unknown", text="unknown", reason=f"the facts do not tell: {reason}", gap=gap)
+        return Cell(status="unknown", main="unknown", reason=f"the facts do not tell: {reason}", gap=gap)
     if gap.part is not None and gap.part[0]:
         held, total = gap.part
         if held < total:
-            return Cell(status="partial", text=f"partial {held} of {total}", reason=reason, gap=gap)
-        return Cell(status="partial", text=f"partial {gap.held} of {gap.total}", reason=reason, gap=gap)
+            return Cell(status="partial", main=f"partial {held} of {total}", reason=reason, gap=gap)
+        return Cell(status="partial", main=f"partial {gap.held} of {gap.total}", reason=reason, gap=gap)
     first = next(m for m in gap.missing if m.have is not None)
-    return Cell(status="unmet", text=f"no: {short_name(first)}", reason=reason, gap=gap)
+    return Cell(status="unmet", main=f"no: {short_name(first)}", brief="no", reason=reason, gap=gap)
 
 
 def short_name(missing: Missing) -> str:
     """The member, without its struct and nesting; extensions and tuples as they are."""
-    return missing.name if missing.kind in ("extension", "tuple") else " or ".join(n.rpartition(".")[2] for n in missing.name.split(" or "))
+    return missing.short or missing.name
 
 
 def in_words(missing: Missing) -> str:
@@ -60,74 +62,63 @@ def missing_in_words(gap: Gap) -> str:
     return "; ".join(words)
 
 
-def comes_with(missing: Missing, extensions: set[str]) -> bool:
-    """Whether a missing condition needs no words of its own: it is part of an extension that is missing as a whole."""
-    if missing.kind == "tuple":
-        return isinstance(missing.have, str) and missing.have.removeprefix("no ") in extensions
-    provider = PROVIDERS.get(base_name(missing.name.partition(".")[0]))
-    return provider is not None and provider.extension in extensions
-
-
 _WEIGHT = ("scalar-f16", "coopmat", "coopmat2", "intdot", "coopmat-bf16", "bf16", "dot2", "float8")
-"""Paths whose loss weighs most come first, where no device at hand tells what they are worth. What is not here is no path of its own."""
+"""The order of gaps without a price: the paths whose loss weighs most come first. Requirements that aren't here come last."""
 
 
-def losses_of(required: Section, measured: Sequence[Section], columns: Sequence[Column]) -> tuple[Loss, ...]:
-    """Every path that a device lacks, with who has it; the dearest first, then what is sure, then by device."""
-    labels = {r.path: r.label for r in requirements()}
-    prices: dict[str, Price | None] = {}
+def losses_of(required: Section, columns: Sequence[Column], store: Store, baseline: int | None) -> tuple[Loss, ...]:
+    """Every path that a device lacks, with who has it; the dearest first, then certain ones, then by device."""
+    needs = {r.path: r for r in requirements()}
+    baselines = baselines_of(columns, store, baseline)
+    rules = prices.ChosenPaths(baselines)
+    paths = prices.Paths(rules.today, rules.closed)
     losses = []
     for index, column in enumerate(required.columns):
+        device = columns[column].device
         for row in required.rows:
             gap = row.cells[index].gap
             if gap is None or gap.met is True:
                 continue
             owners = tuple(c for c, cell in zip(required.columns, row.cells, strict=True) if cell.gap is not None and cell.gap.met)
-            if gap.path not in prices:
-                prices[gap.path] = _price(gap.path, measured, columns)
             losses.append(
                 Loss(
                     column=column,
                     path=gap.path,
-                    label=labels[gap.path],
+                    label=needs[gap.path].label,
                     met=gap.met,
                     missing=missing_in_words(gap),
                     sources=tuple(dict.fromkeys(m.source for m in gap.missing)),
                     owners=owners,
-                    price=prices[gap.path],
+                    prices=() if device is None else tuple(prices.prices(device, needs[gap.path], baselines, paths)),
                 )
             )
     return tuple(sorted(losses, key=_dearest))
 
 
+def baselines_of(columns: Sequence[Column], store: Store, baseline: int | None) -> list[prices.Measured]:
+    """The measurements that prices are taken from: the baseline's where it has any, else each device's.
+
+    A device that runs on the CPU says nothing about others.
+    """
+    by_key: dict[DeviceKey, list[ResultRecord]] = {}
+    for (key, _), result in store.results.items():
+        by_key.setdefault(key, []).append(result)
+    chosen = columns if baseline is None or columns[baseline].key not in by_key else [columns[baseline]]
+    return [
+        prices.measured(column.device, by_key[column.key], name=column.id)
+        for column in chosen
+        if column.device is not None and not column.software and not column.null and column.key in by_key
+    ]
+
+
 def _dearest(loss: Loss) -> tuple[bool, float, int, str, int]:
     weight = _WEIGHT.index(loss.path) if loss.path in _WEIGHT else len(_WEIGHT)
-    return loss.met is None, -(loss.price.ratio if loss.price else 0.0), weight, loss.path, loss.column
-
-
-def _price(path: str, measured: Sequence[Section], columns: Sequence[Column]) -> Price | None:
-    """What the path is worth on the device that gains most by it; devices that run on the CPU tell nothing about others."""
-    found = []
-    for section in measured:
-        if section.title in CEILINGS:  # they are worth nothing by themselves
-            continue
-        for position, index in enumerate(section.columns):
-            best: dict[tuple[str, bool], float] = {}
-            for row in section.rows:
-                cell = row.cells[position]
-                if cell.value and cell.result and not columns[index].software:
-                    key = row.labels[0], cell.result.path == path
-                    best[key] = max(best.get(key, 0.0), cell.value)
-            ratios = [best[workload, True] / rate for (workload, is_path), rate in best.items() if not is_path and (workload, True) in best]
-            if ratios:
-                ratio = math.exp(sum(map(math.log, ratios)) / len(ratios))
-                found.append(Price(op=section.title, column=index, ratio=ratio, workloads=len(ratios)))
-    return max(found, key=lambda price: price.ratio, default=None)
+    return loss.met is None, -(loss.dearest.ratio if loss.dearest else 0.0), weight, loss.path, loss.column
 
 
 def shared_losses(losses: Sequence[Loss]) -> list[tuple[Loss, list[int]]]:
-    """The losses with the columns that have them in common: the same path for the same reason is told once."""
-    shared: dict[tuple[str, bool | None, str], tuple[Loss, list[int]]] = {}
+    """The losses with the columns that share them: one entry for the same path, missing for the same reason at the same price."""
+    shared: dict[tuple[object, ...], tuple[Loss, list[int]]] = {}
     for loss in losses:
-        shared.setdefault((loss.path, loss.met, loss.missing), (loss, []))[1].append(loss.column)
+        shared.setdefault((loss.path, loss.met, loss.missing, loss.prices), (loss, []))[1].append(loss.column)
     return list(shared.values())

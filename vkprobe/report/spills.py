@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vkprobe.bench.demand import ROOM
+from vkprobe.ops.registers import ROOM
+from vkprobe.ops import in_tables
+from vkprobe.ops.base import rank
 from vkprobe.records import PipelineRecord
-from vkprobe.report.compile import OPS, tile_words
 from vkprobe.report.model import BAD, Cell, Column, Row, Section
-from vkprobe.report.rows import rank
 from vkprobe.report.statistics import CAUSES, spill_cause
-from vkprobe.results.store import DeviceKey, Store
+from vkprobe.results.keys import DeviceKey
+from vkprobe.results.store import Store
 
 NOTE = (
     "the most of a pipeline, and how many of these kernels' pipelines do: types, tuples and workgroups together. compiler 37/128: the"
     " tile takes 37 of an invocation's 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than"
     f" there are; tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
 )
-_SIZE = 1  # a tile's size, or a GEMV's N, is what devices have in common
 _NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
-_Line = tuple[str, str]
+_Line = tuple[str, str, str]
+"""Op, family of kernels, tile's name."""
 
 
 def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
@@ -31,12 +32,12 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     lines: dict[_Line, dict[DeviceKey, list[PipelineRecord]]] = {}
     for (key, _), p in store.pipelines.items():
         if p.status in ("ok", "noop") and p.spills is not None:
-            lines.setdefault((_name(p), tile_words(p)[_SIZE]), {}).setdefault(key, []).append(p)
+            lines.setdefault((p.op or "", p.family or p.kernel, p.tile_name or ""), {}).setdefault(key, []).append(p)
     telling = {key for found in lines.values() for key in found}
     shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
     spilling = {line: found for line, found in lines.items() if any(p.spills for pipelines in found.values() for p in pipelines)}
     rows = tuple(
-        Row(labels=line, cells=tuple(_cell(spilling[line].get(columns[i].key, [])) for i in shown))
+        Row(labels=line[1:], cells=tuple(_cell(spilling[line].get(columns[i].key, [])) for i in shown))
         for line in sorted(spilling, key=lambda line: _order(line, spilling[line]))
     )
     if not rows:
@@ -50,31 +51,26 @@ def health(section: Section, position: int) -> list[tuple[str, int, str]]:
     counts: Counter[tuple[str, str]] = Counter()
     for p in found.values():
         if p.status in ("ok", "noop"):
-            told = "compiled" if p.spills is None else "without spills"
-            counts[(f"spill ({spill_cause(p)})", f"s-{spill_cause(p)}") if p.spills else (told, "s-none")] += 1
+            without = "compiled" if p.spills is None else "without spills"
+            counts[(f"spill ({spill_cause(p)})", f"s-{spill_cause(p)}") if p.spills else (without, "s-none")] += 1
         elif p.status != "unsupported":
             counts[p.status, "s-failed" if p.status in BAD else "s-skipped"] += 1
     order = ("s-none", *(f"s-{name}" for name in CAUSES), "s-failed", "s-skipped")
     return sorted(((words, n, style) for (words, style), n in counts.items()), key=lambda part: (order.index(part[2]), part[0]))
 
 
-def _name(p: PipelineRecord) -> str:
-    """The kernel's name with a star for its type."""
-    return p.kernel.replace(f"_{p.type}", "_*", 1) if p.type else p.kernel
-
-
 def _order(line: _Line, found: dict[DeviceKey, list[PipelineRecord]]) -> tuple[object, ...]:
     most = max(p.spills or 0 for pipelines in found.values() for p in pipelines)
-    return -most, rank(OPS, line[0].partition("_")[0]), line
+    return -most, rank(in_tables(), line[0]), line
 
 
 def _cell(pipelines: Sequence[PipelineRecord]) -> Cell:
     if not pipelines:
-        return Cell(status="absent", text="-", reason=_NOT_COMPILED)
+        return Cell(status="absent", main="-", reason=_NOT_COMPILED)
     spilling = tuple(sorted((p for p in pipelines if p.spills), key=lambda p: -(p.spills or 0)))
     if not spilling:
-        return Cell(status="ok", text=f"none of {len(pipelines)}")
+        return Cell(status="ok", main=f"none of {len(pipelines)}")
     worst = spilling[0]
     why = spill_cause(worst)
     share = f" {worst.tile_registers}/{worst.register_budget}" if why != "unknown" else ""
-    return Cell(status="ok", text=f"{worst.spills}s in {len(spilling)} of {len(pipelines)}  {why}{share}", spilling=spilling)
+    return Cell(status="ok", main=f"{worst.spills}s in {len(spilling)} of {len(pipelines)}", extra=(f"{why}{share}",), spilling=spilling)

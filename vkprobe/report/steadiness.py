@@ -1,40 +1,61 @@
-"""Why times are not steady, told once for the cells that share a cause."""
+"""Why times aren't steady, in one sentence for the cells that share a cause."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-from vkprobe.records import Time
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_UNKNOWN = "the rounds do not agree"
+from vkprobe.records import Time, Unsteady
+from vkprobe.results.tidy import UNKNOWN_CAUSE
 
 SOFTWARE_NOTE = "runs on the CPU: times are not judged; they mean nothing absolute, only results and the ratios between its own cells do"
+WALL_CLOCK_NOTE = "is timed by the host's wall clock, as it has no usable timestamps: each time includes what submitting takes"
+
+_WORDS = {
+    "rounds-differ": ("the rounds differ by {}%", ".1%"),
+    "scatter": ("the samples scatter: the interval is +-{}%", ".1%"),
+    "one-round": ("only one round was measured", ""),
+    "few-rounds": ("only {} rounds were measured", ".0f"),
+    "unsettled": ("only {} of {} rounds had settled", ".0f"),
+    "gpu-clock-high": ("GPU time is {} times the wall time of the same submits", ".2f"),
+    "gpu-clock-low": ("GPU time is only {} of the wall time of the same submits", ".2f"),
+}
+"""Cause -> its sentence with a place for each number, and how the numbers are written."""
 
 
 def because(time: Time) -> str | None:
     """Why a time is not steady; None where it is."""
-    return None if time.steady else time.unsteady_because or _UNKNOWN
+    return None if time.steady else time.unsteady_because or UNKNOWN_CAUSE
 
 
-def causes(told: Iterable[str]) -> str:
-    """The causes, the most frequent first; those that differ only in numbers as one, with the range.
+def in_words(unsteady: Unsteady) -> str:
+    """The sentence of one cause.
 
-    >>> causes(["the rounds differ by 1.2%", "only 2 rounds", "the rounds differ by 11.5%"])
-    'the rounds differ by 1.2 to 11.5% (2 cells); only 2 rounds (1 cell)'
+    >>> in_words(Unsteady(cause="rounds-differ", numbers=(0.041,)))
+    'the rounds differ by 4.1%'
     """
-    grouped: dict[str, list[list[str]]] = {}
-    for cause in told:
-        grouped.setdefault(_NUMBER.sub("\0", cause), []).append(_NUMBER.findall(cause))
+    return _sentence(unsteady.cause, [unsteady.numbers])
+
+
+def causes(times: Iterable[Time]) -> str:
+    """The causes of unsteady times, the most frequent first; one sentence per cause, with the range of its numbers."""
+    grouped: dict[tuple[str, bool], list[tuple[float, ...]]] = {}
+    for time in times:
+        known = time.unsteady is not None and time.unsteady.cause in _WORDS
+        name = time.unsteady.cause if time.unsteady is not None and known else time.unsteady_because or UNKNOWN_CAUSE
+        grouped.setdefault((name, known), []).append(time.unsteady.numbers if time.unsteady is not None else ())
     words = []
-    for template, found in sorted(grouped.items(), key=lambda item: -len(item[1])):
-        ranges = [_range(numbers) for numbers in zip(*found, strict=True)]
-        text = "".join(part + number for part, number in zip(template.split("\0"), [*ranges, ""], strict=True))
-        words.append(text + (f" ({len(found)} cell{'s' * (len(found) != 1)})" if len(grouped) > 1 else ""))
+    for (name, known), numbers in sorted(grouped.items(), key=lambda item: -len(item[1])):
+        text = _sentence(name, numbers) if known else name
+        words.append(text + (f" ({len(numbers)} cell{'s' * (len(numbers) != 1)})" if len(grouped) > 1 else ""))
     return "; ".join(words)
 
 
-def _range(numbers: Iterable[str]) -> str:
-    known = sorted(set(numbers), key=float)
-    return known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
+def _sentence(cause: str, numbers: Iterable[tuple[float, ...]]) -> str:
+    template, form = _WORDS[cause]
+    return template.format(*(_range(values, form) for values in zip(*numbers, strict=True)))
+
+
+def _range(values: Iterable[float], form: str) -> str:
+    ordered = sorted(values)
+    texts = [format(value, form).removesuffix("%") for value in (ordered[0], ordered[-1])]
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"

@@ -10,7 +10,9 @@ import msgspec
 from vkprobe.records import LadderRecord, PipelineRecord
 from vkprobe.report.blocks import Block, blocks
 from vkprobe.report.losses import shared_losses
+from vkprobe.report.measured import result_json
 from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Section
+from vkprobe.report.prices import in_words as price_in_words
 from vkprobe.report.statistics import spill_cause
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.units import significant
@@ -24,7 +26,6 @@ _FEW = 2
 _HEADING = 18
 """A column's heading is folded to so many characters, or to its device's id where that is longer."""
 
-_TILES = ("s ", "m ", "l ")
 _REGISTERS = ("registers", "spills", "tile_registers", "register_budget")
 
 _COLOURS = {"ok": "", "met": "\x1b[32m", "partial": "\x1b[33m", "noop": "\x1b[36m"} | dict.fromkeys(BAD, "\x1b[1;31m")
@@ -35,8 +36,8 @@ def cell_text(cell: Cell, footnotes: Footnotes) -> str:
     """The cell with its ratio, and its reason: in it where that is short, else as a footnote's number."""
     text = "  ".join(filter(None, [cell.text, None if cell.ratio is None else ratio_text(cell.ratio)]))
     if cell.variant and cell.status != "absent":
-        # A tuple as it is; of a tile its name, where it has one.
-        text = f"{text}  {cell.variant}" if cell.result else f"{cell.variant[0]} {text}" if cell.variant[:2] in _TILES else text
+        # A tuple as it is; a tile by its name, where it has one.
+        text = f"{text}  {cell.variant}" if cell.line else f"{cell.variant_name} {text}".strip()
     if cell.reason is None or not has_footnote(cell):
         return text
     if len(cell.reason) <= _INLINE:
@@ -45,7 +46,7 @@ def cell_text(cell: Cell, footnotes: Footnotes) -> str:
 
 
 def has_footnote(cell: Cell) -> bool:
-    """Whether its reason has to be told beside the tables: those of requirements, of cells in no file and of `~` are told in general."""
+    """Whether its reason stands beside the tables; reasons of requirements, of cells in no file and of `~` are given once for all."""
     if cell.reason is None or cell.gap is not None or cell.status in ("absent", "noop"):
         return False
     return cell.steady is not False or (cell.result is not None and cell.result.reason is not None)
@@ -148,8 +149,8 @@ def _block(matrix: Matrix, section: Section, block: Block, footnotes: Footnotes,
 
 
 def _brief(cell: Cell) -> str:
-    """`no` for `no: VK_KHR_shader_bfloat16`: beside many devices there is no room for what is spelled out below."""
-    return cell.text.partition(":")[0]
+    """`no` for `no: VK_KHR_shader_bfloat16`: many devices leave no room for it, and it is spelled out below."""
+    return cell.brief or cell.text
 
 
 def _heading(column: Column, is_baseline: bool) -> str:
@@ -160,13 +161,13 @@ def _heading(column: Column, is_baseline: bool) -> str:
 def _coloured(cell: Cell, text: str, color: bool) -> str:
     if not color:
         return text
-    spills = bool(cell.spilling) or (cell.pipeline is not None and cell.result is None and cell.pipeline.spills)
+    spills = bool(cell.spilling) or (cell.pipeline is not None and cell.line is None and cell.pipeline.spills)
     start = _COLOURS["partial"] if spills and cell.status == "ok" else _COLOURS.get(cell.status, _DIM)
     return f"{start}{text}\x1b[0m" if start else text
 
 
 def _losses(matrix: Matrix, format: str, width: int | None) -> str:
-    """By gap, the dearest first: the same thing that several devices lack is told once."""
+    """By gap, the dearest first; a gap that several devices share stands once."""
     lines = []
     for loss, lacking in shared_losses(matrix.losses):
         who = ", ".join(matrix.columns[i].id for i in lacking)
@@ -179,15 +180,11 @@ def _losses(matrix: Matrix, format: str, width: int | None) -> str:
 
 
 def loss_details(matrix: Matrix, loss: Loss) -> list[str]:
-    """What is missing, what it costs where that was measured, who has it, and the source."""
+    """The missing conditions, what closing the gap is worth where that was measured, who has it, and the source."""
     owners = ", ".join(matrix.columns[i].id for i in loss.owners)
-    price = loss.price
-    cost = price and (
-        f"{matrix.columns[price.column].id} runs {price.op} at {ratio_text(price.ratio)} the rate of its best other path"
-        f" ({price.workloads} workload{'s' * (price.workloads != 1)})"
-    )
+    worth = [price_in_words(loss.prices)] if loss.prices else []
     has = f"has it: {owners}" if owners else "no device here has it"
-    return [loss.missing, *([cost] if cost else []), f"{has}; source {loss.sources[-1]}"]
+    return [loss.missing, *worth, f"{has}; source {loss.sources[-1]}"]
 
 
 def _csv(matrix: Matrix) -> str:
@@ -233,7 +230,7 @@ def as_json(matrix: Matrix) -> dict[str, Any]:
                 "met": loss.met,
                 "missing": loss.missing,
                 "sources": loss.sources,
-                "worth": loss.price and {"device": matrix.columns[loss.price.column].id, "op": loss.price.op, "ratio": loss.price.ratio},
+                "prices": loss.prices,
                 "has_it": [matrix.columns[i].id for i in loss.owners],
             }
             for loss in matrix.losses
@@ -249,26 +246,18 @@ def _section_json(matrix: Matrix, section: Section) -> dict[str, Any]:
     for row in section.rows:
         cells = {}
         for index, cell in zip(section.columns, row.cells, strict=True):
-            found: dict[str, Any] = {"status": cell.status, "text": cell.text, "reason": cell.reason}
+            fields: dict[str, Any] = {"status": cell.status, "text": cell.text, "reason": cell.reason}
             if section.kind == "measured":
-                time = cell.result.time if cell.result else None
-                found |= {
-                    "value": cell.value,
-                    "ratio": cell.ratio,
-                    "steady": time.steady if time else None,
-                    "median_s": time.median_s if time else None,
-                    "peak_share": cell.result.peak_share or None if cell.result else None,
-                }
-                found["tuple"] = cell.result.tuple if cell.result else None
+                fields |= result_json(cell)
             if section.kind == "pipelines" and cell.pipeline is not None:
-                found |= {name: getattr(cell.pipeline, name) for name in ("tile", "subgroup_size", *_REGISTERS)}
+                fields |= {name: getattr(cell.pipeline, name) for name in ("tile", "subgroup_size", *_REGISTERS)}
             if section.kind == "spills":
-                found["spilling"] = [_spill_json(p) for p in cell.spilling]
+                fields["spilling"] = [_spill_json(p) for p in cell.spilling]
             if section.kind == "ladder":
-                found["climbs"] = [_climb_json(climb) for climb in cell.climbs]
+                fields["climbs"] = [_climb_json(climb) for climb in cell.climbs]
             if section.kind == "requirements" and cell.gap is not None:
-                found |= {"met": cell.gap.met, "held": cell.gap.held, "total": cell.gap.total, "missing": cell.gap.missing}
-            cells[matrix.columns[index].id] = found
+                fields |= {"met": cell.gap.met, "held": cell.gap.held, "total": cell.gap.total, "missing": cell.gap.missing}
+            cells[matrix.columns[index].id] = fields
         rows.append({**dict(zip(section.labels, row.labels, strict=True)), "cells": cells})
     return {"title": section.title, "kind": section.kind, "note": section.note, "rows": rows}
 

@@ -28,7 +28,7 @@ from vkprobe.requirements.promotions import PROVIDERS, base_name
 Verdict = tuple["bool | None", tuple[Missing, ...]]
 _MET: Verdict = (True, ())
 
-_FLAG_BITS = {
+FLAG_BITS = {
     "VK_SHADER_STAGE_COMPUTE_BIT": 0x20,
     "VK_SUBGROUP_FEATURE_BASIC_BIT": 0x1,
     "VK_SUBGROUP_FEATURE_VOTE_BIT": 0x2,
@@ -103,7 +103,15 @@ def _(condition: Feature, device: DeviceRecord) -> Verdict:
         return _MET
     met = None if None in verdicts else False
     name = " or ".join(f"{struct}.{member}" for struct, member in condition.alternatives)
-    return met, (Missing(kind="feature", name=name, need=True, have=met, source=condition.source),)
+    short = " or ".join(member.rpartition(".")[2] for _, member in condition.alternatives)
+    extension = _extension(condition.alternatives[0][0])
+    return met, (Missing(kind="feature", name=name, need=True, have=met, source=condition.source, short=short, extension=extension),)
+
+
+def _extension(struct: str) -> str | None:
+    """The extension that brings a struct."""
+    provider = PROVIDERS.get(base_name(struct))
+    return None if provider is None else provider.extension
 
 
 def _feature(device: DeviceRecord, struct: str, member: str) -> bool | None:
@@ -125,8 +133,16 @@ def _(condition: Property, device: DeviceRecord) -> Verdict:
     if met:
         return _MET
     kind = "limit" if _is_number(condition.need) else "property"
-    name = f"{condition.struct}.{condition.member}"
-    return met, (Missing(kind=kind, name=name, need=condition.need, have=have, source=condition.source),)  # type: ignore[arg-type]
+    missing = Missing(
+        kind=kind,  # type: ignore[arg-type]
+        name=f"{condition.struct}.{condition.member}",
+        need=condition.need,
+        have=have,
+        source=condition.source,
+        short=condition.member.rpartition(".")[2],
+        extension=_extension(condition.struct),
+    )
+    return met, (missing,)
 
 
 def _is_number(value: Any) -> bool:
@@ -136,7 +152,7 @@ def _is_number(value: Any) -> bool:
 def _satisfies(have: Any, need: Any, member: str) -> bool | None:
     if isinstance(need, tuple):
         if isinstance(have, int):
-            return all(have & _FLAG_BITS[flag] for flag in need) if all(flag in _FLAG_BITS for flag in need) else None
+            return all(have & FLAG_BITS[flag] for flag in need) if all(flag in FLAG_BITS for flag in need) else None
         return set(need) <= set(have) if isinstance(have, Sequence) and not isinstance(have, str) else None
     if isinstance(need, bool):
         return bool(have) is need
@@ -187,8 +203,10 @@ def _(condition: TupleMatch, device: DeviceRecord) -> Verdict:
     listed = getattr(device.coopmat, condition.query)
     met: bool | None
     have: Any = None
+    extension: str | None = None
     if not listed and has_extension(device, _TUPLE_EXTENSION[condition.query]) is False:
-        met, have = False, f"no {_TUPLE_EXTENSION[condition.query]}"
+        extension = _TUPLE_EXTENSION[condition.query]
+        met, have = False, f"no {extension}"
     elif listed is None:
         met = None
     else:
@@ -203,7 +221,16 @@ def _(condition: TupleMatch, device: DeviceRecord) -> Verdict:
         return _MET
     need = ", ".join(f"{name} {_words(value)}" for name, value in condition.match.items())
     need += "".join(f", {name} <= {bound}" for name, bound in condition.at_most.items())
-    return met, (Missing(kind="tuple", name=condition.name, need=need, have=have, source=condition.source),)
+    missing = Missing(
+        kind="tuple",
+        name=condition.name,
+        need=need,
+        have=have,
+        source=condition.source,
+        extension=extension,
+        at_most=condition.at_most,
+    )
+    return met, (missing,)
 
 
 def _words(value: Any) -> str:

@@ -18,6 +18,9 @@ class Missing(Struct, frozen=True, kw_only=True):
         need: what is asked for.
         have: what the device has; None where its facts do not tell.
         source: where the need comes from.
+        short: the name without structs, for tables; the name itself where it is empty.
+        extension: the extension that brings it, of a feature or property; of a tuple the one that isn't listed.
+        at_most: of a tuple, the upper bounds of its granularities.
     """
 
     kind: MissingKind
@@ -25,6 +28,9 @@ class Missing(Struct, frozen=True, kw_only=True):
     need: Any
     have: Any
     source: str
+    short: str = ""
+    extension: str | None = None
+    at_most: dict[str, int] = {}
 
 
 class ApiVersion(Struct, frozen=True, kw_only=True):

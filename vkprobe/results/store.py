@@ -1,7 +1,8 @@
-"""Record files (JSON Lines): what they hold as typed records, which record of a cell counts, and appending to them.
+"""Record files (JSON Lines): reading them as typed records, choosing the record of each cell that counts, and appending.
 
-Readers are strict about what is no record (a sentence with file and line) and tolerant of what newer versions may add:
-unknown fields, and kinds that come with a `run`. A line that a killed process left torn is skipped.
+Readers are strict about lines that aren't records (a sentence with file and line) and tolerant of newer versions: they pass over
+unknown fields, and over unknown kinds that come with a `run`. They skip a line that a killed process left torn.
+Results of schema 1 are lifted as they are read.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, NamedTuple, Protocol, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from vkprobe.cell import Cell
 from vkprobe.errors import UsageError
+from vkprobe.ops import find, schema1
 from vkprobe.records import (
     KINDS,
     RETRIED_STATUSES,
@@ -29,11 +32,12 @@ from vkprobe.records import (
     ResultRecord,
     RunRecord,
     Time,
-    cell_key,
+    build_key,
     encode,
-    made_of,
     moment,
 )
+from vkprobe.results import lift
+from vkprobe.results.keys import DeviceKey, PipelineKey, climb_key, device_key, pipeline_key
 
 _MAX_LINE_BYTES = 64 << 20  # a result with every sample has some 100 KiB; what is longer is no record
 _EXPECTED = (
@@ -48,10 +52,11 @@ _decoder: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord, stri
 
 
 class _Head(msgspec.Struct):
-    """What tells a record from something else."""
+    """The fields that identify a line as a record; a result without `axes` is of schema 1."""
 
     kind: str | None = None
     run: str | None = None
+    axes: msgspec.Raw | None = None
 
 
 class _NotJson(UsageError):
@@ -59,56 +64,6 @@ class _NotJson(UsageError):
 
 
 _head_decoder = msgspec.json.Decoder(_Head)
-
-
-class DeviceKey(NamedTuple):
-    """A device under a driver: what a cell belongs to. A changed driver or card is another key."""
-
-    device: str
-    vendor_id: int | None
-    device_id: int | None
-    pci: str | None
-    chip: str | None
-    driver: str | None
-    version: str | None
-    build_id: str | None
-    info: str | None
-
-
-def device_key(device: DeviceRecord) -> DeviceKey:
-    """The key of a device record: its id, hardware, and the identity of its driver."""
-    hardware, driver = device.hardware, device.driver
-    return DeviceKey(
-        device.device,
-        hardware.vendor_id,
-        hardware.device_id,
-        hardware.pci,
-        hardware.chip,
-        driver.name,
-        driver.version,
-        driver.build_id,
-        driver.info,
-    )
-
-
-PipelineKey = tuple[str, str, str, "str | None", "int | None"]
-
-
-def pipeline_key(record: PipelineRecord) -> PipelineKey:
-    """What identifies a compiled pipeline on its device: kernel, path, type, tile, subgroup size."""
-    return record.kernel, record.path, record.type, record.tile, record.subgroup_size
-
-
-class _Climbed(Protocol):
-    @property
-    def feature(self) -> str | None: ...
-    @property
-    def tuple(self) -> dict[str, Any]: ...
-
-
-def climb_key(record: _Climbed) -> str:
-    """What identifies a climb on its device: its feature, or its tuple."""
-    return record.feature or msgspec.json.encode(record.tuple, order="sorted").decode()
 
 
 def read_records(path: str | os.PathLike[str]) -> Iterator[AnyRecord]:
@@ -152,7 +107,7 @@ def _read(file: IO[bytes], name: str) -> Iterator[AnyRecord]:
 
 
 def _decode(line: bytes, where: str) -> AnyRecord | None:
-    """The record of a line; None for a torn one, and for kinds that this version does not know."""
+    """The record of a line; None for a torn line and for kinds that this version doesn't know."""
     try:
         head = _head_decoder.decode(line)
     except RecursionError:
@@ -173,6 +128,8 @@ def _decode(line: bytes, where: str) -> AnyRecord | None:
     if head.kind not in KINDS:
         return None
     try:
+        if head.kind == "result" and head.axes is None:
+            return schema1.lift(schema1.decoder.decode(line))
         return _decoder.decode(line)
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply for a record. {_EXPECTED}") from None
@@ -201,7 +158,7 @@ class Store:
         runs: by their uuid, in order of appearance.
         drivers: the newest record of each driver, by name.
         devices: the newest record of each device, by key, in order of appearance.
-        results: the newest result of each cell, by (device key, `cell_key`).
+        results: the newest result of each cell, by (device key, cell).
         measured: all results of each cell, oldest first, by the same keys.
         pipelines: the newest of each pipeline, by (device key, `pipeline_key`).
         ladder: the newest of each climb, by (device key, the tuple or feature).
@@ -216,28 +173,29 @@ class Store:
         results: list[ResultRecord] = []
         pipelines: list[PipelineRecord] = []
         ladder: list[LadderRecord] = []
-        self._keys: dict[tuple[str, str], DeviceKey] = {}
+        devices: list[DeviceRecord] = []
         for record in records:
             if isinstance(record, ResultRecord):
-                results.append(record)
+                results.append(lift.result(record))
             elif isinstance(record, PipelineRecord):
-                pipelines.append(record)
+                pipelines.append(lift.pipeline(record))
             elif isinstance(record, DeviceRecord):
-                key = device_key(record)
-                self._keys[record.run, record.device] = key
-                _keep_newest(self.devices, key, record)
+                devices.append(record)
             elif isinstance(record, RunRecord):
                 self.runs[record.run] = record
             elif isinstance(record, DriverRecord):
                 _keep_newest(self.drivers, record.driver, record)
             elif isinstance(record, LadderRecord):
-                ladder.append(record)
+                ladder.append(lift.climb(record))
             elif isinstance(record, EventRecord):
                 self.events.append(record)  # gaps and choices follow from the device's facts: they are not kept
-        self.measured: dict[tuple[DeviceKey, tuple[Any, ...]], list[ResultRecord]] = {}
+        self._keys = {(d.run, d.device): device_key(d, self.runs.get(d.run)) for d in devices}
+        for device in devices:
+            _keep_newest(self.devices, self._keys[device.run, device.device], device)
+        self.measured: dict[tuple[DeviceKey, Cell], list[ResultRecord]] = {}
         for result in _by_time(results):
-            self.measured.setdefault((self.key_of(result), cell_key(result)), []).append(result)
-        self.results = {key: found[-1] for key, found in self.measured.items()}
+            self.measured.setdefault((self.key_of(result), result.cell), []).append(result)
+        self.results = {key: records[-1] for key, records in self.measured.items()}
         self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
         self.ladder = {(self.key_of(r), climb_key(r)): r for r in _by_time(ladder)}
 
@@ -247,9 +205,8 @@ class Store:
         return cls(record for path in paths for record in read_records(path))
 
     def key_of(self, record: ResultRecord | PipelineRecord | LadderRecord | EventRecord) -> DeviceKey:
-        """The device that a record belongs to, through its run; of a device without a record, all but its id is None."""
-        key = self._keys.get((record.run, record.device))
-        return key or DeviceKey(record.device, None, None, None, None, None, None, None, None)
+        """The device that a record belongs to, through its run; a device without a record has a key of its id alone."""
+        return self._keys.get((record.run, record.device)) or DeviceKey(record.device)
 
 
 def _by_time(records: list[_T]) -> list[_T]:
@@ -265,17 +222,17 @@ def _keep_newest(into: dict[Any, _R], key: Any, record: _R) -> None:
         into[key] = record
 
 
-CellDone = tuple[DeviceKey, tuple[Any, ...], tuple[Any, ...]]
+CellDone = tuple[DeviceKey, Cell, tuple[Any, ...]]
 
 
 class Done(NamedTuple):
-    """What need not be measured again.
+    """Work that need not be repeated.
 
     Attributes:
-        cells: by (device key, `cell_key`, `made_of`).
-        pipelines: by (device key, `pipeline_key`, `made_of`).
+        cells: by (device key, cell, `build_key`).
+        pipelines: by (device key, `pipeline_key`, `build_key`).
         climbs: by (device key, `climb_key`).
-        ceilings: the copies and peaks among the cells that are right: other cells are held against them.
+        ceilings: the correct results among the cells that measure the device itself; other cells are held against them.
     """
 
     cells: frozenset[CellDone]
@@ -285,10 +242,10 @@ class Done(NamedTuple):
 
 
 def done(path: str | os.PathLike[str]) -> Done:
-    """What a run that appends to `path` finds done there; nothing where the file does not exist or is empty.
+    """The work that a run which appends to `path` finds done there; nothing where the file doesn't exist or is empty.
 
-    Ask with the key of the device as it is now (`device_key`): a changed driver has done nothing yet. Cells whose newest
-    record ended in crash, timeout or device-lost count as not done.
+    Ask with the key of the device as it is now (`device_key`): under another driver, on another host or with another environment
+    nothing is done yet. Cells whose newest record ended in crash, timeout or device-lost count as not done.
 
     Raises:
         UsageError: the file holds something else than records.
@@ -301,17 +258,19 @@ def _store(path: str | os.PathLike[str]) -> Store:
 
 
 def _done(store: Store) -> Done:
-    ended = {(*key, made_of(r)): r for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted}
+    ended = {(*key, build_key(r)): r for key, r in store.results.items() if r.status not in RETRIED_STATUSES and not r.interrupted}
     return Done(
         frozenset(ended),
-        frozenset((*key, made_of(p)) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
+        frozenset((*key, build_key(p)) for key, p in store.pipelines.items() if p.status not in RETRIED_STATUSES),
         frozenset(key for key, c in store.ladder.items() if c.status not in RETRIED_STATUSES),
-        {key: r for key, r in ended.items() if r.op in ("copy", "peak") and r.status == "ok"},
+        {key: r for key, r in ended.items() if find(r.op).ceiling and r.status == "ok"},
     )
 
 
 def lately(path: str | os.PathLike[str], run: RunRecord) -> Done:
-    """Of `path` the copies and peaks alone that `run` may take for its own: steady, of the last day and of the same host and environment.
+    """The ceilings in `path` that `run` may take for its own: those that are steady and of the last day.
+
+    Their keys hold host and environment, so that a device finds those that were measured under its own conditions only.
 
     Raises:
         UsageError: the file holds something else than records.
@@ -319,12 +278,10 @@ def lately(path: str | os.PathLike[str], run: RunRecord) -> Done:
     store = _store(path)
     since = moment(run.at) - _LATELY
 
-    def taken(result: ResultRecord) -> bool:
-        own = store.runs.get(result.run)
-        alike = own is not None and (own.host, own.environment) == (run.host, run.environment)
-        return alike and moment(result.at) >= since and isinstance(result.time, Time) and result.time.steady
+    def usable(result: ResultRecord) -> bool:
+        return result.run in store.runs and moment(result.at) >= since and isinstance(result.time, Time) and result.time.steady
 
-    return Done(frozenset(), frozenset(), ceilings={key: r for key, r in _done(store).ceilings.items() if taken(r)})
+    return Done(frozenset(), frozenset(), ceilings={key: r for key, r in _done(store).ceilings.items() if usable(r)})
 
 
 def _holds_anything(path: str | os.PathLike[str]) -> bool:
@@ -351,7 +308,7 @@ class Appender:
             raise UsageError(f"{self.path}: is a folder; name a file to append records to")
         if _holds_anything(self.path) and not self.path.is_char_device() and not self.path.is_fifo():
             for _ in read_records(self.path):
-                break  # the first line tells whether records live here; the whole file is read by `done` and `lately`
+                break  # the first line shows whether records live here; `done` and `lately` read the whole file
         try:
             self._file = open(self.path, "ab", buffering=0)
             torn = self._is_torn()

@@ -23,6 +23,7 @@ class Convert(Op):
     axes = (Axis(name="n", meaning="tokens"), Axis(name="k", meaning="elements of a token"))
     variant = ("path", "type", "residency", "tier")
     note = "bytes read and written per second, and time per op"
+    batch = "n"
 
     def axes_of(self, text: str) -> dict[str, int]:
         """1,N,K."""

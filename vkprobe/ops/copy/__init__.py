@@ -96,6 +96,10 @@ class Copy(Op):
         """The kernel's name."""
         return self.kind(cell)
 
+    def roof(self, cell: Cell) -> bool:
+        """Copies that stay inside the device."""
+        return cell.variant.mode in INSIDE
+
     def order(self, cell: Cell) -> tuple[Any, ...]:
         """Inside the device first."""
         return (list(MODES).index(cell.variant.mode) if cell.variant.mode in MODES else len(MODES), cell.axes)

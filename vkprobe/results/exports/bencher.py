@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from msgspec import UNSET
-
 from vkprobe.results.exports.cells import Exported, dumps, measured
 
 _NS = 1e9
@@ -28,10 +26,11 @@ def encode(cells: Sequence[Exported]) -> bytes:
             "latency": {"value": time.median_s * _NS, "lower_value": low * _NS, "upper_value": high * _NS},
             "throughput": {"value": _over(1, time.median_s), "lower_value": _over(1, high), "upper_value": _over(1, low)},
         }
-        for name, rate in (("flops", cell.result.flops_per_s), ("bandwidth", cell.result.bytes_per_s)):
-            if rate is not UNSET:
-                work = float(rate) * time.median_s
-                measures[name] = {"value": float(rate), "lower_value": _over(work, high), "upper_value": _over(work, low)}
+        for name, quantity in (("flops", "flops_per_s"), ("bandwidth", "bytes_per_s")):
+            rate = cell.line.get(quantity)
+            if rate is not None:
+                work = rate * time.median_s
+                measures[name] = {"value": rate, "lower_value": _over(work, high), "upper_value": _over(work, low)}
         body[cell.fullname[:_MOST_NAME]] = {name: metric for name, metric in measures.items() if math.isfinite(metric["value"])}
     return dumps(body)
 

@@ -1,4 +1,4 @@
-"""What every format exports: the cells of a store, each under a name that pairs it with the same cell of other drivers. Pure."""
+"""The cells of a store as every format exports them, each under a name that pairs it with the same cell of other drivers. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from vkprobe.compare.names import cell_name
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord, RunRecord, Time
-from vkprobe.results.store import DeviceKey, Store
+from vkprobe.results.keys import DeviceKey, hardware_name, labels
+from vkprobe.results.store import Store
+from vkprobe.results.tidy import Finder, Line
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -23,16 +25,22 @@ class Exported(Struct, frozen=True, kw_only=True):
     Attributes:
         name: as `cell_name`, so that `compare --fails` and `bisect-step --cell` know it; names no driver.
         hardware: `vendor:device [chip]`, in hexadecimal; the device's id where its facts are not in the files.
-        label: the device's id, as much more as it takes where one hardware has several drivers in the files; else empty.
+        label: the device's id, with the words that distinguish it where one hardware has several columns in the files; else empty.
+        line: the cell's row of the table that all views share.
         run: of the record; None where the file lacks it.
     """
 
     name: str
     hardware: str
     label: str
-    result: ResultRecord
+    line: Line
     device: DeviceRecord | None
     run: RunRecord | None
+
+    @property
+    def result(self) -> ResultRecord:
+        """The record."""
+        return self.line.record
 
     @property
     def fullname(self) -> str:
@@ -41,9 +49,9 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     @property
     def time(self) -> Time | None:
-        """What was measured; None of a cell that is not `ok`, whatever its record holds, and of a time that is none."""
-        measured = self.result.time
-        return measured if self.result.status == "ok" and measured is not UNSET and _is_time(measured) else None
+        """The timing; None for a cell that is not `ok`, whatever its record holds, and for a time that isn't a positive number."""
+        time = self.line.time
+        return time if self.result.status == "ok" and time is not None and _is_time(time) else None
 
 
 class Compiled(Struct, frozen=True, kw_only=True):
@@ -56,7 +64,7 @@ class Compiled(Struct, frozen=True, kw_only=True):
 
 
 def _is_time(time: Time) -> bool:
-    """Whether it can be told as a number: a median > 0 of samples that are all finite."""
+    """Whether it is a number: a median > 0 of samples that are all finite."""
     samples = time.samples_s
     return 0 < time.median_s < math.inf and bool(samples) and all(0 <= s < math.inf for s in samples) and sum(samples) > 0
 
@@ -74,36 +82,15 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _hardware(key: DeviceKey) -> str:
-    if key.vendor_id is None or key.device_id is None:
-        return key.chip or key.device
-    return f"{key.vendor_id:04x}:{key.device_id:04x}" + (f" {key.chip}" if key.chip else "")
-
-
-def _labels(keys: Sequence[DeviceKey]) -> dict[DeviceKey, str]:
-    """What tells devices of one hardware apart: no more than it takes."""
-    levels = (
-        lambda k: "",
-        lambda k: k.device,
-        lambda k: " ".join(filter(None, (k.device, k.version))),
-        lambda k: " ".join(filter(None, (k.device, k.version, k.info, k.build_id, k.pci))),
-    )
-    for level in levels:
-        named = {key: level(key) for key in keys}
-        if len(set(named.values())) == len(keys):
-            return named
-    return {key: f"{key.device} {i}" for i, key in enumerate(keys)}
-
-
 def _labelled(store: Store, keys: Iterable[DeviceKey]) -> dict[DeviceKey, str]:
     """The labels of these devices, in the files' order of devices."""
     wanted = set(keys)
     order = [key for key in dict.fromkeys([*store.devices, *(k for k, _ in (*store.results, *store.pipelines))]) if key in wanted]
     groups: dict[str, list[DeviceKey]] = {}
     for key in order:
-        groups.setdefault(_hardware(key), []).append(key)
-    labels = {key: label for of_hardware in groups.values() for key, label in _labels(of_hardware).items()}
-    return {key: labels[key] for key in order}
+        groups.setdefault(hardware_name(key), []).append(key)
+    named = {key: label if len(group) > 1 else "" for group in groups.values() for key, label in labels(group).items()}
+    return {key: named[key] for key in order}
 
 
 def exported(store: Store) -> list[Exported]:
@@ -116,14 +103,15 @@ def exported(store: Store) -> list[Exported]:
         kinds = (("devices", store.devices), ("pipelines", store.pipelines), ("climbs of the ladder", store.ladder))
         there = ", ".join(f"{len(found)} {name}" for name, found in kinds if found)
         raise UsageError(f"nothing to export: no cell was measured in these records (they hold {there or 'no device'})")
-    labels = _labelled(store, {key for key, _ in store.results})
-    place = {key: i for i, key in enumerate(labels)}
+    named = _labelled(store, {key for key, _ in store.results})
+    place = {key: i for i, key in enumerate(named)}
+    finder = Finder((key, p) for (key, _), p in store.pipelines.items())
     return [
         Exported(
             name=cell_name(result),
-            hardware=_hardware(key),
-            label=labels[key],
-            result=result,
+            hardware=hardware_name(key),
+            label=named[key],
+            line=Line(device=key.device, record=result, pipeline=finder.of(key, result)),
             device=store.devices.get(key),
             run=store.runs.get(result.run),
         )
@@ -137,7 +125,7 @@ def compiled(store: Store) -> list[Compiled]:
     for (key, _), pipeline in store.pipelines.items():
         found.setdefault(key, []).append(pipeline)
     return [
-        Compiled(hardware=_hardware(key), label=label, pipelines=found[key], device=store.devices.get(key))
+        Compiled(hardware=hardware_name(key), label=label, pipelines=found[key], device=store.devices.get(key))
         for key, label in _labelled(store, found).items()
     ]
 
@@ -184,17 +172,16 @@ def counted(time: Time) -> list[float]:
 
 
 def identity(cell: Exported) -> dict[str, object]:
-    """Which driver and device a number came from, and what was run: JSON-ready."""
-    result = cell.result
-    told = origin(result, cell.hardware, cell.device) | {"kernel": result.kernel, "spirv_sha": result.spirv_sha}
-    return told | {"tile": result.tile, "subgroup_size": result.subgroup_size, "split_k": result.split_k}
+    """The driver and device that a number came from, and how the cell ran: JSON-ready."""
+    outcome = ("kernel", "spirv_sha", "tile", "subgroup_size", "split_k")
+    return origin(cell.result, cell.hardware, cell.device) | {name: cell.line.get(name) for name in outcome}
 
 
 def origin(record: ResultRecord | PipelineRecord, hardware: str, device: DeviceRecord | None) -> dict[str, object]:
-    """Which driver and device a record came from: JSON-ready."""
-    told: dict[str, object] = {"device": record.device, "hardware": hardware, "run": record.run}
+    """The driver and device that a record came from: JSON-ready."""
+    fields: dict[str, object] = {"device": record.device, "hardware": hardware, "run": record.run}
     if device is not None:
-        told |= {
+        fields |= {
             "device_name": device.name,
             "driver": device.driver.name,
             "driver_id": device.driver.id,
@@ -205,4 +192,4 @@ def origin(record: ResultRecord | PipelineRecord, hardware: str, device: DeviceR
             "icd": device.driver.icd,
             "kernel_module": device.driver.kernel_module,
         }
-    return told
+    return fields

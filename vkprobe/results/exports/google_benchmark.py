@@ -8,8 +8,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from msgspec import UNSET
-
 from vkprobe import __version__
 from vkprobe.records import Time
 from vkprobe.results.exports.cells import Exported, counted, dumps, measured, origin, without_number
@@ -47,8 +45,8 @@ def encode(cells: Sequence[Exported]) -> bytes:
 
 def _devices(cells: Sequence[Exported]) -> list[dict[str, object]]:
     """Each device once; two hosts' `radeon/0` are two."""
-    found = {(cell.hardware, cell.result.device, cell.label): cell for cell in cells}
-    return [origin(cell.result, cell.hardware, cell.device) for cell in found.values()]
+    devices = {(cell.hardware, cell.result.device, cell.label): cell for cell in cells}
+    return [origin(cell.result, cell.hardware, cell.device) for cell in devices.values()]
 
 
 def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]:
@@ -60,11 +58,8 @@ def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]
         "repetitions": len(samples),
         "threads": 1,
     }
-    rates = {
-        name: value
-        for name, value in (("FLOP/s", cell.result.flops_per_s), ("bytes_per_second", cell.result.bytes_per_s))
-        if value is not UNSET
-    }
+    columns = (("FLOP/s", "flops_per_s"), ("bytes_per_second", "bytes_per_s"))
+    rates = {name: value for name, quantity in columns if (value := cell.line.get(quantity)) is not None}
     entries: list[dict[str, object]] = [
         {
             "name": cell.fullname,
@@ -78,7 +73,7 @@ def _entries(family: int, cell: Exported, time: Time) -> list[dict[str, object]]
         }
         for i, sample in enumerate(samples)
     ]
-    label = f"{cell.result.device} {cell.result.kernel} steady={time.steady}"
+    label = f"{cell.result.device} {cell.result.kernel} steady={time.steady}" + (" wall clock" if cell.line.wall_clock else "")
     of_walls = walls if len(walls) == len(samples) else samples
     for name in ("mean", "median", "stddev", "cv"):
         entry = {

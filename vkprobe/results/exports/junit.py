@@ -67,10 +67,10 @@ def _text(value: object) -> str:
 
 
 def _properties(parent: ET.Element, values: Iterable[tuple[str, object]]) -> None:
-    told = [(n, v) for n, v in values if v is not None and not (isinstance(v, float) and not math.isfinite(v))]
-    if told:
+    known = [(n, v) for n, v in values if v is not None and not (isinstance(v, float) and not math.isfinite(v))]
+    if known:
         holder = ET.SubElement(parent, "properties")
-        for name, value in told:
+        for name, value in known:
             ET.SubElement(holder, "property", name=name, value=_text(value))
 
 
@@ -83,10 +83,10 @@ def _suite(cells: Sequence[Exported]) -> ET.Element:
 
 def _of_cases(name: str, cases: Sequence[ET.Element], at: str) -> ET.Element:
     """A suite with the counts of its cases' elements."""
-    told = {counter: str(sum(case.find(end) is not None for case in cases)) for counter, end in _COUNTERS.items()}
+    counts = {counter: str(sum(case.find(end) is not None for case in cases)) for counter, end in _COUNTERS.items()}
     took = sum(float(case.get("time", "0")) for case in cases)
-    told = {"name": _text(name), "tests": str(len(cases)), **told, "time": f"{took:.6f}", "timestamp": at[:19]}
-    suite = ET.Element("testsuite", told)
+    attributes = {"name": _text(name), "tests": str(len(cases)), **counts, "time": f"{took:.6f}", "timestamp": at[:19]}
+    suite = ET.Element("testsuite", attributes)
     suite.extend(cases)
     return suite
 
@@ -111,8 +111,8 @@ def _case(cell: Exported) -> ET.Element:
         case.set("time", _seconds(took))
         values = [("median_s", time.median_s), ("ci95_low_s", time.ci95_s[0]), ("ci95_high_s", time.ci95_s[1])]
         values += [("steady", str(time.steady).lower()), ("clock", time.clock)]
-        values += [(n, r) for n, r in (("flops_per_s", result.flops_per_s), ("bytes_per_s", result.bytes_per_s)) if r is not UNSET]
-    values += [("kernel", result.kernel), ("tile", result.tile), ("subgroup_size", result.subgroup_size), ("spirv_sha", result.spirv_sha)]
+        values += [(name, cell.line.get(name)) for name in ("flops_per_s", "bytes_per_s")]
+    values += [(name, cell.line.get(name)) for name in ("kernel", "tile", "subgroup_size", "spirv_sha")]
     if result.check is not UNSET:
         values += [(f"check_{name}", value) for name, value in msgspec.to_builtins(result.check).items()]
     _properties(case, values)
@@ -125,12 +125,12 @@ def _end(case: ET.Element, record: ResultRecord | PipelineRecord, device: Device
     end = "error" if record.status == "noop" and should_execute else _ENDS.get(record.status)
     if end is not None:
         reason = _text(record.reason or record.status)
-        told = ET.SubElement(case, end, message=reason)
+        element = ET.SubElement(case, end, message=reason)
         if end != "skipped":
-            told.set("type", record.status)
-            told.text = f"{record.status} on {_text(record.device)}: {reason}"
+            element.set("type", record.status)
+            element.text = f"{record.status} on {_text(record.device)}: {reason}"
         else:
-            told.set("message", f"{record.status}: {reason}")
+            element.set("message", f"{record.status}: {reason}")
 
 
 def _compile_suite(compiled: Compiled) -> ET.Element:
@@ -140,8 +140,8 @@ def _compile_suite(compiled: Compiled) -> ET.Element:
         case = ET.Element(
             "testcase", classname=_text(compiled.hardware), name=_text(cell_name(pipeline)), time=_seconds(pipeline.compile_s)
         )
-        told = ("registers", "spills", "instructions", "code_bytes", "matrix_instructions", "spirv_sha")
-        _properties(case, [(field, getattr(pipeline, field)) for field in told])
+        statistics = ("registers", "spills", "instructions", "code_bytes", "matrix_instructions", "spirv_sha")
+        _properties(case, [(field, getattr(pipeline, field)) for field in statistics])
         _end(case, pipeline, compiled.device)
         cases.append(case)
     suite = _of_cases(f"{compiled.label or first.device} compile", cases, min(pipeline.at for pipeline in compiled.pipelines))

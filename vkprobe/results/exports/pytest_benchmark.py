@@ -64,12 +64,11 @@ def _benchmark(cell: Exported, time: Time) -> dict[str, object]:
         "ci95_s": list(time.ci95_s),
         "dispatches_per_sample": time.dispatches_per_sample,
         "check": None if result.check is UNSET else msgspec.to_builtins(result.check),
-        "flops_per_s": None if result.flops_per_s is UNSET else result.flops_per_s,
-        "bytes_per_s": None if result.bytes_per_s is UNSET else result.bytes_per_s,
+        "flops_per_s": cell.line.get("flops_per_s"),
+        "bytes_per_s": cell.line.get("bytes_per_s"),
     }
-    params = {
-        name: getattr(result, name) for name in ("op", "kernel", "type", "path", "accumulator", "tuple", "m", "n", "k", "residency", "tier")
-    }
+    names = ("op", "kernel", "type", "mode", "path", "accumulator", "tuple", "residency", "tier")
+    params = {**{name: cell.line.get(name) for name in names}, **result.axes}
     return {
         "group": cell.hardware,
         "name": cell.name + (f"[{cell.label}]" if cell.label else ""),

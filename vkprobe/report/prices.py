@@ -1,0 +1,150 @@
+"""What closing a gap is worth to a device: its path with the gap closed against the path that llama.cpp takes on it today. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import geometric_mean
+from typing import NamedTuple
+
+from vkprobe.llama.paths import Workload, choose
+from vkprobe.ops.products import default_accumulator, tuple_names
+from vkprobe.records import DeviceRecord, PriceRecord, ResultRecord
+from vkprobe.requirements.model import Requirement
+from vkprobe.results.tidy import Line
+
+Axes = Mapping[str, int]
+PathToday = Callable[[DeviceRecord, str, str, Axes], "str | None"]
+"""The path that llama.cpp takes on a device for an op, a type and axes; None where it takes none or the facts don't say."""
+PathClosed = Callable[[DeviceRecord, Requirement, str, str, Axes], "str | None"]
+"""The same with a requirement's gap closed."""
+
+_Axes = tuple[tuple[str, int], ...]
+_Workload = tuple[_Axes, "str | None"]
+"""Axes and residency."""
+
+
+class Paths(NamedTuple):
+    """The rules by which paths are chosen."""
+
+    today: PathToday
+    closed: PathClosed
+
+
+class Measured(NamedTuple):
+    """The rates of one device, measured as llama.cpp would run: (op, type) -> workload -> path -> rate (higher is better)."""
+
+    device: str
+    rates: dict[tuple[str, str], dict[_Workload, dict[str, float]]]
+
+
+def measured(device: DeviceRecord, results: Iterable[ResultRecord], *, name: str | None = None) -> Measured:
+    """The rates of a device's mimic cells with llama.cpp's accumulator and tuple; of several cells left, the fastest."""
+    rates: dict[tuple[str, str], dict[_Workload, dict[str, float]]] = {}
+    for result in results:
+        rate = Line(device=device.device, record=result).rate
+        if result.status != "ok" or rate is None or result.path is None or result.type is None or not _as_llama_runs(device, result):
+            continue
+        by_path = rates.setdefault((result.op, result.type), {}).setdefault((result.cell.axes, result.residency), {})
+        by_path[result.path] = max(rate, by_path.get(result.path, 0.0))
+    return Measured(name or device.device, rates)
+
+
+def _as_llama_runs(device: DeviceRecord, result: ResultRecord) -> bool:
+    if result.tier != "mimic" or result.accumulator is None:
+        return False
+    assert result.path is not None
+    assert result.type is not None
+    if result.accumulator != default_accumulator(result.path, result.type):
+        return False
+    return result.tuple is None or result.tuple in tuple_names(device, result.type, result.accumulator, ("default",))
+
+
+def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Measured], paths: Paths) -> list[PriceRecord]:
+    """The price of one gap of a device for each op and type that changes its path, the dearest first.
+
+    A price is the geometric mean, over workloads, of the rate of the path with the gap closed over the rate of today's path. Both are
+    measured on one device: the one of `baselines` with the most such workloads, the first of several.
+    """
+    found = []
+    for op, kind in dict.fromkeys(key for baseline in baselines for key in baseline.rates):
+        offers = [_price(device, need, op, kind, baseline, paths) for baseline in baselines]
+        best = max((offer for offer in offers if offer is not None), key=lambda offer: offer.workloads, default=None)
+        if best is not None:
+            found.append(best)
+    return sorted(found, key=lambda price: -price.ratio)
+
+
+def _price(device: DeviceRecord, need: Requirement, op: str, kind: str, baseline: Measured, paths: Paths) -> PriceRecord | None:
+    """The price on one baseline; None where it has no workload with both paths. Of several changes of path, the most frequent counts."""
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for workload, rates in baseline.rates.get((op, kind), {}).items():
+        axes = dict(workload[0])
+        today, then = paths.today(device, op, kind, axes), paths.closed(device, need, op, kind, axes)
+        if today is not None and then is not None and today != then and today in rates and then in rates:
+            ratios.setdefault((today, then), []).append(rates[then] / rates[today])
+    if not ratios:
+        return None
+    (today, then), values = max(ratios.items(), key=lambda item: len(item[1]))
+    return PriceRecord(
+        op=op,
+        type=kind,
+        ratio=geometric_mean(values),
+        from_path=today,
+        to_path=then,
+        measured_on=baseline.device,
+        workloads=len(values),
+    )
+
+
+class ChosenPaths:
+    """llama.cpp's choice of paths, worked out once per device and gap for all workloads.
+
+    Args:
+        baselines: whose workloads will be asked for.
+    """
+
+    def __init__(self, baselines: Iterable[Measured]) -> None:
+        workloads = [
+            (op, kind, axes) for baseline in baselines for (op, kind), by_workload in baseline.rates.items() for axes, _ in by_workload
+        ]
+        self._workloads = {key: work for key in dict.fromkeys(workloads) if (work := _workload(*key)) is not None}
+        self._tables: dict[tuple[int, str | None], dict[tuple[str, str, _Axes], str | None]] = {}
+        self._devices: list[DeviceRecord] = []  # kept alive, as their identity is a key
+
+    def today(self, device: DeviceRecord, op: str, kind: str, axes: Axes) -> str | None:
+        """As `PathToday`."""
+        return self._table(device, None).get((op, kind, tuple(axes.items())))
+
+    def closed(self, device: DeviceRecord, need: Requirement, op: str, kind: str, axes: Axes) -> str | None:
+        """As `PathClosed`."""
+        return self._table(device, need).get((op, kind, tuple(axes.items())))
+
+    def _table(self, device: DeviceRecord, need: Requirement | None) -> dict[tuple[str, str, _Axes], str | None]:
+        key = id(device), need.path if need is not None else None
+        if key not in self._tables:
+            self._devices.append(device)
+            chosen = choose(device, list(self._workloads.values()), closed=() if need is None else (need.path,))
+            self._tables[key] = {work: choice.path for work, choice in zip(self._workloads, chosen, strict=True)}
+        return self._tables[key]
+
+
+def _workload(op: str, kind: str, axes: _Axes) -> Workload | None:
+    """The product that llama.cpp chooses a path for; None of ops and types for which it has no choice."""
+    named = dict(axes)
+    if set(named) != {"m", "n", "k"}:
+        return None
+    work = Workload(kind, named["m"], named["n"], named["k"])
+    return work if work.op == op else None
+
+
+def in_words(found: Sequence[PriceRecord]) -> str:
+    """Prices in one line: `worth 4.7x in gemm q4_0, 1.9x in gemm f16 (coopmat in place of intdot, measured on nvidia/0)`."""
+    groups: dict[tuple[str, str, str], list[PriceRecord]] = {}
+    for price in found:
+        groups.setdefault((price.from_path, price.to_path, price.measured_on), []).append(price)
+    texts = []
+    for (before, after, where), members in groups.items():
+        ratios = ", ".join(f"{price.ratio:.1f}x in {price.op} {price.type}" for price in members)
+        count = sum(price.workloads for price in members)
+        texts.append(f"{ratios} ({after} in place of {before}, measured on {where}, {count} workload{'s' * (count != 1)})")
+    return f"worth {'; '.join(texts)}"
