@@ -14,7 +14,7 @@ _NAMED_SUBGROUPS = {
 }
 """Subgroup sizes by a part of the pipeline's name, longer parts first; every other pipeline of these architectures gets 32.
 
-Source: ggml-vulkan.cpp:1611-1646."""
+Source: ggml-vulkan.cpp:1606-1650; ggml-vulkan-types.h:1392."""
 
 
 class Subgroups(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ def plain_subgroups(limits: Limits, name: str) -> Subgroups:
     Args:
         name: llama.cpp's name of the pipeline, as `dequant_q4_0`.
 
-    Source: ggml-vulkan.cpp:1611-1650, 1968-1970.
+    Source: ggml-vulkan.cpp:1606-1653, 1963-1965.
     """
     table = _NAMED_SUBGROUPS.get(limits.architecture or "")
     if table is None:
@@ -40,7 +40,7 @@ def plain_subgroups(limits: Limits, name: str) -> Subgroups:
 
 
 def _possible(limits: Limits, size: int) -> int | None:
-    """`size` where a pipeline may require it. llama.cpp asserts that it lies in the device's range. Source: ggml-vulkan.cpp:731-736."""
+    """`size` where a pipeline may require it. llama.cpp asserts that it lies in the device's range. Source: ggml-vulkan.cpp:733-736."""
     if limits.required_sizes is None:
         return None
     low, high = limits.required_sizes
@@ -50,7 +50,7 @@ def _possible(limits: Limits, size: int) -> int | None:
 def gemm_subgroups(limits: Limits, path: str, accumulator: str, warp: int) -> Subgroups:
     """For a GEMM: coopmat's subgroups are full, and on Intel and for int8 matrices of the size `warp` that the tile is made for.
 
-    Source: ggml-vulkan.cpp:2217-2221, 2383-2407 (coopmat), 2576-2600 (scalar paths and intdot), 2301-2328 (coopmat2).
+    Source: ggml-vulkan.cpp:2217-2219, 2383-2409 (coopmat), 2574-2600 (scalar paths and intdot), 2287-2328 (coopmat2).
     """
     if path != "coopmat":
         return plain_subgroups(limits, "matmul")
@@ -87,7 +87,7 @@ def gemm_robust(limits: Limits, path: str, *, reduced: bool = False) -> bool:
     llama.cpp enables robustBufferAccess with every other feature of the device, and switches it off by pipeline where
     VK_EXT_pipeline_robustness is listed. vkprobe's reduced coopmat2 stages A as other GEMMs do, unchecked rows beyond M with it.
 
-    Source: ggml-vulkan.cpp:4298 (features), 4054, 747 (switch), 2298-2366 (coopmat2), 2394-2407, 2576-2600 (others).
+    Source: ggml-vulkan.cpp:4298 (features), 4054, 747 (switch), 2287-2328 (coopmat2), 2391-2409, 2574-2600 (others).
     """
     return not limits.robustness or path != "coopmat2" or reduced
 
@@ -116,6 +116,6 @@ class FloatControls(Struct, frozen=True, kw_only=True):
 def float_controls(limits: Limits) -> FloatControls:
     """The execution modes that llama.cpp adds to every module, whether it uses f16 or not: compilers may treat f32 in another way, too.
 
-    Source: ggml-vulkan.cpp:586-662.
+    Source: ggml-vulkan.cpp:592-662.
     """
     return FloatControls(rounding_f16=limits.rounding_f16, denormals_f16=limits.denormals_f16)

@@ -124,7 +124,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @property
     def any_width_16(self) -> bool:
-        """Shaders can run in subgroups of 16 or more. Source: ggml-vulkan.cpp:1704."""
+        """Shaders can run in subgroups of 16 or more. Source: ggml-vulkan.cpp:1697-1698."""
         return (self.required_sizes[1] if self.required_sizes else self.subgroup) >= 16
 
 

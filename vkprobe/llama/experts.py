@@ -31,7 +31,7 @@ def expert_sizes(limits: Limits, matrices: bool) -> str:
 
 
 def expert_subgroup(limits: Limits) -> int:
-    """The subgroup size of scalar tiles: Intel's smallest where it can be required, else the device's. Source: ggml-vulkan.cpp:1699."""
+    """The subgroup size of scalar tiles: Intel's smallest where it can be required, else the device's. Source: ggml-vulkan.cpp:1690."""
     return limits.required_sizes[0] if limits.vendor == Vendor.INTEL and limits.required_sizes else limits.subgroup
 
 
@@ -41,7 +41,7 @@ def expert_tile(limits: Limits, weight_type: str, m: int, per_expert: int, matri
     Args:
         matrix: the cooperative matrix's M, N, K; None for scalar paths.
 
-    Source: ggml-vulkan.cpp:1828-1835, 1839-1841 (scalar tiles), 2385-2390 (Intel's matrices), 7424, 2862 (choice).
+    Source: ggml-vulkan.cpp:1690-1695, 1827-1833, 1846 (scalar tiles), 2385-2389 (Intel's matrices), 7424, 2862 (choice).
     """
     quantised = WEIGHT_TYPES[weight_type].quantised
     size = sizes_to_try(expert_sizes(limits, matrix is not None), m, per_expert)[0]

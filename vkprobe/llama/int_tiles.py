@@ -27,14 +27,14 @@ def _q8_1(weight_type: str) -> Q8_1:
 def shared_bytes(tile: Tile, weight_type: str) -> int:
     """Shared memory of an intdot workgroup (B): blocks of A and B, and a type's table of 16 values.
 
-    Source: ggml-vulkan.cpp:1472-1542.
+    Source: ggml-vulkan.cpp:1478-1544.
     """
     q8_1 = _q8_1(weight_type)
     return _WORD_BYTES * _BLOCKS * (tile.bm * q8_1.staged_words + tile.bn * _ACTIVATION_WORDS) + q8_1.table_bytes
 
 
 def _tile(size: str, limits: Limits, k_type: bool) -> Tile:
-    """The intdot tile of a size. Source: ggml-vulkan.cpp:1803-1805, 1824-1826 (K types), 1838-1839 (GCN)."""
+    """The intdot tile of a size. Source: ggml-vulkan.cpp:1802-1804, 1823-1825 (K types), 1844-1845 (GCN)."""
     tm, tn = {"l": (4, 4), "m": (2, 2), "s": (2, 1)}[size]
     tile = base_tile(size, limits, tm, tn, wmiter=1 if k_type else 2)
     if limits.deviation.small_block is not None and size == "s":
@@ -52,7 +52,7 @@ def gemm_tile(limits: Limits, weight_type: str, m: int, n: int) -> Tile:
     Raises:
         KeyError: llama.cpp has no such kernel for the type.
 
-    Source: ggml-vulkan.cpp:1911-1960 (fit), 2854-2861 (choice).
+    Source: ggml-vulkan.cpp:1908-1944 (fit), 2854-2861 (choice).
     """
     tiles = [_tile(size, limits, WEIGHT_TYPES[weight_type].k_type) for size in sizes_to_try(vendor_sizes(limits, False, False), m, n)]
     for tile in tiles:
@@ -62,7 +62,7 @@ def gemm_tile(limits: Limits, weight_type: str, m: int, n: int) -> Tile:
 
 
 def int8_subgroup(limits: Limits) -> int:
-    """The subgroup size of int8 matrices: 32 on AMD where it can be required, else the device's. Source: ggml-vulkan.cpp:1729-1732."""
+    """The subgroup size of int8 matrices: 32 on AMD where it can be required, else the device's. Source: ggml-vulkan.cpp:1724-1728."""
     if limits.vendor == Vendor.AMD and limits.required_sizes is not None:
         low, high = limits.required_sizes
         if low <= _WAVE <= high:
@@ -79,7 +79,7 @@ def int8_supported(limits: Limits, weight_type: str) -> bool:
 def int8_shared_bytes(tile: Tile, weight_type: str) -> int:
     """Shared memory of an int8 cooperative-matrix workgroup (B): int8 of A and B, their scales in f32, offsets, and a type's tables.
 
-    Source: ggml-vulkan.cpp:1544-1609; mul_mmq_cm1.comp:89-111.
+    Source: ggml-vulkan.cpp:1546-1604; mul_mmq_cm1.comp:89-112.
     """
     q8_1 = _q8_1(weight_type)
     rows = (tile.bm + tile.bn) * _INT8_ROW_WORDS
@@ -89,7 +89,7 @@ def int8_shared_bytes(tile: Tile, weight_type: str) -> int:
 
 
 def _int8_tile(size: str, limits: Limits, scales: int, matrix: tuple[int, int, int]) -> Tile:
-    """The int8 tile of a size: types with two scales a block have 64 rows at most. Source: ggml-vulkan.cpp:1807-1821."""
+    """The int8 tile of a size: types with two scales a block have 64 rows at most. Source: ggml-vulkan.cpp:1806-1820."""
     subgroup = int8_subgroup(limits)
     bm, bn = {"l": (64 if scales == 2 else 128, 128), "m": (64, 64), "s": (32, 32)}[size]
     wm = min(subgroup, bm)
@@ -111,7 +111,7 @@ def int8_tile(limits: Limits, weight_type: str, m: int, n: int, matrix: tuple[in
     Raises:
         KeyError: llama.cpp has no such kernel for the type.
 
-    Source: ggml-vulkan.cpp:1896-1960 (fit), 2409-2418 (sizes), 2854-2861 (choice).
+    Source: ggml-vulkan.cpp:1908-1944 (fit), 2411-2420 (sizes), 2854-2861 (choice).
     """
     scales = _q8_1(weight_type).int8_scales
     tiles = [_int8_tile(size, limits, scales, matrix) for size in sizes_to_try(vendor_sizes(limits, True, True), m, n)]
@@ -129,7 +129,7 @@ _LOOKED_UP = 2  # vkprobe's kernel asks a matrix of positions
 def int8_constants(tile: Tile, limits: Limits) -> dict[str, int]:
     """The int8 kernel's specialisation constants by name: `layout` stands in the place of `aligned`, which that kernel doesn't have.
 
-    llama.cpp knows the layouts of its two architectures only. Source: ggml-vulkan.cpp:1811-1817; mul_mmq_cm1.comp:72-73, 123-127.
+    llama.cpp knows the layouts of its two architectures only. Source: ggml-vulkan.cpp:1810-1816; mul_mmq_cm1.comp:86-87, 129-133.
     """
     constants = tile.constants(True)
     del constants["aligned"]

@@ -70,7 +70,7 @@ def matrix_tile(weight_type: str, m: int, n: int, cores: int) -> MatrixTile:
     Large where medium or large tiles overfill the device, or where large ones leave room to split K; medium only for more rows and
     more columns than the small tile has.
 
-    Source: ggml-vulkan.cpp:1740-1771 (tiles), 2819-2838 (choice).
+    Source: ggml-vulkan.cpp:1738-1761 (tiles), 2819-2838 (choice).
 
     >>> str(matrix_tile("q4_0", 4096, 512, 132)), str(matrix_tile("q4_k", 32, 512, 132))
     ('m 128x128x64 256', 's 32x64x128 256')
@@ -87,7 +87,7 @@ def rows_aligned(k: int) -> bool:
     """Whether rows of f16 begin at multiples of 16 B, which is all that vkprobe's kernels ask of K.
 
     llama.cpp takes its aligned pipeline for multiples of 32, 64 or 128 by tile only: for other multiples of 8 its kernel forgoes a hint
-    that vkprobe's has. Source: ggml-vulkan.cpp:1773-1775, 6350-6351; mul_mm_cm2.comp:413.
+    that vkprobe's has. Source: ggml-vulkan.cpp:1772-1774, 6350-6351; mul_mm_cm2.comp:413.
     """
     return k % _ROW_ALIGNMENT == 0
 

@@ -202,7 +202,7 @@ def accumulator(weight_type: str, path: str, limits: Limits) -> str:
 
     On path dot2, too: its products are f32, its sums are rounded to f16 (vkprobe's kernels sum in f32 only).
 
-    Source: ggml-vulkan.cpp:5943-5974 (choice), 4698-4709 (matrices), 2621 (dot2); dot_product_funcs.glsl:8-10.
+    Source: ggml-vulkan.cpp:5943-5974 (choice), 4698-4709 (matrices), 2607-2609 (dot2); dot_product_funcs.glsl:8-10.
     """
     row = WEIGHT_TYPES[weight_type]
     if path in ("scalar-f32", "intdot") or "f16" not in row.accumulators:
@@ -218,7 +218,7 @@ def candidates(device: DeviceRecord, weight_type: str, *, closed: Collection[str
     devices without cooperative matrices, by integer dot products. Then coopmat, and last the scalar paths. bf16 has an order of its
     own: without bf16 matrices it is multiplied in f32.
 
-    Source: ggml-vulkan.cpp:6310-6343 (order), 2286-2815 (pipelines), 577-590 of vulkan-shaders-gen.cpp (bf16).
+    Source: ggml-vulkan.cpp:6310-6343 (order), 2281-2815 (pipelines); vulkan-shaders-gen.cpp:505-512 (bf16).
     """
     return _candidates(_Device(device, closed), weight_type)
 
@@ -245,7 +245,7 @@ def _candidates(facts: _Device, weight_type: str) -> tuple[Candidate, ...]:
 
 
 def _int8(facts: _Device, architectures: Sequence[str]) -> Ruling:
-    """Whether int8 matrices multiply a type. Source: ggml-vulkan.cpp:4714-4725, 2421-2424, 2482-2496."""
+    """Whether int8 matrices multiply a type. Source: ggml-vulkan.cpp:4714-4725, 2422-2424, 2482-2496."""
     names = " and ".join(name.removeprefix("amd-").upper() for name in architectures)
     found = facts.limits.architecture
     rule = ruled(None if found is None else found in architectures, f"int8 matrices for this type on {names} only", "the architecture")

@@ -8,7 +8,7 @@ from vkprobe.llama.device import IMAGINATION, Limits, Vendor
 from vkprobe.weights import WEIGHT_TYPES, RowUnit
 
 MOST_COLUMNS = 8
-"""With up to so many columns llama.cpp multiplies a matrix with vectors. Source: ggml-vulkan-types.h:380, ggml-vulkan.cpp:7285."""
+"""With up to so many columns llama.cpp multiplies a matrix with vectors. Source: ggml-vulkan-types.h:381, ggml-vulkan.cpp:7285."""
 
 _TABLE_BYTES = 64  # 16 numbers of f32
 _SCALE_BYTES = 8  # for each invocation, as most types with scales in shared memory have them
@@ -109,7 +109,7 @@ def q8_1_rows(limits: Limits, weight_type: str, m: int, n: int, k: int) -> Rows:
     Raises:
         KeyError: llama.cpp has no such kernel for the type.
 
-    Source: ggml-vulkan.cpp:2884-2885 (RDNA3), 2986-3007, 5582-5587 (Intel).
+    Source: ggml-vulkan.cpp:2884-2885 (RDNA3), 2986-3007, 5582-5586 (Intel).
     """
     q8_1 = WEIGHT_TYPES[weight_type].q8_1
     if q8_1 is None:

@@ -13,7 +13,7 @@ from vkprobe.llama.device import HONEYKRISP, Limits, Matrix, Vendor
 from vkprobe.weights import WEIGHT_TYPES
 
 ALIGNMENT = {"l": 128, "m": 64, "s": 32}
-"""K of a pipeline without a tail is a multiple of this. Source: ggml-vulkan.cpp:1857-1859."""
+"""K of a pipeline without a tail is a multiple of this. Source: ggml-vulkan.cpp:1860-1862."""
 _SHORT_ALIGNMENT = 32  # of the large tile on Intel's matrices
 
 
@@ -84,7 +84,7 @@ def fitted(tile: Tile) -> Tile:
 def base_tile(size: str, limits: Limits, tm: int, tn: int, tk: int = 1, *, wmiter: int = 2) -> Tile:
     """The tile of a size before any vendor's exception.
 
-    Source: ggml-vulkan.cpp:1691-1697 (subgroup sizes), 1791-1800 (tiles), 1857-1859 (alignment).
+    Source: ggml-vulkan.cpp:1682-1688 (subgroup sizes), 1791-1804 (tiles), 1860-1862 (alignment).
     """
     subgroup = max(limits.subgroup, 8)
     warp = subgroup if size == "s" else min(subgroup, 64)
@@ -99,7 +99,7 @@ def base_tile(size: str, limits: Limits, tm: int, tn: int, tk: int = 1, *, wmite
 def tile_of_size(size: str, limits: Limits, matrix: Matrix | None, quantised: bool) -> Tile:
     """llama.cpp's tile of a size, before it is fitted; quantised weights have tiles of their own on GCN and on Intel's matrices.
 
-    Source: ggml-vulkan.cpp:1776-1800 (tables), 1838-1850 (AMD, Qualcomm), 1862-1876 (Intel).
+    Source: ggml-vulkan.cpp:1776-1799 (tables), 1844-1855 (AMD, Qualcomm), 1864-1876 (Intel).
     """
     tm, tn, tk = matrix or {"l": (4, 4, 1), "m": (4, 2, 1), "s": (2, 2, 1)}[size]
     tile = base_tile(size, limits, tm, tn, tk)
@@ -169,7 +169,7 @@ def bf16_fallback(limits: Limits, weight_type: str, path: str) -> bool:
 def counted_bytes(tile: Tile, limits: Limits, weight_type: str, path: str, matrices: bool) -> int:
     """Shared memory (B) that llama.cpp counts for a tile when it looks which sizes fit; its shaders pad otherwise.
 
-    Source: ggml-vulkan.cpp:1413-1470.
+    Source: ggml-vulkan.cpp:1418-1476.
     """
     element = 4 if path == "scalar-f32" and not (limits.f16 and weight_type == "bf16") else 2
     padding = 8 if matrices else 1
@@ -187,7 +187,7 @@ def gemm_tile(limits: Limits, weight_type: str, path: str, m: int, n: int, matri
     Which sizes fit, llama.cpp asks of the quantised types' tile, for floats too; the medium one must fit for the large one to be taken.
     That a workgroup must not have more invocations than the device takes is vkprobe's own condition.
 
-    Source: ggml-vulkan.cpp:1881-1894 (fit), 2249-2265 (sizes), 2854-2861 (choice).
+    Source: ggml-vulkan.cpp:1881-1894 (fit), 2248-2264 (sizes), 2854-2861 (choice).
     """
     row, fallback = WEIGHT_TYPES[weight_type], bf16_fallback(limits, weight_type, path)
     matrices = matrix is not None or fallback

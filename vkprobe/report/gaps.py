@@ -20,7 +20,7 @@ from vkprobe.report.losses import baselines_of, gap_cell, in_words, missing_in_w
 from vkprobe.report.matrix import build as build_matrix
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.requirements import Gap, Missing, Requirement, all_requirements, evaluate
-from vkprobe.requirements.closing import comes_with
+from vkprobe.requirements.model import comes_with
 from vkprobe.requirements.evaluate import check
 from vkprobe.results.store import Store
 

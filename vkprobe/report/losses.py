@@ -8,7 +8,7 @@ from vkprobe.records import ResultRecord
 from vkprobe.report import prices
 from vkprobe.report.model import Cell, Column, Loss, Section
 from vkprobe.requirements import Gap, Missing, Requirement, requirements
-from vkprobe.requirements.closing import comes_with
+from vkprobe.requirements.model import comes_with
 from vkprobe.results.keys import DeviceKey
 from vkprobe.results.store import Store
 

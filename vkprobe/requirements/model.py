@@ -141,3 +141,8 @@ class Gap(Struct, frozen=True, kw_only=True):
     held: int
     total: int
     part: tuple[int, int] | None = None
+
+
+def comes_with(missing: Missing, extensions: set[str]) -> bool:
+    """Whether a missing condition is part of an extension that is missing as a whole."""
+    return missing.extension is not None and missing.extension in extensions
