@@ -21,13 +21,15 @@ layout(binding = 2, std430) writeonly buffer Output { float result[]; };
 // STRIDE_B: elements from a column of B to the next: K, as a number of its own, as llama.cpp has it, of which compilers know nothing else.
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint STRIDE_B; } p;
 
-#if !defined(A_SUPER) && !defined(A_SUB_BLOCKS)
+#if !defined(A_SUPER) && !defined(A_SUB_BLOCKS) && !defined(A_PAIRS)
 #define ROWS_LEFT(rows) min(rows, NUM_ROWS) // a bound to unroll by, where llama.cpp's has one too
 #endif
 #include "rows.glsl"
 
 // What `accumulate` adds to the sums of `rows` rows from m0 on and all columns: a step along K.
-#if defined(A_SUB_BLOCKS)
+#if defined(A_PAIRS)
+#include "pairs.glsl"
+#elif defined(A_SUB_BLOCKS)
 #define A_SUPER
 #define UNIT 256
 #define LANES 8 // invocations to a super-block, a sub-block of 32 with one scale each

@@ -45,6 +45,9 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
         }
         [[unroll]] for (uint r = 0; r < rows; ++r) {
             const uint a_block = (m0 + r) * row_blocks + block;
+#ifdef A_PART
+            sums[n][r] += part_of_row(a_block, part, b, ds);
+#else
             int sum = 0;
 #ifdef A_PAIR
             [[unroll]] for (uint i = 0; i < PART_WORDS; i += 2) {
@@ -58,6 +61,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
             }
 #endif
             sums[n][r] += part_product(a_block, part, sum, ds);
+#endif
         }
     }
 }
