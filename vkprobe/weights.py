@@ -115,9 +115,37 @@ WEIGHT_TYPES: dict[str, WeightType] = {
         elements=32, bytes=18, gemv_rows=2, gemv_unit="stdq", scales=1,
         q8_1=Q8_1(gemv_unit="stdq", staged_words=5, gemv_intel="never"),
     ),
+    # In coopmat2 the product of d and a code is rounded before m is added (dequant_funcs_cm2.glsl:118, 202).
+    # Rows: ggml-vulkan.cpp:2933-2935, with q8_1 2992-2994. Staged words: mul_mmq_shmem_types.glsl:22-41; one of fifth bits.
+    "q4_1": WeightType(
+        elements=32, bytes=20, gemv_rows=2, gemv_unit="stdq", scales=2, matrix_roundings=1,
+        q8_1=Q8_1(gemv_unit="stdq", staged_words=5, int8_architectures=("amd-rdna3",), int8_offset=True),
+    ),
+    "q5_0": WeightType(
+        elements=32, bytes=22, gemv_rows=2, gemv_unit="stdq", scales=1, q8_1=Q8_1(gemv_unit="stdq", staged_words=6),
+    ),
+    "q5_1": WeightType(
+        elements=32, bytes=24, gemv_rows=2, gemv_unit="stdq", scales=2, matrix_roundings=1,
+        q8_1=Q8_1(gemv_unit="stdq", staged_words=6, gemv_intel="never", int8_architectures=("amd-rdna3",), int8_offset=True),
+    ),
     "q8_0": WeightType(
         elements=32, bytes=34, gemv_unit="stdq", scales=1,
         q8_1=Q8_1(gemv_unit="stdq", gemv_nvidia="before-turing", gemv_amd="gcn"),
+    ),
+    # In coopmat2 d times the scale, and that times the code, are rounded (dequant_funcs_cm2.glsl:341). Rows: ggml-vulkan.cpp:2937, with
+    # q8_1 2999: 2 * rm_kq_int, which is 1 everywhere. Staged: two words of codes, two scales, d and dmin (mul_mmq_shmem_types.glsl:74). Its
+    # GEMV has an array of scales and one of mins (mul_mat_vec_q2_k.comp:8).
+    "q2_k": WeightType(
+        elements=256, bytes=84, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, gemv_scale_bytes=16, scales=2,
+        matrix_roundings=2,
+        q8_1=Q8_1(gemv_rows=2, staged_words=4, gemv_nvidia="always", gemv_intel="xe2", int8_architectures=()),
+    ),
+    # In coopmat2 d times the scale is rounded (dequant_funcs_cm2.glsl:396); rows: ggml-vulkan.cpp:2938, with q8_1 3000; staged:
+    # mul_mmq_shmem_types.glsl:81; scales in its GEMV: mul_mat_vec_q3_k.comp:8.
+    "q3_k": WeightType(
+        elements=256, bytes=110, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, gemv_scale_bytes=8, scales=2,
+        matrix_roundings=1,
+        q8_1=Q8_1(staged_words=5, scaled_products=True, gemv_nvidia="always", gemv_intel="xe2", int8_scales=2),
     ),
     "q4_k": WeightType(
         elements=256, bytes=144, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_chunk=16, scales=2,
@@ -131,16 +159,24 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     ),
     "q6_k": WeightType(
         elements=256, bytes=210, k_type=True, gemv_unit="kq", gemv_wide=True, gemv_most_rows=4095, gemv_chunk=16,
-        gemv_scale_bytes=8, scales=2,
-        matrix_roundings=2, q8_1=Q8_1(scaled_products=True, gemv_only_intel=True, gemv_intel="xe2", int8_scales=2),
+        gemv_scale_bytes=8, scales=2, matrix_roundings=2,
+        q8_1=Q8_1(scaled_products=True, gemv_only_intel=True, gemv_intel="xe2", int8_scales=2),
     ),
     "iq4_xs": WeightType(
-        elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32,
-        table_bytes=64, q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
+        elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
+        q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
+    ),
+    # No kernels for q8_1 activations but those of int8 matrices (ggml-vulkan.cpp:2488, 2495); rows: 2952, 2954; tables: 1441-1451.
+    "iq4_nl": WeightType(
+        elements=32, bytes=18, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
     ),
     "mxfp4": WeightType(
-        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, matrix_table_bytes=32, table_bytes=64,
+        elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
         q8_1=Q8_1(gemv_rows=2, gemv_unit="stdq", table_bytes=16, gemv_nvidia="before-turing", gemm_f32=False, int8_table_bytes=16),
+    ),
+    # Its scales are looked up too: 128 of f32.
+    "nvfp4": WeightType(
+        elements=64, bytes=36, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=576, matrix_table_bytes=528,
     ),
 }  # fmt: skip
 """Every type, in the order of tables."""

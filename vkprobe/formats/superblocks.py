@@ -1,4 +1,4 @@
-"""Super-blocks of 256 elements with scales of their parts: q4_k, q5_k, q6_k, iq4_xs."""
+"""Super-blocks of 256 elements with scales of their parts: q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vkprobe.formats.blocks import F32, U8, Blocks, Records, as_bytes, halves, scales, signs
+from vkprobe.formats.tables import IQ4_EXACT, IQ4_VALUES
 
 _NEAR, _FAR = 8, 16  # magnitudes that exact blocks reach
 _SHARE_FAR = 0.35
@@ -147,17 +148,82 @@ class Q6K(Blocks):
         )
 
 
-_IQ4_VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.int8)
+def _quarters(halved: U8) -> U8:
+    """Codes of two bits in bytes of each half of a super-block: u8[..., 2, 32] to u8[..., 2, 4, 32]."""
+    codes: U8 = (halved[..., None, :] >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3).astype(np.uint8)
+    return codes
 
 
-def _weighted(*counts: tuple[int, int]) -> U8:
-    """A table to draw codes from, (code, how often); the rest of 8192 is the code of the value one."""
-    drawn = [code for code, count in counts for _ in range(count)]
-    return np.array(drawn + [8] * (8192 - len(drawn)), np.uint8)
+class Q2K(Blocks):
+    """q2_k: d * scale * code - dmin * min, with a scale and a min of four bits for each sixteen."""
+
+    layout = np.dtype([("scales", "u1", 16), ("qs", "u1", 64), ("d", "<f2"), ("dmin", "<f2")])
+    elements = 256
+
+    def random(self, rng: np.random.Generator, rows: int, k: int, deviation: float) -> U8:
+        """Random codes, scales and mins; d and dmin, of either sign each, make the deviation."""
+        records = self.any_bits(rng, rows, k)
+        records["d"] = scales(rng, records.shape, deviation / 21.1)
+        records["dmin"] = scales(rng, records.shape, deviation / 21.1 * 1.5)
+        return as_bytes(records)
+
+    def exact(self, rng: np.random.Generator, rows: int, k: int) -> U8:
+        """Steps of one to five between codes, offsets to 15, every bit of scales and mins in use."""
+        records = self.any_bits(rng, rows, k)
+        sign = signs(rng, records.shape)
+        shift, shift_min = rng.integers(0, 4, (*records.shape, 1)), rng.integers(0, 2, (*records.shape, 1))
+        step = rng.integers(1, np.minimum(5, 15 >> shift) + 1, (*records.shape, 16))
+        offset = rng.integers(0, (15 >> shift_min) + 1, (*records.shape, 16))
+        records["d"] = sign * np.exp2(-shift[..., 0])
+        records["dmin"] = sign * np.exp2(-shift_min[..., 0])
+        records["scales"] = step << shift | offset << shift_min << 4
+        return as_bytes(records)
+
+    def scaled(self, records: Records) -> tuple[F32, NDArray[Any], F32 | None]:
+        """Scales and offsets of sixteen elements."""
+        d, dmin = (records[name].astype(np.float32)[..., None] for name in ("d", "dmin"))
+        own, offset = (records["scales"] & 15).astype(np.float32), (records["scales"] >> 4).astype(np.float32)
+        codes = _quarters(records["qs"].reshape(*records.shape, 2, 32)).reshape(*records.shape, 16, 16)
+        return d * own, codes, dmin * offset
+
+    def parts(self, blocks: U8) -> tuple[F32, F32]:
+        """The elements, and no offsets: llama.cpp multiplies a min with the sum of its sixteen q8, not with the sum that q8_1 stores."""
+        values = self.decode(blocks)
+        return values, np.zeros((values.shape[0], values.shape[1] // 32), np.float32)
 
 
-# At a scale of one, every code is met, those of more than 16 in two of a thousand elements; at two, the smallest values.
-_IQ4_EXACT = np.stack([_weighted(*((code, 1) for code in range(16)), (7, 1600), (9, 1250)), _weighted((7, 410), (9, 410))])
+class Q3K(Blocks):
+    """q3_k: d * (scale - 32) * (code - 4), with a scale of six bits for each sixteen; the third bit of codes is in bits of their own."""
+
+    layout = np.dtype([("hmask", "u1", 32), ("qs", "u1", 64), ("scales", "u1", 12), ("d", "<f2")])
+    elements = 256
+
+    def random(self, rng: np.random.Generator, rows: int, k: int, deviation: float) -> U8:
+        """Random codes and scales; d makes the deviation."""
+        records = self.any_bits(rng, rows, k)
+        records["d"] = scales(rng, records.shape, deviation / 43.3)
+        return as_bytes(records)
+
+    def exact(self, rng: np.random.Generator, rows: int, k: int) -> U8:
+        """Steps of plus or minus one to four between codes, every bit of scales in use."""
+        records = self.any_bits(rng, rows, k)
+        shape = (*records.shape, 16)
+        shift = rng.integers(0, 5, (*records.shape, 1))
+        scale = 32 + (signs(rng, shape) * rng.integers(1, np.minimum(4, 31 >> shift) + 1, shape) << shift)
+        records["d"] = signs(rng, records.shape) * np.exp2(-shift[..., 0])
+        low = scale[..., :8] & 15 | (scale[..., 8:] & 15) << 4
+        high = np.bitwise_or.reduce((scale >> 4).reshape(*records.shape, 4, 4) << 2 * np.arange(4)[:, None], axis=-2)
+        records["scales"] = np.concatenate([low, high], axis=-1)
+        return as_bytes(records)
+
+    def scaled(self, records: Records) -> tuple[F32, NDArray[Any], F32 | None]:
+        """Scales of sixteen elements; the codes' signed values."""
+        low = halves(records["scales"][..., :8], 2).reshape(*records.shape, 16)
+        high = records["scales"][..., None, 8:] >> np.array([0, 2, 4, 6], np.uint8)[:, None] & 3
+        scale = (low | high.reshape(*records.shape, 16) << 4).astype(np.float32) - np.float32(32)
+        third = np.unpackbits(records["hmask"][..., None, :], axis=-2, bitorder="little").reshape(*records.shape, 2, 4, 32)
+        codes = (_quarters(records["qs"].reshape(*records.shape, 2, 32)) | third << np.uint8(2)).view(np.int8) - np.int8(4)
+        return records["d"].astype(np.float32)[..., None] * scale, codes.reshape(*records.shape, 16, 16), None
 
 
 class Iq4Xs(Blocks):
@@ -182,7 +248,7 @@ class Iq4Xs(Blocks):
         records["d"] = signs(rng, records.shape) * np.exp2(-shift)
         records["scales_l"] = scale[..., ::2] & 15 | (scale[..., 1::2] & 15) << 4
         records["scales_h"] = np.bitwise_or.reduce((scale >> 4) << 2 * np.arange(8), axis=-1)
-        codes = _IQ4_EXACT[doubled[..., None], rng.integers(0, 8192, (*shape, 32), dtype=np.uint16)]
+        codes = IQ4_EXACT[doubled[..., None], rng.integers(0, 8192, (*shape, 32), dtype=np.uint16)]
         records["qs"] = (codes[..., :16] | codes[..., 16:] << 4).reshape(*records.shape, 128)
         return as_bytes(records)
 
@@ -192,4 +258,4 @@ class Iq4Xs(Blocks):
         high = (records["scales_h"][..., None] >> 2 * np.arange(8, dtype=np.uint16) & 3).astype(np.uint8)
         scale = (low | high << 4).astype(np.float32) - np.float32(32)
         codes = halves(records["qs"].reshape(*records.shape, 8, 16), 3).reshape(*records.shape, 8, 32)
-        return records["d"].astype(np.float32)[..., None] * scale, _IQ4_VALUES[codes], None
+        return records["d"].astype(np.float32)[..., None] * scale, IQ4_VALUES[codes], None
