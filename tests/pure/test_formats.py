@@ -20,19 +20,43 @@ ORACLE = {
     "f16": gguf.GGMLQuantizationType.F16,
     "bf16": gguf.GGMLQuantizationType.BF16,
     "q4_0": gguf.GGMLQuantizationType.Q4_0,
+    "q4_1": gguf.GGMLQuantizationType.Q4_1,
+    "q5_0": gguf.GGMLQuantizationType.Q5_0,
+    "q5_1": gguf.GGMLQuantizationType.Q5_1,
     "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q2_k": gguf.GGMLQuantizationType.Q2_K,
+    "q3_k": gguf.GGMLQuantizationType.Q3_K,
     "q4_k": gguf.GGMLQuantizationType.Q4_K,
     "q5_k": gguf.GGMLQuantizationType.Q5_K,
     "q6_k": gguf.GGMLQuantizationType.Q6_K,
     "iq4_xs": gguf.GGMLQuantizationType.IQ4_XS,
+    "iq4_nl": gguf.GGMLQuantizationType.IQ4_NL,
     "mxfp4": gguf.GGMLQuantizationType.MXFP4,
+    "nvfp4": gguf.GGMLQuantizationType.NVFP4,
 }
-SCALES_AT = {"q4_0": [0], "q8_0": [0], "q4_k": [0, 2], "q5_k": [0, 2], "q6_k": [208], "iq4_xs": [0], "mxfp4": []}
+SCALES_AT = {
+    "q4_0": [0],
+    "q4_1": [0, 2],
+    "q5_0": [0],
+    "q5_1": [0, 2],
+    "q8_0": [0],
+    "q2_k": [80, 82],
+    "q3_k": [108],
+    "q4_k": [0, 2],
+    "q5_k": [0, 2],
+    "q6_k": [208],
+    "iq4_xs": [0],
+    "iq4_nl": [0],
+    "mxfp4": [],
+    "nvfp4": [],
+}
 """Where a block's f16 scales are."""
 QUANTISED = tuple(SCALES_AT)
+OWN_BYTES = {"mxfp4": {0}, "nvfp4": {0, 1, 2, 3}}
+"""Scales of a block that aren't f16."""
 SCALES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00]
 """f16 patterns: zeros of both signs, subnormals, the smallest normal, +-1, the largest, infinities."""
-REACH = {"q6_k": 32, "iq4_xs": 127}
+REACH = {"q6_k": 32, "iq4_xs": 127, "iq4_nl": 127}
 """The largest magnitude of exact blocks where all codes can't be within 16."""
 
 
@@ -55,6 +79,11 @@ def with_scales(weight_type: str, blocks: U8, scales: NDArray[Any]) -> U8:
         parts[:, at : at + 2] = np.resize(np.roll(scales, number), len(parts)).astype("<u2").view(np.uint8).reshape(-1, 2)
     replaced: U8 = parts.reshape(blocks.shape)
     return replaced
+
+
+def own_bytes(weight_type: str) -> set[int]:
+    """The bytes of a block's own scales."""
+    return {byte for at in SCALES_AT[weight_type] for byte in (at, at + 1)} or OWN_BYTES[weight_type]
 
 
 def finite(weight_type: str, scales: list[int]) -> NDArray[np.uint16]:
@@ -98,14 +127,15 @@ def test_every_code_decodes_as_gguf_decodes_it(weight_type: str) -> None:
     with np.errstate(over="ignore"):
         decoded = FORMATS[weight_type].decode(data)
         assert same_bits(decoded, oracle(weight_type, data))
-    if weight_type in ("q4_0", "q8_0"):
-        assert len(np.unique(decoded)) == (16 if weight_type == "q4_0" else 256)
+    codes = {"q4_0": 16, "q5_0": 32, "q8_0": 256, "iq4_nl": 16}
+    if weight_type in codes:
+        assert len(np.unique(decoded)) == codes[weight_type]
 
 
-@pytest.mark.parametrize("weight_type", ["q4_k", "q5_k", "iq4_xs"])
-def test_every_scale_of_six_bits_decodes_as_gguf_decodes_it(weight_type: str) -> None:
+@pytest.mark.parametrize("weight_type", ["q2_k", "q3_k", "q4_k", "q5_k", "iq4_xs"])
+def test_every_scale_of_a_few_bits_decodes_as_gguf_decodes_it(weight_type: str) -> None:
     """Each bit of the packed scales alone, and all but each, over the largest code."""
-    first, last = {"q4_k": (4, 16), "q5_k": (4, 16), "iq4_xs": (2, 8)}[weight_type]
+    first, last = {"q2_k": (0, 16), "q3_k": (96, 108), "q4_k": (4, 16), "q5_k": (4, 16), "iq4_xs": (2, 8)}[weight_type]
     bits = np.eye(8 * (last - first), dtype=np.uint8)
     data = np.full((2 * len(bits), WEIGHT_TYPES[weight_type].bytes), 0xFF, np.uint8)
     data[:, first:last] = np.packbits(np.concatenate([bits, 1 - bits]), axis=1, bitorder="little")
@@ -127,6 +157,20 @@ def test_every_exponent_of_mxfp4_decodes_as_gguf_decodes_it() -> None:
     ones = np.full((1, 17), 0x11, np.uint8)
     ones[0, 0] = 255
     assert (FORMATS["mxfp4"].decode(ones) == np.float32(2.0**127)).all()
+
+
+def test_every_scale_of_nvfp4_decodes_as_gguf_decodes_it() -> None:
+    """Subnormal below 8; 127, NaN in the format's specification, is zero in ggml as in gguf, which both ignore the highest bit."""
+    data = np.random.default_rng(3).integers(0, 256, (256, 36), dtype=np.uint8)
+    data[:, :4] = np.arange(256)[:, None]
+    data[:, 4:] = 0xA2  # 1 and, 8 further, -1
+    decoded = FORMATS["nvfp4"].decode(data)
+    assert same_bits(decoded, oracle("nvfp4", data))
+    assert decoded[1, 0] == 2.0**-9
+    assert decoded[0x38, 0] == 1
+    assert decoded[0x38, 8] == -1
+    assert decoded[0x7E, 0] == 448
+    assert decoded[0x7F, 0] == 0
 
 
 @pytest.mark.parametrize("bits", [0x0000, 0x8000, 0x0001, 0x807F, 0x0080, 0x3F80, 0x7F7F, 0xFF80, 0x7FC0])
@@ -163,7 +207,7 @@ def test_random_blocks_are_valid_and_as_wide_as_asked(weight_type: str, deviatio
 def test_random_blocks_have_all_bits_of_the_payload_random(weight_type: str) -> None:
     """Each bit is one in about half of the blocks, but those of the block's own scales."""
     blocks = FORMATS[weight_type].random(np.random.default_rng(1), 64, 8192, 0.05).reshape(-1, WEIGHT_TYPES[weight_type].bytes)
-    own = {byte for at in SCALES_AT[weight_type] for byte in (at, at + 1)} or {0}
+    own = own_bytes(weight_type)
     payload = [i for i in range(blocks.shape[1]) if i not in own]
     often = np.unpackbits(blocks[:, payload], axis=1).mean(axis=0)
     assert np.abs(often - 0.5).max() < 0.06
@@ -207,7 +251,7 @@ def test_blocks_have_every_bit_both_set_and_clear(weight_type: str, kind: str) -
     rng = np.random.default_rng(5)
     blocks = made.exact(rng, 64, 8192) if kind == "exact" else made.random(rng, 64, 8192, 0.05)
     blocks = blocks.reshape(-1, WEIGHT_TYPES[weight_type].bytes)
-    own = {byte for at in SCALES_AT[weight_type] for byte in (at, at + 1)} or {0}
+    own = own_bytes(weight_type)
     often = np.unpackbits(blocks, axis=1).reshape(len(blocks), -1, 8).mean(axis=0)[[i for i in range(blocks.shape[1]) if i not in own]]
     assert often.min() > 0
     assert often.max() < 1
@@ -234,18 +278,32 @@ def test_parts_make_what_is_decoded(weight_type: str, rows: int, blocks: int, se
     assert values.dtype == offsets.dtype == np.float32
     made = values.astype(np.float64) - np.repeat(offsets, 32, axis=1).astype(np.float64)
     assert np.array_equal(made.astype(np.float32), decoded)
-    if weight_type not in ("q4_0", "q4_k", "q5_k"):
+    if weight_type not in ("q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k"):
         assert not offsets.any()
 
 
 def test_parts_are_those_of_the_q8_1_product() -> None:
-    """q4_0's codes are from 0 to 15, less 8 d; q4_k's and q5_k's less dmin times the sub-block's min; exact, not rounded to f32."""
+    """q4_0's codes are from 0 to 15, less 8 d; q5_0's to 31, less 16 d; q4_1's and q5_1's plus m.
+
+    q4_k's and q5_k's are less dmin times the sub-block's min; exact, not rounded to f32.
+    """
     rng = np.random.default_rng(6)
     q4_0 = FORMATS["q4_0"].random(rng, 8, 256, 1.0)
     d = np.repeat(q4_0.reshape(8, 8, 18)[:, :, :2].copy().view(np.float16).astype(np.float64)[..., 0], 32, axis=1)
     values, offsets = FORMATS["q4_0"].parts(q4_0)
     assert np.array_equal(np.unique(values / d), np.arange(16))
     assert np.array_equal(np.repeat(offsets, 32, axis=1), 8 * d)
+    q5_0 = FORMATS["q5_0"].random(rng, 8, 256, 1.0)
+    d = np.repeat(q5_0.reshape(8, 8, 22)[:, :, :2].copy().view(np.float16).astype(np.float64)[..., 0], 32, axis=1)
+    values, offsets = FORMATS["q5_0"].parts(q5_0)
+    assert np.array_equal(np.unique(values / d), np.arange(32))
+    assert np.array_equal(np.repeat(offsets, 32, axis=1), 16 * d)
+    for weight_type, most in (("q4_1", 15), ("q5_1", 31)):
+        blocks = FORMATS[weight_type].random(rng, 8, 256, 1.0)
+        dm = blocks.reshape(8, 8, -1)[:, :, :4].copy().view(np.float16).astype(np.float64)
+        values, offsets = FORMATS[weight_type].parts(blocks)
+        assert np.array_equal(np.unique(values / np.repeat(dm[..., 0], 32, axis=1)), np.arange(most + 1))
+        assert np.array_equal(offsets, -dm[..., 1])
     for weight_type, most in (("q4_k", 15), ("q5_k", 31)):
         blocks = FORMATS[weight_type].random(rng, 64, 256, 1.0)
         d, dmin = (blocks[:, at : at + 2].copy().view(np.float16).astype(np.float64) for at in (0, 2))
