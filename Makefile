@@ -1,10 +1,12 @@
 # make run   — everything from nothing: virtual environment, drivers where the machine has none, the main job
 # make test  — the same preparation, then lint, types and tests
-# For developers of vkprobe: make kernels, registry, intel-shim, clean
+# Both install what requirements-dev.lock pins.
+# For developers of vkprobe: make lock, kernels, registry, intel-shim, clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOCK := requirements-dev.lock
 RUN_NAME ?= run-$(shell date +%F)
 INTEL_SHIM_BUILT := $(or $(VKPROBE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vkprobe)/shims/libintel_noop_drm_shim.so
 ifeq ($(VKPROBE_INTEL_SHIM),)
@@ -13,7 +15,7 @@ export VKPROBE_INTEL_SHIM := $(INTEL_SHIM_BUILT)
 endif
 endif
 
-.PHONY: run test lint kernels registry intel-shim clean
+.PHONY: run test lint lock kernels registry intel-shim clean
 
 run: $(VENV)/installed
 	$(BIN)/vkprobe drivers fetch --if-needed
@@ -31,6 +33,12 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Resolve every dependency anew, for each Python from 3.10 on. Only this target needs uv.
+lock: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet 'uv>=0.9'
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --upgrade --quiet \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --output-file $(LOCK)
+
 kernels: $(VENV)/installed-dev
 	$(BIN)/python -m tools.kernels $(ARGS)
 
@@ -47,12 +55,15 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) has no venv module: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable .
+# setuptools comes from the lock too, so the build takes no other version: hence --no-build-isolation.
+$(VENV)/installed: pyproject.toml $(LOCK) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --constraint $(LOCK) setuptools
+	$(BIN)/pip install --quiet --constraint $(LOCK) --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[dev]'
+$(VENV)/installed-dev: pyproject.toml $(LOCK) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --requirement $(LOCK)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/installed $@
 
 clean:
