@@ -277,8 +277,8 @@ def test_a_signal_while_a_build_is_being_started_ends_it(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--god", "x"], "No such option"),
-        (["--cell", "gemv"], "Missing option '--good'"),
+        (["--god", "x"], "--god"),
+        (["--cell", "gemv"], "--good"),
         (["--good", "nothing.jsonl", "--cell", "gemv"], "nothing.jsonl: can't be read"),
         (["--good", "nothing.jsonl", "--cell", "gemv", "--bad-if", "slow"], "--bad-if slow: not known"),
         (["--good", "nothing.jsonl", "--cell", "gemv", "--build-limit", "x"], "expected a number of seconds"),

@@ -83,12 +83,12 @@ def test_an_unknown_name_is_told_with_those_that_are_there() -> None:
     ("change", "says"),
     [
         ({"type": "q9_9"}, "attn_q: no weight type q9_9; there is f32, f16"),
-        ({"m": 0}, "Expected `int` >= 1 - at `$.workloads[0].m`"),
+        ({"m": 0}, "$.workloads[0].m: expected a whole number of at least 1, found 0"),
         ({"k": 4100, "type": "q4_0"}, "k = 4100 is not a multiple of q4_0's block of 32"),
         ({"experts": 8}, "`experts` and `used` come together"),
         ({"experts": 8, "used": 9}, "9 of 8 experts used"),
         ({"columns": 3}, "unknown field `columns`"),
-        ({"count": "36"}, "Expected `int`, got `str`"),
+        ({"count": "36"}, '$.workloads[0].count: expected a whole number of at least 1, found "36"'),
     ],
 )
 def test_bad_data_is_told_with_file_and_place(change: dict[str, Any], says: str, tmp_path: Path) -> None:

@@ -86,7 +86,8 @@ def _pattern(where: str, line: str) -> re.Pattern[str]:
     try:
         return re.compile(line)
     except re.error as error:
-        raise UsageError(f"{where}: {line!r} is no regular expression: {error}") from None
+        place = "" if error.pos is None else f" from character {error.pos + 1} on"
+        raise UsageError(f"{where}: {line!r} is not a regular expression{place}") from None
 
 
 def _matches(patterns: Sequence[re.Pattern[str]], device: str, record: PipelineRecord | ResultRecord) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Union
 import msgspec
 from msgspec import Struct
 
+from vkprobe.decoding import mismatch
 from vkprobe.errors import UsageError
 
 tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
@@ -61,15 +62,36 @@ def load(path: Path | None) -> Config:
     """
     chosen = path or DEFAULT
     try:
-        document: dict[str, Any] = tomllib.loads(chosen.read_text(encoding="utf-8"))
-        return Config(path=chosen, drivers=msgspec.convert(document, _Document).drivers)
+        text = chosen.read_text(encoding="utf-8")
     except FileNotFoundError:
         if path is None:
             return Config(path=chosen)
         raise UsageError(f"--drivers {path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{chosen} can't be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{chosen} is not TOML: {error}") from None
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{chosen}: {error} (a driver has icd, env, preload, launcher, null)") from None
+    except OSError as error:
+        raise UsageError(f"{chosen} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{chosen} can't be read: it is not UTF-8 text") from None
+    try:
+        document: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise UsageError(f"{chosen} is not TOML from line {_first_bad_line(text)} on") from None
+    try:
+        return Config(path=chosen, drivers=msgspec.convert(document, _Document).drivers)
+    except msgspec.ValidationError:
+        raise UsageError(f"{chosen}: {mismatch(document, _Document)} (a driver has icd, env, preload, launcher, null)") from None
+
+
+def _first_bad_line(text: str) -> int:
+    """The line behind the longest beginning of `text` that is TOML, counted from 1.
+
+    >>> _first_bad_line("a = [\\n 1]\\nb = \\nc = 1")
+    3
+    """
+    lines = text.splitlines(keepends=True)
+    for count in range(len(lines) - 1, 0, -1):
+        try:
+            tomllib.loads("".join(lines[:count]))
+        except tomllib.TOMLDecodeError:
+            continue
+        return count + 1
+    return 1

@@ -67,7 +67,7 @@ def read(path: Path) -> Manifest:
         document, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
     except json.JSONDecodeError as error:
         line = error.lineno + text[: len(text) - len(text.lstrip())].count("\n")
-        raise ManifestFault(f"manifest {path} is not JSON: {error.msg.lower()} at line {line} column {error.colno}") from None
+        raise ManifestFault(f"manifest {path} is not JSON at line {line} column {error.colno}") from None
     except RecursionError:
         raise ManifestFault(f"manifest {path} is not an ICD manifest: nested too deep") from None
     return _checked(path, document)

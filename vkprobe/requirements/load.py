@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from vkprobe.decoding import json_fault
 from vkprobe.errors import UsageError
 from vkprobe.requirements.model import (
     AnyOf,
@@ -98,8 +99,8 @@ def requirement(path: str) -> Requirement:
 def _read(path: Path) -> _File:
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise UsageError(f"{path}: not a requirement file: {error}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise UsageError(f"{path}: not a requirement file: {json_fault(path.read_bytes(), _File)}") from None
     if len(file.profiles) != 1:
         raise UsageError(f"{path}: one profile expected, {len(file.profiles)} found")
     return file

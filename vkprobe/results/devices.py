@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from vkprobe.decoding import mismatch
 from vkprobe.errors import UsageError
 from vkprobe.records import Coopmat, DeviceRecord, Heap
 from vkprobe.results import gpuinfo, vulkaninfo
@@ -80,10 +81,13 @@ def _with_sidecar(device: DeviceRecord, path: Path) -> DeviceRecord:
     beside = path.with_suffix(".tuples.json")
     if not beside.is_file():
         return device
+    value = parse(read(beside, _MOST_BYTES), str(beside), "vkprobe profile writes it").value
     try:
-        told = msgspec.convert(parse(read(beside, _MOST_BYTES), str(beside), "vkprobe profile writes it").value, _Sidecar)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{beside}: {error}; `vkprobe profile -o {path.name}` writes it: remove it where it is something else") from None
+        told = msgspec.convert(value, _Sidecar)
+    except msgspec.ValidationError:
+        raise UsageError(
+            f"{beside}: {mismatch(value, _Sidecar)}; `vkprobe profile -o {path.name}` writes it: remove it where it is something else"
+        ) from None
     if told.name != device.name:
         raise UsageError(f"{beside}: is of {told.name!r}, {path.name} of {device.name!r}: remove it, or write both again")
     return replace(device, coopmat=told.coopmat, heaps=told.heaps, extensions={**device.extensions, **told.extensions})

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
+from vkprobe.decoding import shown, syntax_fault
 from vkprobe.errors import UsageError
-
-_TOLD = 40  # characters of a wrong value in a message
-_POSITION = re.compile(r" \(byte (\d+)\)$")
 
 
 class Node(NamedTuple):
@@ -24,7 +22,7 @@ class Node(NamedTuple):
 
     def wrong(self, expected: str) -> NoReturn:
         """Raise UsageError: this value is not what was expected."""
-        raise UsageError(f"{self.file}: {self.path}: expected {expected}, found {_told(self.value)}")
+        raise UsageError(f"{self.file}: {self.path}: expected {expected}, found {shown(self.value)}")
 
     def fields(self) -> Iterator[tuple[str, Node]]:
         """The members of an object, in the file's order; raises UsageError where this is none."""
@@ -61,17 +59,7 @@ class Node(NamedTuple):
 
 
 def _step(name: str) -> str:
-    return f".{name}" if re.fullmatch(r"[\w-]{1,120}", name) else f"[{_told(name)}]"
-
-
-def _told(value: Any) -> str:
-    """A wrong value in a message: short ones as JSON, objects and arrays by their kind."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "an array"
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= _TOLD else f"{text[:_TOLD]}..."
+    return f".{name}" if re.fullmatch(r"[\w-]{1,120}", name) else f"[{shown(name)}]"
 
 
 def parse(data: bytes, file: str, expected: str) -> Node:
@@ -97,19 +85,29 @@ def parse(data: bytes, file: str, expected: str) -> Node:
         return Node(file, "$", msgspec.json.decode(data))
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply for a device's facts. {expected}") from None
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        raise UsageError(f"{file}{_fault(data)}. {expected}") from None
+
+
+def _fault(data: bytes) -> str:
+    """Say where and why a document isn't JSON, to follow the file's name."""
+    text = data
+    try:
+        text.decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8 text ({error.reason}). {expected}") from None
-    except msgspec.MsgspecError as error:
-        reason = str(error)
-        match = _POSITION.search(reason)
-        if match:
-            reason = reason[: match.start()].removeprefix("JSON is malformed: ")
-            line, column = place(data, int(match[1]))
-            raise UsageError(f"{file}, line {line}, column {column}: not JSON: {reason}. {expected}") from None
-        line, column = place(data, len(data))
-        if "truncated" in reason:
-            raise UsageError(f"{file}, line {line}, column {column}: the file ends in the middle of its JSON: it is cut short") from None
-        raise UsageError(f"{file}: not usable JSON: {reason}. {expected}") from None
+        text = data[: error.start]
+    try:
+        fault = syntax_fault(text)
+    except RecursionError:
+        return ": nested too deeply for a device's facts"
+    if text != data and (fault is None or fault.cut_short):
+        line, column = place(data, len(text))
+        return f", line {line}, column {column}: not JSON: it is not UTF-8 text"
+    if fault is None:
+        return ": holds a number or a string that vkprobe can't represent"
+    if fault.cut_short:
+        return f", line {fault.line}, column {fault.column}: the file ends in the middle of its JSON: it is cut short"
+    return f", line {fault.line}, column {fault.column}: not JSON"
 
 
 def place(data: bytes, position: int) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import msgspec
 
 from vkprobe.cell import Cell
+from vkprobe.decoding import json_fault, syntax_fault
 from vkprobe.errors import UsageError
 from vkprobe.ops import find, schema1
 from vkprobe.records import (
@@ -112,16 +113,16 @@ def _decode(line: bytes, where: str) -> AnyRecord | None:
         head = _head_decoder.decode(line)
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply for a record. {_EXPECTED}") from None
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where}: {_reason(error)}. {_EXPECTED}") from None
-    except msgspec.DecodeError as error:
+    except msgspec.ValidationError:
+        raise UsageError(f"{where}: {json_fault(line, _Head)}. {_EXPECTED}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # Ended by an appender, or joined by `cat` to the first record of the next file.
         joined = line.rfind(_START)
         if joined > 0:
             return _decode(line[joined:], where)
-        if joined == 0 and "truncated" in str(error):
+        if joined == 0 and _cut_short(line):
             return None
-        raise _NotJson(f"{where}: not JSON ({_reason(error)}). {_EXPECTED}") from None
+        raise _NotJson(f"{where}: not JSON. {_EXPECTED}") from None
     if head.kind is None or (head.kind not in KINDS and head.run is None):
         what = "an object without `kind`" if head.kind is None else f"of the unknown kind {head.kind[:40]!r}, without a `run`"
         raise UsageError(f"{where}: {what}. {_EXPECTED}")
@@ -133,12 +134,14 @@ def _decode(line: bytes, where: str) -> AnyRecord | None:
         return _decoder.decode(line)
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply for a record. {_EXPECTED}") from None
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{where}: not a valid {head.kind} record: {_reason(error)}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise UsageError(f"{where}: not a valid {head.kind} record: {json_fault(line, AnyRecord, strict=False)}") from None
 
 
-def _reason(error: Exception) -> str:
-    return str(error).rstrip(".")[:300]
+def _cut_short(line: bytes) -> bool:
+    """Whether a line is the beginning of JSON; a torn line may end within a character."""
+    fault = syntax_fault(line.decode(errors="ignore").encode())
+    return fault is not None and fault.cut_short
 
 
 class Orphan(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,10 @@ _WANTED = re.compile(
 _CORRUPT = (ArithmeticError, LookupError, EOFError, ValueError, TypeError, RecursionError, MemoryError)
 """What the package raises for a header that makes no sense, most of it by accident."""
 _AGAIN = "download or convert it again"
+
+
+class _CutShortError(EOFError):
+    """The file ends before what it announces; its text says where."""
 
 
 def read(path: Path) -> Model:
@@ -140,14 +145,13 @@ def _read(path: Path) -> tuple[dict[str, Any], list[Tensor]]:
             fields = {name: _value(field) for name, field in reader.fields.items() if _WANTED.fullmatch(name)}
             tensors = [Tensor(_printable(t.name), t.tensor_type.name.lower(), tuple(int(n) for n in t.shape)) for t in reader.tensors]
     except _CORRUPT as error:
-        if "GGMLQuantizationType" in str(error):
-            told = (
-                f"a tensor's type is newer than gguf {version('gguf')} ({error}), or the file is corrupt: pip install -U gguf, or {_AGAIN}"
-            )
-            raise UsageError(f"{path}: {told}") from None
-        raise UsageError(f"{path}: truncated or corrupt ({_printable(str(error)) or type(error).__name__}); {_AGAIN}") from None
-    except AttributeError as error:  # gguf 0.10 beside numpy 2
-        raise UsageError(f"{path}: gguf {version('gguf')} fails on it ({_printable(str(error))}): pip install 'vkprobe[gguf]'") from None
+        if _is_unknown_type(error):
+            cause = f"a tensor's type is newer than gguf {version('gguf')}, or the file is corrupt: pip install -U gguf, or {_AGAIN}"
+            raise UsageError(f"{path}: {cause}") from None
+        where = str(error) if isinstance(error, _CutShortError) else "its header makes no sense"
+        raise UsageError(f"{path}: truncated or corrupt ({where}); {_AGAIN}") from None
+    except AttributeError:  # gguf 0.10 beside numpy 2
+        raise UsageError(f"{path}: gguf {version('gguf')} fails on it: pip install 'vkprobe[gguf]'") from None
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror or error}") from None
     for tensor in tensors:
@@ -167,7 +171,7 @@ def _reader_class() -> type[GGUFReader]:
     class Reader(GGUFReader):
         def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **named: Any) -> Any:
             if int(offset) + int(count) * np.dtype(dtype).itemsize > len(self.data):
-                raise EOFError("it ends before what its header announces")
+                raise _CutShortError("it ends before what its header announces")
             return super()._get(offset, dtype, count, *rest, **named)
 
         def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
@@ -186,14 +190,22 @@ def _reader_class() -> type[GGUFReader]:
     return Reader
 
 
+def _is_unknown_type(error: BaseException) -> bool:
+    """Whether Python's enum refused a tensor's type: told by the frame that raised, as the message is Python's own to change."""
+    from gguf import GGMLQuantizationType
+
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_locals.get("cls") is GGMLQuantizationType for frame, _ in frames)
+
+
 def _bytes_of_strings(data: Any, begin: int, count: int) -> int:
     """B of `count` strings from `begin` on, each after its length."""
     if begin + count * _LENGTH.size > len(data):
-        raise EOFError("it ends within a list of strings")
+        raise _CutShortError("it ends within a list of strings")
     view, at = memoryview(data), begin
     for _ in range(count):
         if at + _LENGTH.size > len(data):
-            raise EOFError("it ends within a list of strings")
+            raise _CutShortError("it ends within a list of strings")
         at += _LENGTH.size + _LENGTH.unpack_from(view, at)[0]
     return at - begin
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from vkprobe.decoding import json_fault
 from vkprobe.errors import UsageError
 from vkprobe.workloads.model import Model
 
@@ -37,8 +38,8 @@ def model(name: str, folder: Path = FOLDER) -> Model:
     path = folder / f"{name.lower()}.json"
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Model)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise UsageError(f"{path}: not a model: {error}") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise UsageError(f"{path}: not a model: {json_fault(path.read_bytes(), Model)}") from None
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from None
     if found.name != name.lower():
