@@ -61,8 +61,12 @@ class WorkerLost(DriverError):
         self.during = during
 
 
+FATAL_CODES = frozenset({"timeout", "device-lost"})
+"""Codes of WorkerFailed after which the worker is never used again: a submit may still be in flight and write into buffers."""
+
+
 class WorkerFailed(DriverError):
-    """The worker lives and answered that a request failed.
+    """The worker lives and answered that a request failed; where `code` is one of FATAL_CODES it takes no further request.
 
     Attributes:
         code: what failed, in one word (`no-loader`, `vk`, `device-lost`, `unsupported`, `internal`, ...).

@@ -363,7 +363,9 @@ def build_change(old: Build, new: Build, *, same_kernel: bool) -> str | None:
     if None in (old.robust, new.robust) and (old.robust or new.robust):
         return "one side checks bounds (robustBufferAccess); the other comes from a vkprobe that left the checks out where the device can"
     if None in (old.float_controls, new.float_controls) and (old.float_controls or new.float_controls):
-        return "one side sets f16's float controls; the other comes from a vkprobe that didn't record them and set them for f16 modules only"
+        return (
+            "one side sets f16's float controls; the other comes from a vkprobe that didn't record them and set them for f16 modules only"
+        )
     return None
 
 

@@ -164,6 +164,7 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     ),
     "iq4_xs": WeightType(
         elements=256, bytes=136, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
+        matrix_roundings=1,
         q8_1=Q8_1(gemv_unit="stdq", table_bytes=16, gemv_intel="never", int8_table_bytes=16),
     ),
     # No kernels for q8_1 activations but those of int8 matrices (ggml-vulkan.cpp:2488, 2495); rows: 2952, 2954; tables: 1441-1451.

@@ -9,7 +9,9 @@ import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -18,8 +20,11 @@ from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.policy import Policy
 from vkprobe.drivers import embedded as embedded_set
 from vkprobe.drivers.clibrary import LIBRARIES
+from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.facts import gather
+from vkprobe.jobs import Job, OpenRequest
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
 
 BadDriver = Callable[[str, str], Path]
@@ -144,6 +149,51 @@ def faulty_lavapipe(embedded: dict[str, DriverSpec], bad_driver: BadDriver, tmp_
     return make
 
 
+PATIENCE_S = 300.0
+"""Limit of requests that have to succeed: only a hang takes so long, however busy the machine is."""
+
+
+class SharedWorker:
+    """A device open in one worker for all tests of a file; a test that cost the worker leaves a fresh one to the next."""
+
+    def __init__(self, spec: DriverSpec, request: OpenRequest) -> None:
+        self._spec, self._request = spec, request
+        self._worker: Worker | None = None
+        self._cells = 0
+
+    def _living(self) -> Worker:
+        if self._worker is None:
+            self._worker = Worker(self._spec)
+            opened = self._worker.request("open", timeout=PATIENCE_S, **msgspec.to_builtins(self._request))
+            assert opened["executes"]
+        return self._worker
+
+    def verify(self, job: Job, submit_s: float = PATIENCE_S) -> dict[str, Any]:
+        """What verification says of a job. `submit_s` (s) limits each submit; a driver may compile in the first one."""
+        self._cells += 1
+        worker = self._living()
+        arguments = {"cell": self._cells, "job": msgspec.to_builtins(job), "timeout_s": submit_s}
+        try:
+            reply: dict[str, Any] = worker.request("prepare", timeout=4 * PATIENCE_S, **arguments)
+            worker.request("release", timeout=PATIENCE_S, cell=self._cells)
+        except (WorkerFailed, WorkerLost):
+            self.close()
+            raise
+        return reply
+
+    def close(self) -> None:
+        """End the worker at once: a submit of it may still run."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def __enter__(self) -> SharedWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Measured:
     """What measuring some cells gave: records in order, progress, results by cell."""
 
@@ -177,8 +227,8 @@ BRIEF = Policy(
     settle_s=0.02,
     warm_s=0.0,
     gap_s=0.0,
-    time_limit_s=5.0,
-    compile_limit_s=30.0,
+    time_limit_s=100.0,
+    compile_limit_s=300.0,
 )
 """Measuring as short as it gets, for tests of what is recorded."""
 

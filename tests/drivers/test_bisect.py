@@ -58,7 +58,7 @@ class Repository:
     def vkprobe(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """The command in the checkout."""
         command = [sys.executable, "-m", "vkprobe", *map(str, arguments)]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=600, check=False)
 
     def record(self, records: Path, *arguments: str) -> None:
         """Measure the good commit."""
@@ -70,7 +70,7 @@ class Repository:
         """The subject of the commit that `git bisect run` names."""
         self.git("bisect", "start", "master", "good")
         command = [sys.executable, "-m", "vkprobe", "bisect-step", *map(str, arguments)]
-        run = subprocess.run(["git", "bisect", "run", *command], cwd=self.folder, capture_output=True, text=True, timeout=500, check=False)
+        run = subprocess.run(["git", "bisect", "run", *command], cwd=self.folder, capture_output=True, text=True, timeout=600, check=False)
         assert run.returncode == 0, run.stdout + run.stderr
         first = self.git("log", "-1", "--format=%s", "refs/bisect/bad")
         assert f"{self.git('rev-parse', 'refs/bisect/bad')} is the first bad commit" in run.stdout
@@ -217,7 +217,7 @@ def test_an_interrupted_step_ends_the_bisection(embedded: dict[str, DriverSpec],
     while not pid_file.exists() or not pid_file.read_text().strip():
         assert process.poll() is None
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert not Path(f"/proc/{pid_file.read_text().strip()}").exists()
     assert os.listdir(repository.folder / ".git" / "vkprobe-bisect") != []

@@ -19,7 +19,7 @@ RECORDED = Path(__file__).parent.parent / "recorded"
 def caps(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """`vkprobe caps ARGUMENTS`, whatever it ends with."""
     argv = [sys.executable, "-m", "vkprobe", "caps", *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
     assert "Traceback" not in done.stderr
     return done
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
-from tests.drivers.conftest import measured
+from tests.drivers.conftest import SharedWorker, measured
 from vkprobe.bench.device import open_request
 from vkprobe.bench.peaks import copy_cells, peak_cells
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.cli.options import DriverChoice
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.jobs import Job
@@ -26,15 +24,13 @@ _MISSING = {"peak_dot2", "peak_coopmat2_f16_f16_f16", "peak_coopmat2_f16_f16_f32
 class Bench:
     """lavapipe, open in one worker for all tests of this file."""
 
-    def __init__(self, resolved: list[Resolved], worker: Worker) -> None:
+    def __init__(self, resolved: list[Resolved], worker: SharedWorker) -> None:
         self.jobs = {r.kernel.name: r.job for r in resolved}
-        self._worker, self._cells = worker, 0
+        self._worker = worker
 
     def wrong(self, job: Job) -> str | None:
         """What verification says of a job; None where it is right."""
-        self._cells += 1
-        reply = self._worker.request("prepare", timeout=90, cell=self._cells, job=msgspec.to_builtins(job), timeout_s=60.0)
-        self._worker.request("release", timeout=10, cell=self._cells)
+        reply = self._worker.verify(job)
         wrong: str | None = reply["wrong"]
         return wrong
 
@@ -47,9 +43,8 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
     resolved = resolve([*small, *peak_cells(device)], device)
     assert {r.kernel.name for r in resolved if r.reason is not None} == _MISSING
     able = [r for r in resolved if r.reason is None]
-    with Worker(embedded["lvp"]) as worker:
-        request = open_request(device, [r.requirement for r in able])
-        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+    request = open_request(device, [r.requirement for r in able])
+    with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(able, worker)
 
 

@@ -17,7 +17,7 @@ from vkprobe.drivers.spec import DriverSpec
 
 def vkprobe(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command, as a user runs it."""
-    return subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=600, check=False)
 
 
 def compiled(path: Path, null: str) -> str:

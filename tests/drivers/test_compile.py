@@ -20,7 +20,7 @@ Records = list[dict[str, Any]]
 def compiled(*arguments: str, status: int = 0) -> Records:
     """The records of `vkprobe compile --json`."""
     done = subprocess.run(
-        [sys.executable, "-m", "vkprobe", "compile", *arguments, "--json"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "vkprobe", "compile", *arguments, "--json"], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == status, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -120,9 +120,8 @@ def test_a_pipeline_over_the_limit_costs_itself(embedded: dict[str, DriverSpec])
 def test_bad_arguments_are_sentences(arguments: list[str], words: str, tmp_path: Path) -> None:
     """Exit status 2, before any driver is asked; no file is left."""
     output = tmp_path / "out.jsonl"
-    done = subprocess.run(
-        [sys.executable, "-m", "vkprobe", "compile", *arguments, "-o", str(output)], capture_output=True, text=True, timeout=60, check=False
-    )
+    command = [sys.executable, "-m", "vkprobe", "compile", *arguments, "-o", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr

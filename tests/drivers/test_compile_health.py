@@ -37,7 +37,7 @@ def test_a_driver_that_spills_is_told_so(embedded: dict[str, DriverSpec], monkey
     """NAK_DEBUG=spill leaves NVK some twenty registers: no tile forces that."""
     monkeypatch.setenv("NAK_DEBUG", "spill")
     arguments = ["compile", "--null", "nvk:172", "--type", "f16", "--path", "scalar-f32", "--format", "json"]
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     (section,) = (s for s in told["sections"] if s["kind"] == "spills")

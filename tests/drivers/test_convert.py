@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
+from tests.drivers.conftest import SharedWorker
 from tests.drivers.test_kernels_on_lavapipe import Bench
 from vkprobe.bench.cells import Selection, Shape, cells
 from vkprobe.bench.device import open_request
 from vkprobe.bench.resolve import resolve
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 
@@ -22,9 +21,8 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
     """Open for conversions."""
     (device,) = gather([embedded["lvp"]], "run").devices
     resolved = resolve(list(cells(Selection(op="convert", shapes=[Shape(1, 1, 256)]), device)), device)
-    with Worker(embedded["lvp"]) as worker:
-        request = open_request(device, [r.requirement for r in resolved])
-        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+    request = open_request(device, [r.requirement for r in resolved])
+    with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(device, worker)
 
 

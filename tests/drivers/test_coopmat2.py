@@ -6,17 +6,15 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
-from tests.drivers.conftest import measured
+from tests.drivers.conftest import SharedWorker, measured
 from vkprobe import kernels
 from vkprobe.bench import coopmat2
 from vkprobe.bench.cells import Cell, Shape
 from vkprobe.bench.device import open_request
 from vkprobe.bench.resolve import Resolved, resolve
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.select import resolve as select
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
@@ -35,8 +33,8 @@ ROWS = 32
 class Bench:
     """lavapipe, open in one worker for all tests of this file."""
 
-    def __init__(self, device: DeviceRecord, worker: Worker) -> None:
-        self.device, self._worker, self._cells = device, worker, 0
+    def __init__(self, device: DeviceRecord, worker: SharedWorker) -> None:
+        self.device, self._worker = device, worker
 
     def gemm(self, weight_type: str, accumulator: str, shape: tuple[int, int, int]) -> Resolved:
         """A coopmat2 cell, which the reduced kernel runs."""
@@ -47,9 +45,7 @@ class Bench:
 
     def check(self, job: Job) -> dict[str, Any]:
         """What verification says of a job."""
-        self._cells += 1
-        reply: dict[str, Any] = self._worker.request("prepare", timeout=60, cell=self._cells, job=msgspec.to_builtins(job), timeout_s=30.0)
-        self._worker.request("release", timeout=10, cell=self._cells)
+        reply: dict[str, Any] = self._worker.verify(job)
         return reply
 
 
@@ -65,8 +61,7 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
     everything = resolve([cell(t, accumulator, (64, 16, 256)) for t, accumulator in REDUCED], device)
     decoding = [kernels.requirement(kernel) for kernel in kernels.kernels().values() if kernel.op == "decode"]
     request = open_request(device, [*(r.requirement for r in everything), *decoding])
-    with Worker(embedded["lvp"]) as worker:
-        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+    with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(device, worker)
 
 

@@ -19,7 +19,7 @@ INTEL = ("anv:dg2", "anv:bmg", "anv:lnl")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """vkprobe in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=600)
 
 
 def nulls(*names: str) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
+from tests.drivers.conftest import SharedWorker
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.device import open_request
 from vkprobe.bench.resolve import Resolved, resolve
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.jobs import Job
@@ -23,8 +22,8 @@ from vkprobe.weights import WEIGHT_TYPES
 class Bench:
     """lavapipe, open in one worker for all tests of this file."""
 
-    def __init__(self, device: DeviceRecord, worker: Worker) -> None:
-        self.device, self._worker, self._cells = device, worker, 0
+    def __init__(self, device: DeviceRecord, worker: SharedWorker) -> None:
+        self.device, self._worker = device, worker
 
     def jobs(self, op: str, shape: tuple[int, int, int], **chosen: Sequence[str]) -> list[Resolved]:
         """The cells of a selection, all of which lavapipe can run."""
@@ -36,11 +35,9 @@ class Bench:
 
     def wrong(self, job: Job) -> str | None:
         """What verification says of a job; None where it is right."""
-        self._cells += 1
-        reply: dict[str, Any] = self._worker.request("prepare", timeout=60, cell=self._cells, job=msgspec.to_builtins(job), timeout_s=30.0)
+        reply: dict[str, Any] = self._worker.verify(job)
         assert reply["check"]["method"]
         assert reply["wrong"] is not None or reply["check"]["nmse"] <= reply["check"]["bound"]
-        self._worker.request("release", timeout=10, cell=self._cells)
         wrong: str | None = reply["wrong"]
         return wrong
 
@@ -53,8 +50,7 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
         c for op, n in (("gemm", 16), ("gemv", 1), ("dequant", 1)) for c in cells(Selection(op=op, shapes=[Shape(64, n, 64)]), device)
     ]
     request = open_request(device, [r.requirement for r in resolve(everything, device)])
-    with Worker(embedded["lvp"]) as worker:
-        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+    with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(device, worker)
 
 

@@ -52,7 +52,7 @@ class Lab:
 
     def workers(self, place: str) -> list[int]:
         """The workers of a place, once it measures."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while not any("round" in f.read_text() for f in self.folder.glob(f"homes/{place}/*/progress.txt")) and time.monotonic() < end:
             time.sleep(0.05)
         return [pid for pid, line in processes(f"LAB_HOST={place}").items() if "vkprobe.worker" in line]
@@ -88,7 +88,7 @@ def lab(embedded: dict[str, DriverSpec], tmp_path_factory: pytest.TempPathFactor
         finally:
             process.stdin.close()
             try:
-                assert process.wait(timeout=30) == 0
+                assert process.wait(timeout=600) == 0
             finally:
                 process.kill()
     assert not processes(f"LG_COORDINATOR={address}")
@@ -101,7 +101,7 @@ def records(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def test_one_matrix_comes_from_two_reserved_places(lab: Lab, tmp_path: Path) -> None:
     """Each place measures its own driver, both columns stand in the matrix, and both places are free again."""
-    output, errors = lab.start(tmp_path).communicate(timeout=80)
+    output, errors = lab.start(tmp_path).communicate(timeout=600)
     assert "exit status 0" in output, errors
     for place, driver in zip(PLACES, ("embedded@trixie:lvp", "embedded:lvp"), strict=True):
         assert f"{place}: acquired place {place}" in output
@@ -120,7 +120,7 @@ def test_a_killed_worker_of_one_place_costs_its_cell(lab: Lab, tmp_path: Path) -
     workers = lab.workers("mesa-25.0")
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
-    output, errors = process.communicate(timeout=80)
+    output, errors = process.communicate(timeout=600)
     assert workers, errors
     assert (process.returncode, "mesa-25.0: exit status 4" in output, "mesa-26.1: exit status 0" in output) == (4, True, True), errors
     assert [r["status"] for r in records(tmp_path / "mesa-26.1.jsonl", "result")] == ["ok"] * CELLS
@@ -135,7 +135,7 @@ def test_a_killed_worker_of_one_place_costs_its_cell(lab: Lab, tmp_path: Path) -
 def assert_free_and_idle(lab: Lab, errors: str) -> None:
     """No place is held or reserved, nothing of vkprobe runs on the hosts, and no folder is left there."""
     assert not any(place in lab.held() for place in PLACES), errors
-    deadline = time.monotonic() + 10  # vkprobe has ended; its workers end with it, but not in the same instant
+    deadline = time.monotonic() + 300  # vkprobe has ended; its workers end with it, but not in the same instant
     while any("vkprobe" in line for place in PLACES for line in processes(f"LAB_HOST={place}").values()):
         assert time.monotonic() < deadline, {place: processes(f"LAB_HOST={place}") for place in PLACES}
         time.sleep(0.2)
@@ -147,7 +147,7 @@ def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Pat
     process = lab.start(tmp_path)
     assert lab.workers("mesa-26.1")
     process.terminate()
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert_free_and_idle(lab, errors)
 
@@ -168,12 +168,12 @@ def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Pat
 def test_a_job_cancelled_while_it_takes_or_frees_a_place_leaves_it_free(lab: Lab, tmp_path: Path, step: str, delay: float) -> None:
     """SIGTERM as this step of one place begins, or in the middle of it: what it takes is given back."""
     process = lab.start(tmp_path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not any(step in line.split() for line in processes(f"LG_COORDINATOR={lab.environment['LG_COORDINATOR']}").values()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
     time.sleep(delay)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert_free_and_idle(lab, errors)

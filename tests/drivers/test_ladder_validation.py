@@ -24,7 +24,7 @@ def test_features_are_valid(name: str, embedded: dict[str, DriverSpec], layer: d
     climbs = [c for c in feature_climbs(device) if c.verb]
     request = open_request(device, [r for c in climbs for r in c.requirements])
     with Worker(spec, layer) as worker:
-        executes = worker.request("open", timeout=60, **msgspec.to_builtins(request))["executes"]
+        executes = worker.request("open", timeout=300, **msgspec.to_builtins(request))["executes"]
         for climb in climbs:
-            worker.request(climb.verb, timeout=120, progress=lambda told: None, execute=executes, **climb.arguments)
+            worker.request(climb.verb, timeout=300, progress=lambda told: None, execute=executes, **climb.arguments)
             assert complaints(layer) == [], climb.feature

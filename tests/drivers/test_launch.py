@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from tests.drivers.conftest import BadDriver
+from tests.drivers.conftest import PATIENCE_S, BadDriver, FaultyLavapipe, gemvs
 from tests.drivers.test_drivers import CRASH, found
+from vkprobe.bench.device import open_request
+from vkprobe.bench.resolve import resolve
 from vkprobe.drivers import launch
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.embedded import layer_folder
@@ -20,6 +22,7 @@ from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.manifests import spec_of
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
+from vkprobe.facts import gather
 from vkprobe.jobs import OpenRequest
 
 FOREIGN = ("__future__", "ctypes", "enum", "importlib", "linecache", "msgspec", "numpy", "sitecustomize", "threading", "vkprobe", "vulkan")
@@ -50,8 +53,8 @@ def test_a_worker_imports_nothing_from_the_current_folder(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with Worker(embedded["lvp"]) as worker:
-        (device,) = worker.request("enumerate", timeout=20)
-        worker.request("open", timeout=30, **msgspec.to_builtins(PLAIN))
+        (device,) = worker.request("enumerate", timeout=300)
+        worker.request("open", timeout=300, **msgspec.to_builtins(PLAIN))
     assert device["type"] == "cpu"
     assert list(foreign_folder.glob("*.ran")) == []
 
@@ -65,7 +68,7 @@ def test_a_worker_runs_the_vkprobe_that_started_it(
     (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'searched')!r}, 'w')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     with Worker(embedded["lvp"]) as worker:
-        assert worker.request("enumerate", timeout=20)
+        assert worker.request("enumerate", timeout=300)
     assert (tmp_path / "searched").exists()
 
 
@@ -107,7 +110,7 @@ def test_a_worker_that_does_not_start_is_not_tried_again(embedded: dict[str, Dri
         Worker(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN)) as worker,
         pytest.raises(WorkerFailed, match="did not start") as failed,
     ):
-        worker.request("enumerate", timeout=20)
+        worker.request("enumerate", timeout=300)
     assert failed.value.code == "no-start"
 
 
@@ -158,7 +161,7 @@ def test_what_a_driver_prints_is_kept_small_between_requests(embedded: dict[str,
     with Worker(replace(spec, environment={"VK_LOADER_DEBUG": "error"})) as worker:
         for _ in range(2):
             with pytest.raises(WorkerFailed):
-                worker.request("enumerate", timeout=20)
+                worker.request("enumerate", timeout=300)
             assert written(worker) <= 1 << 20
         assert f"{199999:063d}\nthe end" in worker.stderr_tail()
         assert "\0" not in worker.stderr_tail()
@@ -169,7 +172,7 @@ def test_a_worker_whose_parent_is_gone_ends_by_itself(embedded: dict[str, Driver
     requests, replies = os.pipe()
     try:
         argv = [sys.executable, launch._WORKER, "vkprobe.worker", str(requests), str(replies), "1"]
-        assert subprocess.run(argv, pass_fds=(requests, replies), timeout=20, check=False).returncode == 1
+        assert subprocess.run(argv, pass_fds=(requests, replies), timeout=600, check=False).returncode == 1
     finally:
         os.close(requests)
         os.close(replies)
@@ -188,7 +191,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def loaded(worker: Worker) -> str:
     """What a worker has mapped once it has listed its devices."""
-    assert worker.request("enumerate", timeout=30)
+    assert worker.request("enumerate", timeout=300)
     return Path(f"/proc/{worker.pid}/maps").read_text()
 
 
@@ -250,3 +253,24 @@ def test_the_users_libraries_do_not_hide_the_sets(
     monkeypatch.setenv("LD_LIBRARY_PATH", f":{hiding}")
     with Worker(spec) as worker:
         assert "libwrong" not in loaded(worker)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("unsignalled", "timeout"), ("lost", "device-lost")])
+def test_a_worker_is_never_used_after_a_timeout_or_a_loss(
+    embedded: dict[str, DriverSpec], faulty_lavapipe: FaultyLavapipe, fault: str, code: str
+) -> None:
+    """Its last submit may still run and overwrite what the next cell reads. After a loss it still reports the fault."""
+    (device,) = gather([embedded["lvp"]], "run").devices
+    (resolved,) = resolve(list(gemvs(1)(device)), device)
+    job = msgspec.to_builtins(resolved.job)
+    with Worker(faulty_lavapipe(fault, after=3)) as worker:
+        worker.request("open", timeout=PATIENCE_S, **msgspec.to_builtins(open_request(device, [resolved.requirement])))
+        with pytest.raises(WorkerFailed) as failed:
+            worker.request("prepare", timeout=PATIENCE_S, cell=1, job=job, timeout_s=1.0)
+        assert failed.value.code == code
+        assert not worker.alive()
+        with pytest.raises(WorkerLost, match=f"after a {code}") as lost:
+            worker.request("prepare", timeout=PATIENCE_S, cell=2, job=job, timeout_s=1.0)
+        assert lost.value.what == code
+        if code == "device-lost":
+            assert set(worker.request("fault", timeout=PATIENCE_S)) == {"report"}

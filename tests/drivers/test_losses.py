@@ -19,7 +19,7 @@ from vkprobe.bench import lives
 from vkprobe.bench.campaign import exit_status
 from vkprobe.drivers.spec import DriverSpec
 
-HASTY = replace(BRIEF, time_limit_s=0.5, compile_limit_s=3.0)
+HASTY = replace(BRIEF, time_limit_s=3.0, compile_limit_s=8.0)
 
 
 def workers(parent: int) -> list[int]:
@@ -35,7 +35,7 @@ def workers(parent: int) -> list[int]:
     return found
 
 
-def wait_for(condition: object, timeout: float = 10.0) -> bool:
+def wait_for(condition: object, timeout: float = 300.0) -> bool:
     """Whether `condition()` came true within `timeout` (s)."""
     assert callable(condition)
     end = time.monotonic() + timeout
@@ -75,7 +75,7 @@ class Command:
 
     def end(self) -> tuple[int, str]:
         """Its exit status and the rest of its stderr."""
-        _, errors = self.process.communicate(timeout=120)
+        _, errors = self.process.communicate(timeout=600)
         return self.process.returncode, errors
 
 

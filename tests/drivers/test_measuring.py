@@ -29,7 +29,7 @@ LAVAPIPE = ("--driver", "embedded:lvp")
 
 def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     """A command line that ends with this status."""
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done

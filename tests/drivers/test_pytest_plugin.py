@@ -45,7 +45,7 @@ def run_pytest(tmp_path: Path) -> Pytest:
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
-        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=600)
 
     return run
 

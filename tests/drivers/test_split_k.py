@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
+from tests.drivers.conftest import SharedWorker
 from vkprobe.bench.cells import Selection, Shape, cells
 from vkprobe.bench.device import limits, open_request
 from vkprobe.bench.resolve import Resolved, Target, resolve, split
-from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.jobs import Job
@@ -24,7 +23,7 @@ SHAPES = [Shape(128, 64, 2048), Shape(65, 70, 2080), Shape(131, 67, 2304)]
 class Bench:
     """lavapipe, open in one worker, and its GEMMs."""
 
-    def __init__(self, device: DeviceRecord, worker: Worker) -> None:
+    def __init__(self, device: DeviceRecord, worker: SharedWorker) -> None:
         self.device, self._worker = device, worker
         self._target = Target(device=device, limits=limits(device), cores=CORES)
 
@@ -41,8 +40,7 @@ class Bench:
 
     def wrong(self, job: Job) -> str | None:
         """What verification says."""
-        reply = self._worker.request("prepare", timeout=60, cell=1, job=msgspec.to_builtins(job), timeout_s=30.0)
-        self._worker.request("release", timeout=10, cell=1)
+        reply = self._worker.verify(job)
         wrong: str | None = reply["wrong"]
         return wrong
 
@@ -53,8 +51,7 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
     (device,) = gather([embedded["lvp"]], "run").devices
     planned = list(cells(Selection(op="gemm", shapes=SHAPES, types=["q4_0"]), device))
     request = open_request(device, [r.requirement for r in resolve(planned, device) if r.reason is None])
-    with Worker(embedded["lvp"]) as worker:
-        assert worker.request("open", timeout=30, **msgspec.to_builtins(request))["executes"]
+    with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(device, worker)
 
 

@@ -93,19 +93,19 @@ def session(spec: DriverSpec, layer: dict[str, str], *, execute: bool) -> list[s
     resolved = [r for r in resolve(planned, device) if r.reason is None]
     request = open_request(device, [r.requirement for r in resolved])
     with Worker(spec, layer) as worker:
-        opened = worker.request("open", timeout=120, **msgspec.to_builtins(request))
+        opened = worker.request("open", timeout=300, **msgspec.to_builtins(request))
         assert opened["executes"] is execute
         assert "VkLayer_khronos_validation" in Path(f"/proc/{worker.pid}/maps").read_text(), "the layer was not loaded"
         for r in (r for r in resolved if not r.job.transfer):
-            worker.request("compile", timeout=120, job=told(r.job))
+            worker.request("compile", timeout=300, job=told(r.job))
         for i, r in enumerate(resolved if execute else []):
             if r.cell.op == "gemm" and (r.cell.type != "f16" or r.cell.accumulator != "f32"):
                 continue  # one of each path will do: they differ in nothing that the layer sees
-            reply = worker.request("prepare", timeout=120, cell=i, job=told(r.job), timeout_s=60.0)
+            reply = worker.request("prepare", timeout=300, cell=i, job=told(r.job), timeout_s=60.0)
             assert reply["wrong"] is None
             for dispatches in (None, 3, 3):
-                assert worker.request("sample", timeout=120, cell=i, **{**SAMPLE, "dispatches": dispatches})["wrong"] is None
-            worker.request("release", timeout=30, cell=i)
+                assert worker.request("sample", timeout=300, cell=i, **{**SAMPLE, "dispatches": dispatches})["wrong"] is None
+            worker.request("release", timeout=300, cell=i)
     return complaints(layer)
 
 
@@ -115,8 +115,8 @@ def test_the_layer_notices_what_is_wrong(embedded: dict[str, DriverSpec], layer:
     selection = Selection(op="gemv", shapes=[Shape(37, 3, 96)], types=["q4_0"], paths=["scalar-f32"])
     (resolved,) = resolve(list(cells(selection, device)), device)
     with Worker(embedded["lvp"], layer) as worker:
-        worker.request("open", timeout=120, **msgspec.to_builtins(open_request(device, [])))
-        worker.request("compile", timeout=120, job=msgspec.to_builtins(resolved.job))
+        worker.request("open", timeout=300, **msgspec.to_builtins(open_request(device, [])))
+        worker.request("compile", timeout=300, job=msgspec.to_builtins(resolved.job))
     assert complaints(layer)
 
 

@@ -17,7 +17,7 @@ from vkprobe.errors import UsageError
 
 def refused(argv: list[str], cwd: Path) -> str:
     """The sentence that a command line is refused with."""
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=cwd, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=cwd, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -92,7 +92,7 @@ def test_a_file_of_something_else_is_left_alone(verb: str, tmp_path: Path) -> No
 def test_what_click_refuses_is_told_too(argv: list[str], says: str, tmp_path: Path) -> None:
     """Exit status 2, no traceback, nothing on stdout."""
     (tmp_path / "folder").mkdir()
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr

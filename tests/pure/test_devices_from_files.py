@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -254,28 +254,29 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_bad_file_is_a_sentence_with_file_place_and_what_was_expected(tmp_path: Path, name: str) -> None:
-    """Whatever is in it, at once."""
+    """Whatever is in it."""
     document, words = HOSTILE[name]
     path = written(tmp_path / f"{name}.json", document)
-    begun = time.monotonic()
     with pytest.raises(UsageError, match=words) as caught:
         devices_from(path)
     assert path.name in str(caught.value)
     assert len(str(caught.value)) < 500
-    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("start", [b'{"capabilities": {"x": "', b'{"kind":"device","x":"'])
-def test_a_file_of_100_mb_is_refused_quickly(tmp_path: Path, start: bytes) -> None:
+def test_a_file_of_100_mb_is_refused_unread(tmp_path: Path, start: bytes) -> None:
     """Without reading all of it into memory."""
     path = tmp_path / "big.json"
     with open(path, "wb") as file:
         file.write(start)
         file.truncate(100_000_000)
-    begun = time.monotonic()
-    with pytest.raises(UsageError, match=r"big\.json.*MiB"):
-        devices_from(path)
-    assert time.monotonic() - begun < 2
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=r"big\.json.*MiB"):
+            devices_from(path)
+        assert tracemalloc.get_traced_memory()[1] < 160_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/x.json", "/dev/null", "/proc"])

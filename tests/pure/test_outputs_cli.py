@@ -95,7 +95,7 @@ def test_a_full_standard_output_is_a_sentence(argv: str, folder: Path) -> None:
     """Exit status 2; what went to -o stays."""
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "vkprobe", *argv.replace("a.jsonl/0", "a.jsonl").split()]
-        done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, timeout=600)
     assert done.returncode == 2, done.stderr
     assert done.stderr.strip() == "vkprobe: standard output can't be written: No space left on device"
     if "-o" in argv:
@@ -106,7 +106,7 @@ def test_a_page_is_written_after_the_table_also_where_nobody_reads_it(folder: Pa
     """`| head` ends the table, not the page."""
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "vkprobe", "matrix", "a.jsonl", "--html", "x.html"]
-        subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        subprocess.run(command, cwd=folder, stdout=full, stderr=subprocess.PIPE, timeout=600)
     assert (folder / "x.html").read_text().startswith("<!DOCTYPE html>")
 
 

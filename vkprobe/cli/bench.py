@@ -93,9 +93,7 @@ def bench_options(op: str) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         options = [
-            click.option(
-                "--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_types(op))}.  [default: all]"
-            ),
+            click.option("--type", "types", multiple=True, metavar="T", help=f"Weight type: {', '.join(_types(op))}.  [default: all]"),
             click.option(
                 "--path", "paths", multiple=True, metavar="P", help=f"Path: {', '.join(_of_op(op, 'path', PATHS))}.  [default: all]"
             ),

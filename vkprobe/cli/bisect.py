@@ -169,8 +169,8 @@ def _measured(
 ) -> tuple[str, int]:
     """The step's line and exit status; raises Skip where there is nothing to measure on."""
     # Here: what measures is not loaded for a build that fails.
-    from vkprobe.ops.base import software
     from vkprobe.bisect.step import Step
+    from vkprobe.ops.base import software
 
     made = run_record()
     run = replace(made, environment={**made.environment, "GIT_COMMIT": here.commit})

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison, DevicePair, Verdict
 from vkprobe.compare.pairing import Held, Pairing, held, pair
+from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord, Status, kernel_change
 from vkprobe.results.store import Store

@@ -18,8 +18,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from vkprobe.settling import first_settled
 from vkprobe.compare.student import Prior, moderated, prior, quantile, two_sided
+from vkprobe.settling import first_settled
 
 TimeVerdict = Literal["slower", "faster", "same", "unclear"]
 

@@ -24,8 +24,8 @@ import msgspec
 from vkprobe.drivers import clibrary
 from vkprobe.drivers.output import Output
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
-from vkprobe.protocol import REPLIES, Request
+from vkprobe.errors import FATAL_CODES, DriverError, WorkerFailed, WorkerLost
+from vkprobe.protocol import REPLIES, Fault, Request
 
 _PR_SET_PDEATHSIG = 1
 # By path: `-m` and `-c` search the current folder for modules, from Python 3.13 on before any line of ours has run.
@@ -136,6 +136,7 @@ class Worker:
         self._expects: Any = Any
         self._during: str | None = None
         self._started = False
+        self._spent: str | None = None  # the code of a failure after which this worker is never used again
         requests_r, requests_w = os.pipe()
         replies_r, replies_w = os.pipe()
         self._output = Output()
@@ -177,7 +178,13 @@ class Worker:
         return self._replies
 
     def send(self, request: Request) -> int:
-        """Send a request without waiting; returns its id. A dead worker is reported by `receive`."""
+        """Send a request without waiting; returns its id. A dead worker is reported by `receive`.
+
+        Raises:
+            WorkerLost: a request timed out in the worker, or it lost its device; after a loss it still answers Fault.
+        """
+        if self._spent is not None and not (self._spent == "device-lost" and isinstance(request, Fault)):
+            raise WorkerLost(self._spent, f"no request is sent to a worker after a {self._spent}", stderr_tail=self.stderr_tail())
         self._next_id += 1
         line = msgspec.json.encode({"id": self._next_id, "request": request}) + b"\n"
         self._expects = REPLIES[type(request)]
@@ -224,6 +231,8 @@ class Worker:
                 continue
             if "error" in reply:
                 error = reply["error"]
+                if error["code"] in FATAL_CODES:
+                    self._spent = error["code"]
                 raise WorkerFailed(error["code"], error["reason"], error.get("detail"))
             if "ok" in reply:
                 self.reply = msgspec.convert(reply["ok"], self._expects, strict=False)
@@ -273,8 +282,8 @@ class Worker:
         self._output.trim()
 
     def alive(self) -> bool:
-        """Whether the process still runs."""
-        return not self._output.closed and self._process.poll() is None
+        """Whether the process still runs and takes requests."""
+        return self._spent is None and not self._output.closed and self._process.poll() is None
 
     def kill(self) -> None:
         """End the worker and its whole process group at once; harmless when it has ended."""

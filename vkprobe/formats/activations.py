@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vkprobe.weights import Q8_1_ELEMENTS
 from vkprobe.formats import F32, U8
 from vkprobe.formats.floats import bf16
+from vkprobe.weights import Q8_1_ELEMENTS
 
 F64 = NDArray[np.float64]
 _X4_ELEMENTS = 4 * Q8_1_ELEMENTS

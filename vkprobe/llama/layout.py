@@ -153,7 +153,7 @@ def gemv_layout(limits: Limits, weight_type: str, m: int, n: int, k: int, path: 
         aligned=of_q8_1 or k % 4 == 0,
         groups=-(-m // rows.rows),
         activations=gemv_activations(path, n),
-        shared_bytes=rows.shared_bytes(n, WEIGHT_TYPES[weight_type].gemv_scale_bytes),
+        shared_bytes=rows.shared_bytes(n, WEIGHT_TYPES[weight_type].gemv_scale_bytes, WEIGHT_TYPES[weight_type].table_bytes),
         subgroup=rows.subgroup,
         subgroups=gemv_subgroups(limits, weight_type, path, rows.subgroup, rows.reduce),
         robust=gemv_robust(limits, weight_type),

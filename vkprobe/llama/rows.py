@@ -10,7 +10,7 @@ from vkprobe.weights import WEIGHT_TYPES, RowUnit
 MOST_COLUMNS = 8
 """With up to so many columns llama.cpp multiplies a matrix with vectors. Source: ggml-vulkan-types.h:381, ggml-vulkan.cpp:7285."""
 
-_TABLE_BYTES = 64  # 16 numbers of f32
+_TABLE_BYTES = 64  # 16 numbers of f32, counted for every type
 _SCALE_BYTES = 8  # for each invocation, as most types with scales in shared memory have them
 _WIDE = 16  # invocations that kernels of K types, IQ types and fp4 want at least
 _LONG_K = 1024
@@ -42,10 +42,12 @@ class Rows(Struct, frozen=True, kw_only=True):
         """The kernel's specialisation constants by name."""
         return {"block": self.block, "rows": self.rows, "columns": n, "subgroup": self.subgroup, "unroll": self.unroll}
 
-    def shared_bytes(self, n: int, scale_bytes: int = _SCALE_BYTES) -> int:
+    def shared_bytes(self, n: int, scale_bytes: int = _SCALE_BYTES, table_bytes: int = _TABLE_BYTES) -> int:
         """Shared memory of a workgroup (B): an f32 sum for each invocation, row and column, and a type's table or scales beside."""
         alone = self.reduce == "subgroup" and self.block <= self.subgroup
-        return 4 * n * self.rows * (1 if alone else self.block) + max(_TABLE_BYTES, max(_SCALE_BYTES, scale_bytes) * self.block)
+        return 4 * n * self.rows * (1 if alone else self.block) + max(
+            _TABLE_BYTES, table_bytes, max(_SCALE_BYTES, scale_bytes) * self.block
+        )
 
 
 def _unit(limits: Limits, unit: RowUnit) -> int:

@@ -241,4 +241,17 @@ def three_numbers(text: str) -> tuple[int, int, int]:
     return m, n, k
 
 
-__all__ = ["ACCUMULATORS", "Arithmetic", "Axis", "LARGEST_MATRIX", "Op", "PATHS", "Request", "Scope", "VARIANT_FIELDS", "rank", "software", "three_numbers"]
+__all__ = [
+    "ACCUMULATORS",
+    "Arithmetic",
+    "Axis",
+    "LARGEST_MATRIX",
+    "Op",
+    "PATHS",
+    "Request",
+    "Scope",
+    "VARIANT_FIELDS",
+    "rank",
+    "software",
+    "three_numbers",
+]

@@ -20,8 +20,8 @@ from vkprobe.report.losses import baselines_of, gap_cell, in_words, missing_in_w
 from vkprobe.report.matrix import build as build_matrix
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.requirements import Gap, Missing, Requirement, all_requirements, evaluate
-from vkprobe.requirements.model import comes_with
 from vkprobe.requirements.evaluate import check
+from vkprobe.requirements.model import comes_with
 from vkprobe.results.store import Store
 
 _SHORT = {"met": "yes", "unmet": "no", "unknown": "unknown"}
@@ -93,9 +93,7 @@ def build(
         positions = sorted(range(len(chosen)), key=lambda i: order[chosen[i].path])
         chosen = [chosen[i] for i in positions]
         sides = [
-            msgspec.structs.replace(
-                side, gaps=tuple(side.gaps[i] for i in positions), prices=tuple(side.prices[i] for i in positions)
-            )
+            msgspec.structs.replace(side, gaps=tuple(side.gaps[i] for i in positions), prices=tuple(side.prices[i] for i in positions))
             for side in sides
         ]
     dearest = {need.path: ranks.get(need.path, len(ranks) + i) for i, need in enumerate(chosen)}

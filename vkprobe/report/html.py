@@ -289,7 +289,9 @@ def _bar(row: Row, cell: Cell, several: bool) -> Bar:
         batch = cell.line.op.batch
         prefix = f"{batch.upper()}={cell.line.record.axes[batch]} " if batch else f"{row.labels[0]} "
     style = "bad" if cell.status in BAD else f"p-{_result_path(row)}"
-    return Bar(label=f"{prefix}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell))
+    return Bar(
+        label=f"{prefix}{row.labels[1]}".strip() or row.labels[0], text=cell.text, value=cell.value, style=style, title=_tooltip(cell)
+    )
 
 
 def _strips(matrix: Matrix, section: Section) -> list[dict[str, Any]]:

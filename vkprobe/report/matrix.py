@@ -132,7 +132,9 @@ def _alarms(sections: Sequence[Section], columns: Sequence[Column], drivers_in_e
 def _notes(columns: Sequence[Column], sections: Sequence[Section], baseline: int | None) -> tuple[str, ...]:
     notes = [f"{c.id} {SOFTWARE_NOTE}." for c in columns if c.software]
     statuses = {cell.status for s in sections for row in s.rows for cell in row.cells}
-    lines = [(column, cell.line) for s in sections for row in s.rows for column, cell in zip(s.columns, row.cells, strict=True) if cell.line]
+    lines = [
+        (column, cell.line) for s in sections for row in s.rows for column, cell in zip(s.columns, row.cells, strict=True) if cell.line
+    ]
     wall = dict.fromkeys(columns[i].id for i, line in lines if line.wall_clock)
     notes += [f"{name} {WALL_CLOCK_NOTE}." for name in wall]
     unsteady = [line.time for _, line in lines if line.steady is False and line.time is not None]

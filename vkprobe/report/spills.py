@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vkprobe.ops.registers import ROOM
 from vkprobe.ops import in_tables
 from vkprobe.ops.base import rank
+from vkprobe.ops.registers import ROOM
 from vkprobe.records import PipelineRecord
 from vkprobe.report.model import BAD, Cell, Column, Row, Section
 from vkprobe.report.statistics import CAUSES, spill_cause

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from vkprobe.ops.registers import Cause, cause
 from vkprobe.compiler_statistics import MATRIX_PATHS
+from vkprobe.ops.registers import Cause, cause
 from vkprobe.records import PipelineRecord
 
 LEGEND = "r registers, s spills, i instructions, m matrix instructions, as each driver counts them: not comparable across drivers"

@@ -226,7 +226,9 @@ class Duel:
             cold = [True, True]
             for done, pair in enumerate(alive):
                 if not self._spent(pair):
-                    self._progress.step(self._names, f"block {pair.blocks + 1}: {ops.find(pair.cell.op).sentence(pair.cell)}", done, len(alive))
+                    self._progress.step(
+                        self._names, f"block {pair.blocks + 1}: {ops.find(pair.cell.op).sentence(pair.cell)}", done, len(alive)
+                    )
                     self._block(pair, _ORDERS[pair.blocks % 2], cold)
         for side in self._sides:
             side.close()

@@ -67,9 +67,7 @@ def measure(
     return taken
 
 
-def _ceilings(
-    planned: Sequence[Plan], device: DeviceRecord, run: RunRecord, done: Done | None
-) -> tuple[list[Plan], list[ResultRecord]]:
+def _ceilings(planned: Sequence[Plan], device: DeviceRecord, run: RunRecord, done: Done | None) -> tuple[list[Plan], list[ResultRecord]]:
     """The ceilings to measure for these cells besides those among them, and the results that are there already."""
     if device.null or software(device):
         return [], []

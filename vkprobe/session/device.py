@@ -10,7 +10,7 @@ from typing import Any
 
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
-from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
+from vkprobe.errors import FATAL_CODES, DriverError, WorkerFailed, WorkerLost
 from vkprobe.protocol import Compile, Compiled, Dispatch, Fault, Open, Opened, Prepare, Prepared, Program, Release, Request, Sample, Sampled
 from vkprobe.records import AnyRecord, EventRecord, Status
 
@@ -200,7 +200,7 @@ class DeviceSession:
 
     def _failure(self, error: WorkerLost | WorkerFailed, where: str) -> WorkerFailed | Lost:
         """The exception to raise for `error`; a worker that is of no more use is ended, and an event recorded."""
-        if isinstance(error, WorkerFailed) and error.code not in ("timeout", "device-lost"):
+        if isinstance(error, WorkerFailed) and error.code not in FATAL_CODES:
             self._in_a_row = 0
             return error
         signal, tail = None, ""

@@ -14,6 +14,11 @@ from msgspec import Struct
 from vkprobe.llama.device import Limits, limits
 from vkprobe.ops.plan import in_words
 from vkprobe.protocol import FeatureJob
+from vkprobe.records import DeviceRecord
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.facts import has_extension, lookup
+from vkprobe.requirements.model import Property
+from vkprobe.requirements.promotions import PROVIDERS, base_name
 from vkprobe.session.ladder import Climb
 from vkprobe.session.ladder_matrices import (
     Part,
@@ -26,11 +31,6 @@ from vkprobe.session.ladder_matrices import (
     reductions,
     tensors,
 )
-from vkprobe.records import DeviceRecord
-from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.facts import has_extension, lookup
-from vkprobe.requirements.model import Property
-from vkprobe.requirements.promotions import PROVIDERS, base_name
 
 _NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 _DECODE = "VkPhysicalDeviceCooperativeMatrixDecodeVectorFeaturesNV"

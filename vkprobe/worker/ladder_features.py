@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vkprobe.protocol import ClimbFeature, Climbed, FeatureStep
+from vkprobe.protocol import Climbed, ClimbFeature, FeatureStep
 from vkprobe.worker.checks import Check, Input, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS
 from vkprobe.worker.number_checks import NUMBER_CHECKS
@@ -43,9 +43,7 @@ class _Bench:
 
     def _pipeline(self, kernel: str) -> Pipeline:
         step = self.step
-        return self.session.ladder_pipeline(
-            kernel, step.constants, subgroup_size=step.subgroup_size, full_subgroups=step.full_subgroups
-        )
+        return self.session.ladder_pipeline(kernel, step.constants, subgroup_size=step.subgroup_size, full_subgroups=step.full_subgroups)
 
     def run(self, inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int = 1) -> Input:
         """The output's bytes after one dispatch: `inputs` by binding, what is not written is all ones."""

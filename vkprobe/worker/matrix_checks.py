@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
 from vkprobe.formats.components import COMPONENTS, F64, decode, encode
+from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
 
 _SEED = 20261122
 _CLAMP = -3.0

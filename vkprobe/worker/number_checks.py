@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
 from vkprobe.formats.components import F64, decode, encode
+from vkprobe.worker.checks import Check, Input, Outcome, Run, differing
 
 _SEED = 20261124
 _A, _B, _C = 0, 1, 3  # bindings of inputs

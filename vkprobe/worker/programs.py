@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from vkprobe import ops, protocol
+from vkprobe.errors import FATAL_CODES
 from vkprobe.ops.reference import Pass, SharedReferences, Verdict
 from vkprobe.protocol import Done, Prepare, Prepared, Program, Release, Sampled
 from vkprobe.records import Check
@@ -81,7 +82,7 @@ class Programs:
         try:
             return ready, self._verify(ready, timeout_s)
         except Failure as failure:
-            if failure.code not in ("timeout", "device-lost"):  # then nothing is in flight, and the worker lives on
+            if failure.code not in FATAL_CODES:  # after those a submit may be in flight, and the worker is ended
                 self.remove(number)
             raise
 

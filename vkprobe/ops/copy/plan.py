@@ -35,7 +35,17 @@ def _buffers(cell: Cell, source: Memory, output: Memory, output_bytes: int) -> t
 
 def _transfer(cell: Cell) -> Plan:
     mode = cell.variant.mode or ""
-    kernel = Kernel(name=MODES[mode], op=cell.op, source=_COMMAND, target="vulkan1.2", capabilities=(), constants={}, push=(), bindings=(), spirv_sha256="")
+    kernel = Kernel(
+        name=MODES[mode],
+        op=cell.op,
+        source=_COMMAND,
+        target="vulkan1.2",
+        capabilities=(),
+        constants={},
+        push=(),
+        bindings=(),
+        spirv_sha256="",
+    )
     buffers = _buffers(cell, *_MEMORIES[mode], cell.axis("bytes"))
     return Plan(
         cell=cell,

@@ -10,7 +10,6 @@ from vkprobe.ops.base import Axis, Request, Scope, software, three_numbers
 from vkprobe.ops.products import K, M, Product, run_types
 from vkprobe.records import DeviceRecord
 
-
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan, Target
 
