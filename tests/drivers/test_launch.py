@@ -263,7 +263,7 @@ def test_a_worker_is_never_used_after_a_timeout_or_a_loss(
     (device,) = gather([embedded["lvp"]], "run").devices
     (resolved,) = resolve(list(gemvs(1)(device)), device)
     job = msgspec.to_builtins(resolved.job)
-    with Worker(faulty_lavapipe(fault, after=3)) as worker:
+    with Worker(faulty_lavapipe(fault, after=6)) as worker:
         worker.request("open", timeout=PATIENCE_S, **msgspec.to_builtins(open_request(device, [resolved.requirement])))
         with pytest.raises(WorkerFailed) as failed:
             worker.request("prepare", timeout=PATIENCE_S, cell=1, job=job, timeout_s=1.0)

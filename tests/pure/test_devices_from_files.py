@@ -264,12 +264,12 @@ def test_a_bad_file_is_a_sentence_with_file_place_and_what_was_expected(tmp_path
 
 
 @pytest.mark.parametrize("start", [b'{"capabilities": {"x": "', b'{"kind":"device","x":"'])
-def test_a_file_of_100_mb_is_refused_unread(tmp_path: Path, start: bytes) -> None:
+def test_a_file_of_1_gb_is_refused_unread(tmp_path: Path, start: bytes) -> None:
     """Without reading all of it into memory."""
     path = tmp_path / "big.json"
     with open(path, "wb") as file:
         file.write(start)
-        file.truncate(100_000_000)
+        file.truncate(1_000_000_000)
     tracemalloc.start()
     try:
         with pytest.raises(UsageError, match=r"big\.json.*MiB"):
