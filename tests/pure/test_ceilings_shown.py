@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import RUN
-from vkprobe.bench.peaks import copy_cells, peak_cells
 from vkprobe.cli.main import cli
+from vkprobe.ops import every, find
+from vkprobe.ops.base import Request
 from vkprobe.records import AnyRecord, DeviceRecord, ResultRecord, Time
 from vkprobe.report.html import as_html
 from vkprobe.report.matrix import build
@@ -34,12 +35,11 @@ def rated(op: str, rate: float) -> dict[str, Any]:
 
 def ceilings(device: DeviceRecord, rate: float = 4e12) -> list[ResultRecord]:
     """An ok record of each copy and of each peak that is not of workgroup scope."""
-    cells = [*copy_cells(device), *(c for c in peak_cells(device) if c.path != "coopmat2")]
+    cells = [c for op in every() if op.ceiling for c in op.cells(Request(), device) if c.variant.path != "coopmat2"]
     return [
         ResultRecord(
-            run=RUN, device=device.device, op=c.op, kernel=c.kernel or "", tier=c.tier, residency="cold", path=c.path, type=c.type,
-            accumulator=c.accumulator, tuple=c.tuple, m=c.shape.m, n=c.shape.n, k=c.shape.k, status="ok", time=TIME, peak_share=None,
-            **rated(c.op, rate),
+            run=RUN, device=device.device, op=c.op, axes=dict(c.axes), **asdict(c.variant), kernel=find(c.op).sentence(c), status="ok",
+            time=TIME, peak_share=None, **rated(c.op, rate),
         )
         for c in cells
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def gemm(share: float | None) -> ResultRecord:
     """An ok record of a product."""
     return ResultRecord(
         run=RUN, device=H200.device, op="gemm", kernel="gemm_f16_scalar_f32", tier="mimic", residency="cold", path="scalar-f32", type="f16",
-        accumulator="f32", tuple=None, m=4096, n=512, k=14336, status="ok", time=TIME, flops_per_s=3e13, bytes_per_s=1e11, peak_share=share,
+        accumulator="f32", tuple=None, axes={"m": 4096, "n": 512, "k": 14336}, status="ok", time=TIME, flops_per_s=3e13, bytes_per_s=1e11, peak_share=share,
     )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_a_share_is_a_column_and_what_it_is_of_a_line() -> None:
     told = next(line for line in lines if line.startswith("of peak: "))
     assert "4.00 TB/s (read_shader)" in told
     assert "4.00 TFLOP/s (scalar-f32 acc f32)" in told
-    bad = [replace(r, status="wrong", reason="sums differ") if r.kernel == "peak_intdot" else r for r in results]
+    bad = [replace(r, status="wrong", reason="sums differ") if r.path == "intdot" else r for r in results]
     assert any("WRONG [1]" in line and "intdot" in line for line in as_text(bad, "table").splitlines())
 
 
@@ -113,7 +113,7 @@ def test_the_matrix_compares_peaks_of_devices_of_any_size() -> None:
     assert peak["f16", "coopmat 16x16x16 f16acc"] == ["4.00 TFLOP/s", "1.00 TFLOP/s"]
     copies = {row.labels: [cell.text for cell in row.cells] for row in sections["copy"].rows}
     assert copies["256 MiB", "read_shader"] == ["4.00 TB/s  1.00 ms", "1.00 TB/s  1.00 ms"]
-    assert all(loss.price is None for loss in matrix.losses)
+    assert all(not loss.prices for loss in matrix.losses)
 
 
 def test_the_matrix_has_shares_beside_rates() -> None:

@@ -14,7 +14,7 @@ from vkprobe.compare.expectations import read
 from vkprobe.compare.model import Comparison
 from vkprobe.compare.names import cell_name, full_name
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord
+from vkprobe.records import AnyRecord, ResultRecord
 from vkprobe.report.compare import as_text
 from vkprobe.report.compare_data import as_fails
 from vkprobe.results.store import Store
@@ -35,7 +35,8 @@ def found(tmp_path: Path, old: list[AnyRecord], new: list[AnyRecord], **lines: s
 def test_names_of_cells_and_pipelines() -> None:
     """Paths without spaces; a copy's kernel stands in its type's place."""
     assert cell_name(result(matrix_tuple="16x16x16", weights="q4_0")) == "gemm/q4_0/coopmat/f16/16x16x16/4096x512x14336/cold"
-    assert cell_name(result(op="copy", path="transfer", shape=(1, 1, 64))) == "copy/copy_f16_transfer/transfer/f16/1x1x64/cold"
+    copied = ResultRecord(run="r", device=RADV, op="copy", axes={"bytes": 256}, mode="device", kernel="copy_device", status="ok")
+    assert cell_name(copied) == "copy/copy_device/256"
     assert cell_name(pipeline(RADV, "gemv_f16", "scalar-f32", "f16", registers=1, spills=0)) == "compile/gemv_f16/128x128x32"
     assert full_name(RADV, result()) == f"{RADV}:{NAME}"
 

@@ -77,7 +77,7 @@ def test_what_the_interval_leaves_open_is_unclear() -> None:
     ("changed", "because"),
     [
         ({"clock": "wall"}, "clocks differ: gpu in OLD, wall in NEW"),
-        ({"spirv_sha": "other"}, "another SPIR-V module of vkprobe's"),
+        ({"spirv_sha": "other"}, "vkprobe's SPIR-V module changed"),
         ({"telemetry": {"rounds": [{"sm_clock_mhz": 1755}]}}, "core clocks differ: 1980 MHz against 1755 MHz"),
         ({"samples_s": [1e-3, 0.0], "rounds": [0, 1]}, "NEW has a sample that is no positive number"),
         ({"samples_s": [], "rounds": []}, "NEW has 0 samples in 0 places of rounds"),
@@ -112,7 +112,7 @@ def test_records_that_do_not_tell_their_module_are_judged_with_a_note() -> None:
     """Files from before it was recorded."""
     found = against([timed()], [timed(2e-3, spirv_sha="one")])
     assert [c.verdict for c in found.cells] == ["slower"]
-    assert found.notes == ("1 records do not tell their SPIR-V module: that both files measured the same one is taken for granted",)
+    assert found.notes == ("1 records don't name their SPIR-V module: both files are taken to have measured the same one",)
 
 
 @pytest.mark.parametrize(

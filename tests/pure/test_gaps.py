@@ -127,11 +127,13 @@ def test_measurements_tell_what_a_gap_costs() -> None:
     devices = [r for r in records if isinstance(r, DeviceRecord)]
     results = [r for r in records if isinstance(r, ResultRecord)]
     report = build([*devices, recorded("turnip-750")], results)
-    price, where = report.prices["coopmat"]
-    assert where == "nvidia/0"
+    (gap,) = [g for g in gap_records(report, "run") if g.device == "turnip:750/0" and g.path == "coopmat"]
+    price = gap.prices[0]
+    assert (price.measured_on, price.to_path) == ("nvidia/0", "coopmat")
     assert price.ratio > 1
     said = " ".join(as_text(report, "table", width=120).split())
-    assert f"worth {price.ratio:.1f}x its best other path's rate in {price.op} on nvidia/0" in said
+    assert f"worth {price.ratio:.1f}x in {price.op} {price.type}" in said
+    assert f"(coopmat in place of {price.from_path}, measured on nvidia/0" in said
     assert "worth" not in text(recorded("turnip-750"))
 
 

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 
+import msgspec
 import pytest
 
-from tests.pure.sample_records import NULL_REASON, pipeline, result
+from tests.pure.sample_records import NULL_REASON, pipeline, result, timing
+from vkprobe.records import Time, Unsteady
 from vkprobe.report.results import as_text
 from vkprobe.report.steadiness import causes
 from vkprobe.report.tables import render
+from vkprobe.results.store import Store
 
 LONG = "the device does not list the tuple 16x16x16 f16,f16->f32 of subgroup scope that this kernel is made of"
 
@@ -52,9 +55,21 @@ def test_an_unsteady_time_is_marked_and_counted() -> None:
 
 
 def test_unsteady_times_are_told_by_their_causes() -> None:
-    """What was found, and not always the same sentence; numbers as a range, the most frequent first."""
-    told = ["the rounds differ by 1.2%", "the samples scatter: +-3%", "the rounds differ by 11.5%"]
-    assert causes(told) == "the rounds differ by 1.2 to 11.5% (2 cells); the samples scatter: +-3% (1 cell)"
+    """One sentence for each cause, its numbers as a range, the most frequent first; a cause in words only is kept as it is."""
+    found = [Unsteady(cause="rounds-differ", numbers=(0.012,)), None, Unsteady(cause="rounds-differ", numbers=(0.115,))]
+    times = [msgspec.structs.replace(timing(1e-3, steady=False), unsteady=one, unsteady_because="stopped") for one in found]
+    assert causes(times) == "the rounds differ by 1.2 to 11.5% (2 cells); stopped (1 cell)"
+
+
+def test_older_sentences_about_unsteady_times_are_read_once() -> None:
+    """A record that has the cause in words only gets it as data when the store takes it."""
+    old = result(steady=False)
+    assert isinstance(old.time, Time)
+    told = msgspec.structs.replace(old, time=msgspec.structs.replace(old.time, unsteady_because="the rounds differ by 4.1%"))
+    (lifted,) = Store([told]).results.values()
+    assert isinstance(lifted.time, Time)
+    assert lifted.time.unsteady is not None
+    assert (lifted.time.unsteady.cause, lifted.time.unsteady.numbers) == ("rounds-differ", (pytest.approx(0.041),))
 
 
 def test_times_of_a_cpu_device_are_not_judged() -> None:

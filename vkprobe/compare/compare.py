@@ -230,11 +230,9 @@ def growth(change: Change) -> float:
 def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
     """Cells, and drafts of those that are ok on both sides."""
     left, right = (_by_tile(side) for side in (old, new))
-    other = _under_x(old.results, new.results)
-    for key in dict.fromkeys((*old.results, *(k for k in new.results if k not in other.values()))):
-        theirs = other.get(key, key)
+    for key in dict.fromkeys((*old.results, *new.results)):
         a: ResultRecord | None = old.results.get(key)
-        b: ResultRecord | None = new.results.get(theirs)
+        b: ResultRecord | None = new.results.get(key)
         if a is None or b is None:
             yield Compared(device=new.device, verdict=_alone(a, b), old=a, new=b)
             continue

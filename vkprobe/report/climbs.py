@@ -54,7 +54,7 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
 
 
 def _family(r: LadderRecord) -> str:
-    """Key of the row that a climb belongs to: all operations on subgroups share one, and the forms of a feature but those that go further."""
+    """Key of the row that a climb belongs to: operations on subgroups share one, forms of a feature too unless they go further."""
     if is_subgroup(r):
         return SUBGROUPS
     return r.feature or "" if r.alone else f"{r.struct}.{r.member}"

@@ -62,7 +62,7 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
 
 
 def tile_words(p: PipelineRecord) -> tuple[str, ...]:
-    """Names for a kernel's pipelines in growing detail: none, the tile's size or N, with its tuple, the whole tile, with the subgroup size."""
+    """A kernel's pipelines in growing detail: nothing, the tile's size or N, with its tuple, all of it, with the subgroup size."""
     size = p.tile_name or ""
     more = p.tuple or ("" if p.subgroups is None else f"{p.subgroups} subgroups")
     subgroup = f"sg{p.subgroup_size}" if p.subgroup_size and p.tile else ""

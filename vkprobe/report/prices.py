@@ -9,6 +9,8 @@ from typing import NamedTuple
 from vkprobe.llama.paths import Workload, choose
 from vkprobe.ops.products import default_accumulator, tuple_names
 from vkprobe.records import DeviceRecord, PriceRecord, ResultRecord
+from vkprobe.requirements.evaluate import evaluate
+from vkprobe.requirements.load import requirement
 from vkprobe.requirements.model import Requirement
 from vkprobe.results.tidy import Line
 
@@ -18,6 +20,7 @@ PathToday = Callable[[DeviceRecord, str, str, Axes], "str | None"]
 PathClosed = Callable[[DeviceRecord, Requirement, str, str, Axes], "str | None"]
 """The same with a requirement's gap closed."""
 
+_FEW_TYPES = 3
 _Axes = tuple[tuple[str, int], ...]
 _Workload = tuple[_Axes, "str | None"]
 """Axes and residency."""
@@ -63,24 +66,36 @@ def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Measured
     """The price of one gap of a device for each op and type that changes its path, the dearest first.
 
     A price is the geometric mean, over workloads, of the rate of the path with the gap closed over the rate of today's path. Both are
-    measured on one device: the one of `baselines` with the most such workloads, the first of several.
+    measured on one device: the one of `baselines` with the most such workloads, the first of several. A path that a requirement
+    among those which `need` includes would bring by itself is that one's gain, not this one's.
     """
+    parts = [requirement(path) for path in need.includes]
+    lesser = [part for part in parts if evaluate(device, part).met is not True]
     found = []
     for op, kind in dict.fromkeys(key for baseline in baselines for key in baseline.rates):
-        offers = [_price(device, need, op, kind, baseline, paths) for baseline in baselines]
+        offers = [_price(device, need, lesser, op, kind, baseline, paths) for baseline in baselines]
         best = max((offer for offer in offers if offer is not None), key=lambda offer: offer.workloads, default=None)
         if best is not None:
             found.append(best)
     return sorted(found, key=lambda price: -price.ratio)
 
 
-def _price(device: DeviceRecord, need: Requirement, op: str, kind: str, baseline: Measured, paths: Paths) -> PriceRecord | None:
-    """The price on one baseline; None where it has no workload with both paths. Of several changes of path, the most frequent counts."""
+def _price(
+    device: DeviceRecord, need: Requirement, lesser: Sequence[Requirement], op: str, kind: str, baseline: Measured, paths: Paths
+) -> PriceRecord | None:
+    """The price on one baseline; None where it has no workload with both paths. Of several changes of path, the most frequent counts.
+
+    `lesser`: requirements among those that `need` includes which the device doesn't meet.
+    """
     ratios: dict[tuple[str, str], list[float]] = {}
     for workload, rates in baseline.rates.get((op, kind), {}).items():
         axes = dict(workload[0])
         today, then = paths.today(device, op, kind, axes), paths.closed(device, need, op, kind, axes)
-        if today is not None and then is not None and today != then and today in rates and then in rates:
+        if today is None or then is None or today == then:
+            continue
+        if any(paths.closed(device, part, op, kind, axes) == then for part in lesser):
+            continue
+        if today in rates and then in rates:
             ratios.setdefault((today, then), []).append(rates[then] / rates[today])
     if not ratios:
         return None
@@ -138,13 +153,21 @@ def _workload(op: str, kind: str, axes: _Axes) -> Workload | None:
 
 
 def in_words(found: Sequence[PriceRecord]) -> str:
-    """Prices in one line: `worth 4.7x in gemm q4_0, 1.9x in gemm f16 (coopmat in place of intdot, measured on nvidia/0)`."""
-    groups: dict[tuple[str, str, str], list[PriceRecord]] = {}
+    """Prices in one line: `worth 3.9x in gemm bf16 (coopmat in place of scalar-f32, measured on nvidia/0, 1 workload)`."""
+    groups: dict[tuple[str, str, str, str], list[PriceRecord]] = {}
     for price in found:
-        groups.setdefault((price.from_path, price.to_path, price.measured_on), []).append(price)
+        groups.setdefault((price.op, price.from_path, price.to_path, price.measured_on), []).append(price)
     texts = []
-    for (before, after, where), members in groups.items():
-        ratios = ", ".join(f"{price.ratio:.1f}x in {price.op} {price.type}" for price in members)
+    for (op, before, after, where), members in groups.items():
         count = sum(price.workloads for price in members)
-        texts.append(f"{ratios} ({after} in place of {before}, measured on {where}, {count} workload{'s' * (count != 1)})")
+        how = f"({after} in place of {before}, measured on {where}, {count} workload{'s' * (count != 1)})"
+        texts.append(f"{_ratios(op, members)} {how}")
     return f"worth {'; '.join(texts)}"
+
+
+def _ratios(op: str, members: Sequence[PriceRecord]) -> str:
+    """The ratios of an op's types; of many types the highest and the lowest."""
+    if len(members) <= _FEW_TYPES:
+        return ", ".join(f"{price.ratio:.1f}x in {op} {price.type}" for price in members)
+    most, least = members[0], members[-1]
+    return f"{most.ratio:.1f}x in {op} {most.type} to {least.ratio:.1f}x in {op} {least.type}, {len(members)} types"

@@ -6,6 +6,7 @@ A struct that is not here is still looked up by its name; only "this device can'
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 Version = tuple[int, int]
@@ -112,11 +113,13 @@ def core_struct(struct: str) -> str | None:
     return f"VkPhysicalDeviceVulkan{provider.core[0]}{provider.core[1]}{suffix}"
 
 
+@cache
 def parts_of(core: str) -> list[str]:
     """The structs that were promoted into the core struct `core`."""
     return [struct for struct in PROVIDERS if core_struct(struct) == core]
 
 
+@cache
 def carriers(struct: str, member: str) -> list[tuple[str, str]]:
     """Every (struct, member) that tells the same as `struct`.`member`, that one first.
 

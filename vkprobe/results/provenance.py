@@ -33,7 +33,8 @@ _NO_EFFECT_ON_DRIVERS = re.compile(
     r"|MESA_LOG\w*|VK_LOADER_DEBUG"
     r"|GGML_VK_\w+"
 )
-"""Variables that leave a driver's code as it is: by line, those that choose the driver, NVIDIA's container images, caches, logging, llama.cpp's."""
+"""Variables that don't change what a driver does, line by line: those that choose it, NVIDIA's container images', caches, logging,
+llama.cpp's."""
 
 
 def recorded_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -57,7 +57,7 @@ class _Head(msgspec.Struct):
 
     kind: str | None = None
     run: str | None = None
-    axes: msgspec.Raw | None = None
+    axes: Any = None
 
 
 class _NotJson(UsageError):
