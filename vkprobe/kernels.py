@@ -52,9 +52,9 @@ class Kernel(Struct, frozen=True, kw_only=True):
     target: str
     capabilities: tuple[str, ...]
     features: tuple[tuple[str, str], ...] = ()
-    constants: dict[str, int]
-    push: tuple[str, ...]
-    bindings: tuple[str, ...]
+    constants: dict[str, int] = {}
+    push: tuple[str, ...] = ()
+    bindings: tuple[str, ...] = ()
     spirv_sha256: str
 
 

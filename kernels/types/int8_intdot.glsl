@@ -4,6 +4,8 @@
 #define A_ELEMENTS 8
 #endif
 
+#ifndef INT8_MATRIX
 float a_product(int a[8], A_SCALE d, int b[8], vec2 ds) { return d * ds.x * float(a_dot(a, b, 0, 8)); }
 
 float part_product(uint block, uint part, int sum, vec2 ds) { return a_scale(block) * ds.x * float(sum); }
+#endif

@@ -31,6 +31,7 @@ A_SCALE a_scale(uint block) {
 }
 #endif
 
+#ifndef INT8_MATRIX
 float a_product(int a[A_WORDS], A_SCALE scale, int b[8], vec2 ds) {
     const vec2 dm = unpackHalf2x16(scale);
     return ds.x * dm.x * float(a_dot(a, b, 0, A_WORDS)) - dm.y * ds.y;
@@ -40,3 +41,4 @@ float part_product(uint block, uint part, int sum, vec2 ds) {
     const vec2 dm = scale_of(block);
     return ds.x * dm.x * float(sum) - 0.5 * dm.y * ds.y; // a sub-block has two parts, each of which takes half of its offset
 }
+#endif

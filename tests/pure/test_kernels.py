@@ -16,6 +16,7 @@ BENCHMARKS = sorted(
     if k.op in ("canary", "gemm", "gemv", "dequant") and k.path not in SOME_DRIVERS_ONLY and (k.type, k.path) != ("bf16", "coopmat")
 )
 MATRIX = {"anv-bmg": (8, 16, 16), "lvp": (8, 8, 8), "nvk-172": (16, 16, 16), "radv-gfx1201": (16, 16, 16)}
+INT8_MATRIX = {"anv-bmg": (8, 16, 32), "lvp": (8, 8, 8), "nvk-172": (16, 16, 32)}
 
 
 def test_each_kernel_is_found_by_what_it_computes() -> None:
@@ -23,7 +24,7 @@ def test_each_kernel_is_found_by_what_it_computes() -> None:
     for kernel in kernels().values():
         if kernel.op in ("gemm", "gemv", "dequant"):
             assert find(kernel.op, kernel.path, kernel.type, kernel.accumulator, tier=kernel.tier, reduce=kernel.reduce) == kernel
-    assert find("gemm", "coopmat", "q4_0", "s32") is None
+    assert find("gemm", "coopmat", "f16", "s32") is None
 
 
 @pytest.mark.parametrize("device", NAMES)
@@ -33,7 +34,8 @@ def test_recorded_devices_run_every_kernel_but_coopmat_on_turnip(name: str, devi
     kernel = kernels()[name]
     tuples = []
     if kernel.path == "coopmat":
-        tuples = [coopmat_tuple(*MATRIX.get(device, (16, 16, 16)), "f16", kernel.accumulator, source="a test")]
+        shapes, component = (INT8_MATRIX, "s8") if kernel.accumulator == "s32" else (MATRIX, "f16")
+        tuples = [coopmat_tuple(*shapes.get(device, (16, 16, 16)), component, kernel.accumulator, source="a test")]
     gap = evaluate(recorded(device), requirement(kernel, tuples=tuples, shared_memory_bytes=16384, workgroup_invocations=256))
     if kernel.path == "coopmat" and device == "turnip-750":
         assert gap.met is False

@@ -4,6 +4,7 @@
 #define A_WORDS 4 // as they lie in the block
 #define A_ELEMENTS 8
 
+#ifndef INT8_MATRIX
 float a_product(int a[4], A_SCALE d, int b[8], vec2 ds) {
     int sum = 0;
     [[unroll]] for (uint i = 0; i < 4; ++i) {
@@ -12,6 +13,7 @@ float a_product(int a[4], A_SCALE d, int b[8], vec2 ds) {
     }
     return d * (ds.x * float(sum) - 8.0 * ds.y);
 }
+#endif
 
 #define A_PAIR
 ivec2 a_pair(uint block, uint i) {
@@ -19,6 +21,8 @@ ivec2 a_pair(uint block, uint i) {
     return ivec2(codes & 0x0F0F0F0F, (codes >> 4) & 0x0F0F0F0F);
 }
 
+#ifndef INT8_MATRIX
 float part_product(uint block, uint part, int sum, vec2 ds) {
     return a_scale(block) * (ds.x * float(sum) - 2.0 * ds.y); // of the block's 8 * s8 each of its four parts takes a quarter
 }
+#endif

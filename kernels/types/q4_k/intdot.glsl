@@ -17,6 +17,7 @@ int a_word(uint block, uint i) {
 #define A_ITEMS 4
 int a_staged(uint block, uint i) { return a_word(block, i * 2) | a_word(block, i * 2 + 1) << 4; }
 
+#ifndef INT8_MATRIX
 int a_dot(int a[4], int b[8], uint first, uint end) {
     int sum = 0;
     [[unroll]] for (uint i = first; i < end; ++i) {
@@ -24,5 +25,6 @@ int a_dot(int a[4], int b[8], uint first, uint end) {
     }
     return sum;
 }
+#endif
 #define BLOCK_CODE_WORDS 32
 #include "../k_intdot.glsl"

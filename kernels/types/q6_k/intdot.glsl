@@ -33,10 +33,12 @@ A_SCALE a_scale(uint block) { return packed(vec2(scale_of(block, 0), scale_of(bl
 int a_staged(uint block, uint i) { return a_word(block, i); }
 #include "../bytes.glsl"
 
+#ifndef INT8_MATRIX
 float a_product(int a[8], A_SCALE scale, int b[8], vec2 ds) {
     const vec2 d = unpackHalf2x16(scale);
     return ds.x * (d.x * float(a_dot(a, b, 0, 4)) + d.y * float(a_dot(a, b, 4, 8)));
 }
+#endif
 
 #define A_ELEMENTS 16
 float part_product(uint block, uint part, int sum, vec2 ds) { return ds.x * scale_of(block, part) * float(sum); }
