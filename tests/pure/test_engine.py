@@ -3,46 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
+from tests.pure.planned import planned
 from tests.pure.recorded_devices import recorded
-from vkprobe.bench import engine, lives
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import Selection, Shape, cells
-from vkprobe.bench.device import open_request
-from vkprobe.bench.engine import DeviceRun
-from vkprobe.bench.policy import Policy
-from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe import ops
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, WorkerFailed, WorkerLost
-from vkprobe.footprint import buffers, traffic_bytes
-from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, PipelineRecord, ResultRecord
+from vkprobe.ops.plan import Plan
+from vkprobe.protocol import (
+    Compile,
+    Compiled,
+    Done,
+    Fault,
+    FaultReport,
+    Open,
+    Opened,
+    Prepare,
+    Prepared,
+    Release,
+    Request,
+    Sample,
+    Sampled,
+)
+from vkprobe.records import AnyRecord, Check, DeviceRecord, EventRecord, PipelineRecord, ResultRecord
+from vkprobe.session import device as sessions
+from vkprobe.session import run as running
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.opening import open_request
+from vkprobe.session.policy import Policy
+from vkprobe.session.run import DeviceRun
 
-Handler = Callable[[str, dict[str, Any]], Any]
+Kind = TypeVar("Kind", bound=Request)
+Handler = Callable[[Request], Any]
 POLICY = Policy(least_rounds=3, most_rounds=5, gap_s=0.0)
-CHECK = {"method": "all of it", "nmse": 1e-9, "max_abs": 1e-5, "bound": 1e-8}
+CHECK = Check(method="all of it", nmse=1e-9, max_abs=1e-5, bound=1e-8)
+SAMPLED = Sampled(
+    dispatches=100, settle_s=0.01, settle_samples_s=[1.1e-4], samples_s=[1e-4, 1e-4, 1e-4], wall_samples_s=[1.1e-4] * 3, clock="gpu",
+    timestamp_period_ns=1.0, working_set_bytes=1 << 20, wrong=None,
+)  # fmt: skip
+REPLIES: dict[type[Request], Any] = {
+    Open: Opened(executes=True, timestamps=True),
+    Compile: Compiled(compile_s=0.1),
+    Prepare: Prepared(check=CHECK, wrong=None, create_s=0.1, verify_s=0.1),
+    Sample: SAMPLED,
+    Fault: FaultReport(report="page fault at 0xdead0000"),
+    Release: Done(),
+}
 
 
-def good(verb: str, arguments: dict[str, Any]) -> Any:
-    """What a healthy worker replies."""
-    if verb == "open":
-        return {"executes": True, "timestamps": True}
-    if verb == "compile":
-        return {"compile_s": 0.1, "statistics": {}, "subgroup_size": None, "texts": {}}
-    if verb == "prepare":
-        return {"check": CHECK, "wrong": None, "create_s": 0.1, "verify_s": 0.1}
-    if verb == "sample":
-        return {
-            "dispatches": 100, "settle_s": 0.01, "settle_samples_s": [1.1e-4], "samples_s": [1e-4, 1e-4, 1e-4],
-            "wall_samples_s": [1.1e-4] * 3, "clock": "gpu", "timestamp_period_ns": 1.0, "working_set_bytes": 1 << 20, "wrong": None,
-            "telemetry": {},
-        }  # fmt: skip
-    if verb == "fault":
-        return {"report": "page fault at 0xdead0000"}
-    assert verb == "release"
-    return {}
+def good(request: Request) -> Any:
+    """A healthy worker's reply."""
+    return REPLIES[type(request)]
+
+
+def but(reply: Any, **changed: Any) -> Any:
+    """The reply with some fields changed."""
+    return msgspec.structs.replace(reply, **changed)
 
 
 class Fakes:
@@ -50,7 +70,7 @@ class Fakes:
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
-        self.asked: list[tuple[int, str, dict[str, Any]]] = []
+        self.asked: list[tuple[int, Request]] = []
         self.environments: list[dict[str, str]] = []
         self.open = 0
 
@@ -60,9 +80,13 @@ class Fakes:
         self.open += 1
         return Fake(self, len(self.environments))
 
-    def verbs(self, verb: str) -> list[dict[str, Any]]:
-        """The arguments of every request of a kind."""
-        return [arguments for _, asked, arguments in self.asked if asked == verb]
+    def requests(self, kind: type[Kind]) -> list[Kind]:
+        """Every request of a kind."""
+        return [request for _, request in self.asked if isinstance(request, kind)]
+
+    def numbers(self, *kinds: type[Request]) -> list[tuple[type[Request], int]]:
+        """Kind and cell of every request of these kinds, in order."""
+        return [(type(request), request.number) for _, request in self.asked if isinstance(request, kinds)]  # type: ignore[attr-defined]
 
 
 class Fake:
@@ -72,15 +96,15 @@ class Fake:
         self._fakes, self.number, self.alive = fakes, number, True
         self._prepared: set[int] = set()
 
-    def request(self, verb: str, *, timeout: float, **arguments: Any) -> Any:
+    def request(self, request: Request, *, timeout: float, progress: Any = None) -> Any:
         """Handled by the test."""
         assert self.alive
-        self._fakes.asked.append((self.number, verb, arguments))
-        if verb == "prepare":
-            self._prepared.add(arguments["cell"])
-        elif verb == "sample":
-            assert arguments["cell"] in self._prepared, "a worker knows only the cells that it prepared"
-        return self._fakes.handler(verb, arguments)
+        self._fakes.asked.append((self.number, request))
+        if isinstance(request, Prepare):
+            self._prepared.add(request.number)
+        elif isinstance(request, Sample):
+            assert request.number in self._prepared, "a worker knows only the cells that it prepared"
+        return self._fakes.handler(request)
 
     def stderr_tail(self) -> str:
         """The driver's last words."""
@@ -112,17 +136,17 @@ class Run:
         self, monkeypatch: pytest.MonkeyPatch, handler: Handler, *, columns: int = 3, device: str = "lvp", policy: Policy = POLICY
     ) -> None:
         self.fakes = Fakes(handler)
-        monkeypatch.setattr(lives, "Worker", self.fakes.start)
+        monkeypatch.setattr(sessions, "Worker", self.fakes.start)
         self.device: DeviceRecord = recorded(device)
-        shapes = [Shape(64, n, 64) for n in range(1, columns + 1)]
-        self.resolved: list[Resolved] = resolve(list(cells(Selection(op="gemv", shapes=shapes, types=["f16"]), self.device)), self.device)
+        shapes = [(64, n, 64) for n in range(1, columns + 1)]
+        self.plans: list[Plan] = planned(self.device, "gemv", *shapes, types=["f16"])
         self.records: list[AnyRecord] = []
         self.steps: list[str] = []
         self.engine = DeviceRun(
             DriverSpec(name="lvp", icd=None),
             self.device,
-            open_request(self.device, [r.requirement for r in self.resolved]),
-            self.resolved,
+            open_request(self.device, [p.requirement for p in self.plans]),
+            self.plans,
             run="run",
             policy=policy,
             sink=self.records.append,
@@ -138,7 +162,7 @@ class Run:
         """To the end; no worker is left, and every cell has exactly one record."""
         self.engine.measure()
         assert self.fakes.open == 0
-        assert sorted(r.n for r in self.results) == list(range(1, len(self.resolved) + 1))
+        assert sorted(r.axes["n"] for r in self.results) == list(range(1, len(self.plans) + 1))
         return self
 
     @property
@@ -149,7 +173,7 @@ class Run:
     @property
     def statuses(self) -> dict[int, str]:
         """Status by N."""
-        return {r.n: r.status for r in self.results}
+        return {r.axes["n"]: r.status for r in self.results}
 
     @property
     def events(self) -> list[tuple[str, str, str | None]]:
@@ -158,17 +182,23 @@ class Run:
 
     def reason(self, n: int) -> str:
         """Why a cell ended so."""
-        return next(r.reason or "" for r in self.results if r.n == n)
+        return next(r.reason or "" for r in self.results if r.axes["n"] == n)
 
 
-def losing(verb: str, n: int | None, errors: list[Exception]) -> Handler:
-    """A handler that raises these errors, one each time, for a verb on the cell with N = `n` (any for None)."""
+def columns_of(request: Request) -> int | None:
+    """N of the cell that a request is about."""
+    if isinstance(request, Compile):
+        return request.stage.constants["columns"]
+    return request.number + 1 if isinstance(request, (Prepare, Sample, Release)) else None
 
-    def handle(asked: str, arguments: dict[str, Any]) -> Any:
-        columns = arguments["job"]["n"] if "job" in arguments else arguments.get("cell", -1) + 1
-        if asked == verb and n in (None, columns) and errors:
+
+def losing(kind: type[Request], n: int | None, errors: list[Exception]) -> Handler:
+    """A handler that raises these errors, one each time, for a request of a kind on the cell with N = `n` (any for None)."""
+
+    def handle(request: Request) -> Any:
+        if isinstance(request, kind) and n in (None, columns_of(request)) and errors:
             raise errors.pop(0)
-        return good(asked, arguments)
+        return good(request)
 
     return handle
 
@@ -178,8 +208,8 @@ def test_healthy_cells_are_measured_in_interleaved_rounds(monkeypatch: pytest.Mo
     run = Run(monkeypatch, good).measure()
     assert set(run.statuses.values()) == {"ok"}
     assert run.events == []
-    assert [a["cell"] for a in run.fakes.verbs("sample")] == [0, 1, 2] * 3
-    assert run.fakes.environments == [lives.CACHES_OFF, {}]
+    assert [request.number for request in run.fakes.requests(Sample)] == [0, 1, 2] * 3
+    assert run.fakes.environments == [sessions.CACHES_OFF, {}]
     for result in run.results:
         assert result.time
         assert result.time.rounds == [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -187,19 +217,19 @@ def test_healthy_cells_are_measured_in_interleaved_rounds(monkeypatch: pytest.Mo
         assert result.time.steady
         assert result.check
         assert result.compile_s == 0.1
-        assert result.flops_per_s == pytest.approx(2 * 64 * 64 * result.n / 1e-4)
-        assert result.bytes_per_s == pytest.approx((64 * 64 * 2 + 4 * result.n * 128) / 1e-4)
+        assert result.flops_per_s == pytest.approx(2 * 64 * 64 * result.axes["n"] / 1e-4)
+        assert result.bytes_per_s == pytest.approx((64 * 64 * 2 + 4 * result.axes["n"] * 128) / 1e-4)
     assert [r.status for r in run.records if isinstance(r, PipelineRecord)] == ["ok"] * 3
 
 
-@pytest.mark.parametrize("verb", ["prepare", "sample"])
-def test_a_crash_costs_the_one_cell_it_was_on(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize("kind", [Prepare, Sample])
+def test_a_crash_costs_the_one_cell_it_was_on(monkeypatch: pytest.MonkeyPatch, kind: type[Request]) -> None:
     """The event names cell and signal; the others are verified again in the next worker and end ok."""
-    run = Run(monkeypatch, losing(verb, 2, [crash()])).measure()
+    run = Run(monkeypatch, losing(kind, 2, [crash()])).measure()
     assert run.statuses == {1: "ok", 2: "crash", 3: "ok"}
     assert "killed by SIGSEGV" in run.reason(2)
     assert "driver: assertion failed" in run.reason(2)
-    doing = "verifying" if verb == "prepare" else "timing"
+    doing = "verifying" if kind is Prepare else "timing"
     assert run.events[0] == ("crash", f"{doing} gemv f16 scalar-f32 64x2x64", "SIGSEGV")
     assert [what for what, _, _ in run.events] == ["crash", "restart"]
     assert exit_status(run.results, frozenset()) == 4
@@ -209,12 +239,12 @@ def test_a_cell_lost_after_rounds_keeps_its_samples(monkeypatch: pytest.MonkeyPa
     """As partial samples, never as a time."""
     count = [0]
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "sample" and arguments["cell"] == 1:
+    def handle(request: Request) -> Any:
+        if isinstance(request, Sample) and request.number == 1:
             count[0] += 1
             if count[0] == 3:
                 raise crash()
-        return good(verb, arguments)
+        return good(request)
 
     run = Run(monkeypatch, handle).measure()
     (lost,) = (r for r in run.results if r.status == "crash")
@@ -227,32 +257,32 @@ def test_a_cell_lost_after_rounds_keeps_its_samples(monkeypatch: pytest.MonkeyPa
 )
 def test_a_hang_is_a_timeout(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Whether the worker hangs or its device does: it is ended, and not tried again."""
-    run = Run(monkeypatch, losing("sample", 2, [error])).measure()
+    run = Run(monkeypatch, losing(Sample, 2, [error])).measure()
     assert run.statuses == {1: "ok", 2: "timeout", 3: "ok"}
     assert run.events[0][0] == "timeout"
 
 
-@pytest.mark.parametrize("verb", ["prepare", "sample"])
-def test_a_lost_device_is_tried_once_more(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize("kind", [Prepare, Sample])
+def test_a_lost_device_is_tried_once_more(monkeypatch: pytest.MonkeyPatch, kind: type[Request]) -> None:
     """It may have been somebody else's reset: all end ok, the event stays."""
-    run = Run(monkeypatch, losing(verb, 2, [device_lost()])).measure()
+    run = Run(monkeypatch, losing(kind, 2, [device_lost()])).measure()
     assert run.statuses == {1: "ok", 2: "ok", 3: "ok"}
     assert [what for what, _, _ in run.events] == ["device-lost", "restart"]
     assert [r.fault for r in run.records if isinstance(r, EventRecord)] == ["page fault at 0xdead0000", None]
     assert all(r.time and len(set(r.time.rounds)) >= 2 for r in run.results)
 
 
-@pytest.mark.parametrize("verb", ["prepare", "sample"])
-def test_a_device_lost_twice_ends_its_cell(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+@pytest.mark.parametrize("kind", [Prepare, Sample])
+def test_a_device_lost_twice_ends_its_cell(monkeypatch: pytest.MonkeyPatch, kind: type[Request]) -> None:
     """And no other."""
-    run = Run(monkeypatch, losing(verb, 2, [device_lost(), device_lost()])).measure()
+    run = Run(monkeypatch, losing(kind, 2, [device_lost(), device_lost()])).measure()
     assert run.statuses == {1: "ok", 2: "device-lost", 3: "ok"}
     assert exit_status(run.results, frozenset()) == 4
 
 
 def test_three_losses_in_a_row_skip_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """With that reason; the first three have theirs."""
-    run = Run(monkeypatch, losing("prepare", None, [crash() for _ in range(9)]), columns=5).measure()
+    run = Run(monkeypatch, losing(Prepare, None, [crash() for _ in range(9)]), columns=5).measure()
     assert run.statuses == {1: "crash", 2: "crash", 3: "crash", 4: "skipped", 5: "skipped"}
     assert run.reason(5) == "the worker was lost 3 times in a row"
     assert len(run.fakes.environments) == 4
@@ -261,10 +291,10 @@ def test_three_losses_in_a_row_skip_the_rest(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_success_between_losses_starts_the_count_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four losses, never three in a row: nothing is skipped."""
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "prepare" and arguments["job"]["n"] in (1, 2, 4, 5):
+    def handle(request: Request) -> Any:
+        if isinstance(request, Prepare) and columns_of(request) in (1, 2, 4, 5):
             raise crash()
-        return good(verb, arguments)
+        return good(request)
 
     run = Run(monkeypatch, handle, columns=6).measure()
     assert run.statuses == {1: "crash", 2: "crash", 3: "ok", 4: "crash", 5: "crash", 6: "ok"}
@@ -274,18 +304,18 @@ def test_measured_rounds_survive_giving_up(monkeypatch: pytest.MonkeyPatch) -> N
     """Cells that have samples when the third loss comes are recorded, unsteady with that reason."""
     rounds = [0]
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "sample":
+    def handle(request: Request) -> Any:
+        if isinstance(request, Sample):
             rounds[0] += 1
             if rounds[0] > 5:
                 raise crash()
-        elif verb == "prepare" and rounds[0] > 5:
+        elif isinstance(request, Prepare) and rounds[0] > 5:
             raise crash()
-        return good(verb, arguments)
+        return good(request)
 
     run = Run(monkeypatch, handle, columns=5).measure()
     assert run.statuses == {1: "crash", 2: "crash", 3: "crash", 4: "ok", 5: "ok"}
-    (fifth,) = (r for r in run.results if r.n == 5)
+    (fifth,) = (r for r in run.results if r.axes["n"] == 5)
     assert fifth.time
     assert not fifth.time.steady
     assert fifth.time.unsteady_because == "the worker was lost 3 times in a row"
@@ -293,16 +323,16 @@ def test_measured_rounds_survive_giving_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_compiler_s_crash_ends_its_cells_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pipeline's record and its cell's both say so; the cell is not tried in the measuring worker."""
-    run = Run(monkeypatch, losing("compile", 2, [crash()])).measure()
+    run = Run(monkeypatch, losing(Compile, 2, [crash()])).measure()
     assert run.statuses == {1: "ok", 2: "crash", 3: "ok"}
     assert run.reason(2).startswith("compiling its pipeline: killed by SIGSEGV")
     assert [r.status for r in run.records if isinstance(r, PipelineRecord)] == ["ok", "crash", "ok"]
-    assert all(a["job"]["n"] != 2 for a in run.fakes.verbs("prepare"))
+    assert all(columns_of(request) != 2 for request in run.fakes.requests(Prepare))
 
 
 def test_a_compiler_s_error_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker lives on; exit status 4."""
-    run = Run(monkeypatch, losing("compile", 2, [WorkerFailed("vk", "vkCreateComputePipelines gave VK_ERROR_UNKNOWN")])).measure()
+    run = Run(monkeypatch, losing(Compile, 2, [WorkerFailed("vk", "vkCreateComputePipelines gave VK_ERROR_UNKNOWN")])).measure()
     assert run.statuses == {1: "ok", 2: "error", 3: "ok"}
     assert run.events == []
     assert exit_status(run.results, frozenset()) == 4
@@ -311,23 +341,23 @@ def test_a_compiler_s_error_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 def test_cells_of_one_pipeline_compile_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two shapes with the same constants share the record and the time."""
     run = Run(monkeypatch, good, columns=1)
-    shapes = [Shape(64, 1, 64), Shape(128, 1, 64)]
-    resolved = resolve(list(cells(Selection(op="gemv", shapes=shapes, types=["f16"]), run.device)), run.device)
+    two = planned(run.device, "gemv", (64, 1, 64), (128, 1, 64), types=["f16"])
     run.engine = DeviceRun(
-        DriverSpec(name="lvp", icd=None), run.device, open_request(run.device, []), resolved,
+        DriverSpec(name="lvp", icd=None), run.device, open_request(run.device, []), two,
         run="run", policy=POLICY, sink=run.records.append, progress=run,
     )  # fmt: skip
     run.engine.measure()
-    assert len(run.fakes.verbs("compile")) == 1
+    assert len(run.fakes.requests(Compile)) == 1
     assert [r.compile_s for r in run.results] == [0.1, 0.1]
 
 
 def test_wrong_cells_have_a_check_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit status 3; buffers are given back; a lost device's 4 is above it."""
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        reply = good(verb, arguments)
-        return {**reply, "wrong": "exact pass: 1 of 64 elements differ"} if verb == "prepare" and arguments["job"]["n"] == 2 else reply
+    def handle(request: Request) -> Any:
+        reply = good(request)
+        broken = isinstance(request, Prepare) and columns_of(request) == 2
+        return but(reply, wrong="exact pass: 1 of 64 elements differ") if broken else reply
 
     run = Run(monkeypatch, handle).measure()
     assert run.statuses == {1: "ok", 2: "wrong", 3: "ok"}
@@ -335,9 +365,9 @@ def test_wrong_cells_have_a_check_and_no_time(monkeypatch: pytest.MonkeyPatch) -
     assert wrong.check
     assert not wrong.time
     assert wrong.reason == "exact pass: 1 of 64 elements differ"
-    assert run.fakes.verbs("release") == [{"cell": 1}, {"cell": 0}, {"cell": 2}]  # the others' when they are done
+    assert run.fakes.requests(Release) == [Release(number=1), Release(number=0), Release(number=2)]  # the others' when they are done
     assert exit_status(run.results, frozenset()) == 3
-    lost = Run(monkeypatch, losing("sample", 1, [crash()])).measure()
+    lost = Run(monkeypatch, losing(Sample, 1, [crash()])).measure()
     assert exit_status([*run.results, *lost.results], frozenset()) == 4
 
 
@@ -345,11 +375,11 @@ def test_an_output_that_changed_while_timed_is_wrong(monkeypatch: pytest.MonkeyP
     """In whatever round."""
     count = [0]
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        reply = good(verb, arguments)
-        if verb == "sample" and arguments["cell"] == 0:
+    def handle(request: Request) -> Any:
+        reply = good(request)
+        if isinstance(request, Sample) and request.number == 0:
             count[0] += 1
-            return {**reply, "wrong": "the output after timing is not the one that was verified before it" if count[0] == 2 else None}
+            return but(reply, wrong="the output after timing is not the one that was verified before it" if count[0] == 2 else None)
         return reply
 
     assert Run(monkeypatch, handle).measure().statuses == {1: "wrong", 2: "ok", 3: "ok"}
@@ -358,13 +388,13 @@ def test_an_output_that_changed_while_timed_is_wrong(monkeypatch: pytest.MonkeyP
 def test_a_device_that_executes_nothing_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """noop, and exit status 4, for it is no null device; pipelines have been compiled."""
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        return {**good(verb, arguments), "executes": False} if verb == "open" else good(verb, arguments)
+    def handle(request: Request) -> Any:
+        return but(good(request), executes=False) if isinstance(request, Open) else good(request)
 
     run = Run(monkeypatch, handle).measure()
     assert set(run.statuses.values()) == {"noop"}
     assert "though it is no null device" in run.reason(1)
-    assert run.fakes.verbs("prepare") == run.fakes.verbs("sample") == []
+    assert run.fakes.requests(Prepare) == run.fakes.requests(Sample) == []
     assert exit_status(run.results, frozenset()) == 4
     assert exit_status(run.results, frozenset({run.device.device})) == 0
     null = Run(monkeypatch, handle, device="nvk-172").measure()
@@ -375,7 +405,7 @@ def test_a_device_that_executes_nothing_is_never_timed(monkeypatch: pytest.Monke
 
 def test_a_device_that_can_t_be_opened_skips_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """In words; and a worker that can't even be started is no traceback."""
-    run = Run(monkeypatch, losing("open", None, [WorkerFailed("vk", "vkCreateDevice gave VK_ERROR_FEATURE_NOT_PRESENT")] * 9)).measure()
+    run = Run(monkeypatch, losing(Open, None, [WorkerFailed("vk", "vkCreateDevice gave VK_ERROR_FEATURE_NOT_PRESENT")] * 9)).measure()
     assert set(run.statuses.values()) == {"skipped"}
     assert "vkCreateDevice gave VK_ERROR_FEATURE_NOT_PRESENT" in run.reason(1)
     run = Run(monkeypatch, good)
@@ -383,7 +413,7 @@ def test_a_device_that_can_t_be_opened_skips_all(monkeypatch: pytest.MonkeyPatch
     def refuse(spec: DriverSpec, environment: dict[str, str]) -> Fake:
         raise DriverError("driver lvp: its worker could not be started with /nowhere")
 
-    monkeypatch.setattr(lives, "Worker", refuse)
+    monkeypatch.setattr(sessions, "Worker", refuse)
     assert set(run.measure().statuses.values()) == {"skipped"}
     assert "/nowhere" in run.reason(1)
 
@@ -392,12 +422,12 @@ def test_an_interrupt_records_what_was_measured(monkeypatch: pytest.MonkeyPatch)
     """Cells with samples, unsteady with that reason; it goes on to end the program, and no worker is left."""
     count = [0]
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "sample":
+    def handle(request: Request) -> Any:
+        if isinstance(request, Sample):
             count[0] += 1
             if count[0] == 3:
                 raise KeyboardInterrupt
-        return good(verb, arguments)
+        return good(request)
 
     run = Run(monkeypatch, handle)
     with pytest.raises(KeyboardInterrupt):
@@ -411,15 +441,15 @@ def test_unsteady_cells_get_more_rounds_until_they_are_spent(monkeypatch: pytest
     """The steady ones are done after three."""
     count = [0]
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        reply = good(verb, arguments)
-        if verb == "sample" and arguments["cell"] == 0:
+    def handle(request: Request) -> Any:
+        reply = good(request)
+        if isinstance(request, Sample) and request.number == 0:
             count[0] += 1
-            return {**reply, "samples_s": [1e-4 * (1 + 0.2 * (count[0] % 2))] * 3, "wall_samples_s": [1.4e-4] * 3}
+            return but(reply, samples_s=[1e-4 * (1 + 0.2 * (count[0] % 2))] * 3, wall_samples_s=[1.4e-4] * 3)
         return reply
 
     run = Run(monkeypatch, handle).measure()
-    by_n = {r.n: r.time for r in run.results}
+    by_n = {r.axes["n"]: r.time for r in run.results}
     assert by_n[1]
     assert by_n[2]
     assert (max(by_n[1].rounds) + 1, max(by_n[2].rounds) + 1) == (5, 3)
@@ -430,11 +460,9 @@ def test_an_unsupported_cell_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -
     """Its reason is the record's."""
     run = Run(monkeypatch, good)
     device = run.device
-    resolved = resolve(
-        list(cells(Selection(op="gemm", shapes=[Shape(64, 64, 64)], types=["f16"], paths=["coopmat"], tuples=["16x16x16"]), device)), device
-    )
-    engine.DeviceRun(
-        DriverSpec(name="lvp", icd=None), device, open_request(device, []), resolved, run="run", policy=POLICY,
+    refused = planned(device, "gemm", (64, 64, 64), types=["f16"], paths=["coopmat"], tuples=["16x16x16"])
+    DeviceRun(
+        DriverSpec(name="lvp", icd=None), device, open_request(device, []), refused, run="run", policy=POLICY,
         sink=run.records.append, progress=run,
     ).measure()  # fmt: skip
     assert {r.status for r in run.results} == {"unsupported"}
@@ -447,8 +475,8 @@ def test_traffic_is_the_fewest_bytes() -> None:
     device = recorded("lvp")
 
     def traffic(op: str, weight_type: str, n: int) -> int:
-        selection = Selection(op=op, shapes=[Shape(64, n, 96)], types=[weight_type])
-        return traffic_bytes(resolve(list(cells(selection, device)), device)[0].job)
+        plan = planned(device, op, (64, n, 96), types=[weight_type])[0]
+        return ops.find(op).traffic_bytes(plan.program)
 
     assert traffic("gemv", "q4_0", 3) == 64 * 3 * 18 + 4 * 3 * (96 + 64)
     assert traffic("dequant", "q8_0", 1) == 64 * 3 * 34 + 2 * 64 * 96
@@ -457,19 +485,19 @@ def test_traffic_is_the_fewest_bytes() -> None:
 def test_cells_that_do_not_fit_together_are_measured_one_group_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first group's buffers are given back before the second's are made; weights that cells share count once."""
     run = Run(monkeypatch, good, columns=4)
-    held = [sum(buffers(r.job).values()) for r in run.resolved]
+    held = [sum(buffer.bytes for buffer in plan.program.buffers) for plan in run.plans]
     shared = 2 * 64 * 64
-    monkeypatch.setattr(engine, "memory_budget", lambda device: sum(held[:3]) - 2 * shared)
+    monkeypatch.setattr(running, "memory_budget", lambda device: sum(held[:3]) - 2 * shared)
     run.measure()
-    verbs = [(verb, arguments["cell"]) for _, verb, arguments in run.fakes.asked if verb in ("prepare", "release")]
-    assert verbs == [(verb, cell) for group in ((0, 1, 2), (3,)) for verb in ("prepare", "release") for cell in group]
+    expected = [(kind, cell) for group in ((0, 1, 2), (3,)) for kind in (Prepare, Release) for cell in group]
+    assert run.fakes.numbers(Prepare, Release) == expected
     assert [r.status for r in run.records if isinstance(r, ResultRecord)] == ["ok"] * 4
 
 
 def test_a_cell_beyond_the_budget_is_tried_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it fits is the driver's to say."""
     run = Run(monkeypatch, good)
-    monkeypatch.setattr(engine, "memory_budget", lambda device: 0)
+    monkeypatch.setattr(running, "memory_budget", lambda device: 0)
     run.measure()
     assert [r.status for r in run.records if isinstance(r, ResultRecord)] == ["ok"] * 3
 
@@ -479,26 +507,26 @@ def test_a_device_lost_in_the_only_round_is_tried_once_more(monkeypatch: pytest.
     for losses, statuses in ((1, ["ok", "ok"]), (2, ["device-lost", "ok"])):
         left = [losses]
 
-        def handler(verb: str, arguments: dict[str, Any], left: list[int] = left) -> Any:
-            if verb == "sample" and arguments["cell"] == 0 and left[0]:
+        def handler(request: Request, left: list[int] = left) -> Any:
+            if isinstance(request, Sample) and request.number == 0 and left[0]:
                 left[0] -= 1
                 raise device_lost()
-            return good(verb, arguments)
+            return good(request)
 
         run = Run(monkeypatch, handler, columns=2, policy=Policy(least_rounds=1, most_rounds=1, gap_s=0.0)).measure()
-        assert [r.status for r in sorted(_results(run), key=lambda r: r.n)] == statuses
+        assert [r.status for r in sorted(_results(run), key=lambda r: r.axes["n"])] == statuses
 
 
 def test_a_cell_that_fails_while_sampled_gives_its_buffers_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker lives on, and what comes after it needs the memory."""
 
-    def handler(verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "sample" and arguments["cell"] == 1:
+    def handler(request: Request) -> Any:
+        if isinstance(request, Sample) and request.number == 1:
             raise WorkerFailed("timestamps", "the device's timestamps stood still")
-        return good(verb, arguments)
+        return good(request)
 
     run = Run(monkeypatch, handler).measure()
-    assert {arguments["cell"] for arguments in run.fakes.verbs("release")} == {0, 1, 2}
+    assert {request.number for request in run.fakes.requests(Release)} == {0, 1, 2}
 
 
 def _results(run: Run) -> list[ResultRecord]:
