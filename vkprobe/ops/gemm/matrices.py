@@ -1,18 +1,32 @@
-"""What a coopmat2 kernel, compiled with a tile, asks of a device: flexible dimensions of workgroup scope."""
+"""Cooperative matrices that a device must have: any at all, and for coopmat2 flexible dimensions of workgroup scope."""
 
 from __future__ import annotations
 
 import msgspec
 
 from vkprobe import kernels
+from vkprobe.cell import Cell
 from vkprobe.llama.matrix_tiles import MatrixTile
 from vkprobe.records import DeviceRecord
-from vkprobe.requirements.facts import lookup
+from vkprobe.requirements.facts import has_extension, lookup
 from vkprobe.requirements.model import Property, Requirement, TupleMatch
 from vkprobe.weights import WEIGHT_TYPES
 
 EXTENSION = "VK_NV_cooperative_matrix2"
 _PROPERTIES = "VkPhysicalDeviceCooperativeMatrix2PropertiesNV"
+
+
+def lacks_matrices(cell: Cell, device: DeviceRecord) -> str | None:
+    """Why the device has no matrix for a cell that needs one; None if it has one, or if the cell's requirement says more."""
+    v = cell.variant
+    if v.path == "coopmat2" and has_extension(device, EXTENSION) is False:
+        return f"needs {EXTENSION}, which the device does not list"
+    if v.path != "coopmat" or v.tuple is not None:
+        return None
+    if device.coopmat.khr is None:
+        return "the device's cooperative-matrix tuples are unknown"
+    component = "s8" if v.accumulator == "s32" else "f16"
+    return f"needs VK_KHR_cooperative_matrix with an {component} tuple of subgroup scope; the device lists none"
 
 
 def flexible_tuple(tile: MatrixTile, component: str, accumulator: str) -> TupleMatch:

@@ -10,12 +10,11 @@ from vkprobe.kernels import Kernel
 from vkprobe.llama.device import Matrix, fold
 from vkprobe.llama.layout import GemmLayout, gemm_layout
 from vkprobe.llama.split import REDUCE_BLOCK
-from vkprobe.ops.gemm.matrices import EXTENSION, matrices_requirement
+from vkprobe.ops.gemm.matrices import lacks_matrices, matrices_requirement
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import REDUCED, activation_bytes, f16_tuples
 from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.facts import has_extension
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Requirement, TupleMatch
 from vkprobe.weights import WEIGHT_TYPES
@@ -65,7 +64,7 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, matrix: Matrix | None) -> 
         aligned=layout.aligned,
         subgroup_size=layout.subgroup,
         split_k=layout.split.parts,
-        reason=_without_tuple(cell, target) or _ragged_blocks(cell),
+        reason=lacks_matrices(cell, target.device) or _longer_than_step(cell) or _ragged_blocks(cell),
     )
 
 
@@ -147,22 +146,11 @@ def _ragged_blocks(cell: Cell) -> str | None:
     return f"K = {k} is not a multiple of {cell.variant.type}'s block of {block} elements" if k % block else None
 
 
-def _without_tuple(cell: Cell, target: Target) -> str | None:
-    """Why there is no cooperative matrix for a cell that needs one."""
-    v, device = cell.variant, target.device
-    if v.path == "coopmat2" and has_extension(device, EXTENSION) is False:
-        return f"needs {EXTENSION}, which the device does not list"
-    if v.path != "coopmat":
-        return None
-    matrix, step = _matrix(cell), WEIGHT_TYPES[v.type or ""].step_k
-    if matrix is not None and matrix[2] > step:
-        return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {v.type} weights, {step}"
-    if v.tuple is not None:
-        return None
-    if device.coopmat.khr is None:
-        return "the device's cooperative-matrix tuples are unknown"
-    component = "s8" if v.accumulator == "s32" else "f16"
-    return f"needs VK_KHR_cooperative_matrix with an {component} tuple of subgroup scope; the device lists none"
+def _longer_than_step(cell: Cell) -> str | None:
+    """Why the tuple's K doesn't suit the step along K."""
+    matrix, kind = _matrix(cell), cell.variant.type or ""
+    step = WEIGHT_TYPES[kind].step_k
+    return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {kind} weights, {step}" if matrix and matrix[2] > step else None
 
 
 def also_compiled(plan: Plan, target: Target) -> list[Plan]:

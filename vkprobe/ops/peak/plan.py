@@ -6,7 +6,7 @@ from vkprobe import kernels
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.llama.matrix_tiles import MatrixTile
-from vkprobe.ops.gemm.matrices import matrices_requirement
+from vkprobe.ops.gemm.matrices import lacks_matrices, matrices_requirement
 from vkprobe.ops.peak import kernel_of
 from vkprobe.ops.peak.shapes import PAIRS, WIDTHS, WORDS, has_workgroup_scope, tile_matrices, workgroup_matrices
 from vkprobe.ops.plan import Plan, Target, float_controls, push_words
@@ -74,4 +74,5 @@ def _matrices(cell: Cell, target: Target, kernel: Kernel) -> Plan:
         tile=f"{m}x{n}x{k} {shape.local}" if workgroup else f"{m}x{n}x{k} 2x2 {shape.local}/{limits.subgroup}",
         aligned=True,
         subgroup_size=limits.subgroup,
+        reason=lacks_matrices(cell, target.device),
     )
