@@ -1,4 +1,4 @@
-"""Cells of a selection, and each resolved to a job or to the reason why there is none."""
+"""Cells of a request, and each cell's plan or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -7,38 +7,43 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.pure.planned import Sizes, cells, one, planned
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
-from vkprobe.bench import resolve as resolving
-from vkprobe.bench.cells import TYPES, Cell, Selection, Shape, cells
-from vkprobe.bench.device import limits, open_request, rotation_bytes
-from vkprobe.bench.plans import default_shapes, policy, run_cells
-from vkprobe.bench.policy import FULL, QUICK, SOFTWARE
-from vkprobe.bench.resolve import Resolved, resolve
+from vkprobe import ops
+from vkprobe.cell import cell
+from vkprobe.llama.device import limits
+from vkprobe.ops import plan as planning
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.protocol import Conversion, Dispatch
 from vkprobe.records import Coopmat, DeviceRecord, Heap
 from vkprobe.requirements.promotions import PROVIDERS
+from vkprobe.session.opening import open_request, rotation_bytes
+from vkprobe.session.policy import FULL, QUICK, SOFTWARE
+from vkprobe.session.selection import policy, run_cells
+from vkprobe.weights import WEIGHT_TYPES
 
 _DOT2 = "VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE.shaderMixedFloatDotProductFloat16AccFloat32"
 
 
-def one(device: DeviceRecord, op: str, shape: tuple[int, int, int], **chosen: Any) -> Resolved:
-    """The only cell of a selection, resolved."""
-    (resolved,) = resolve(list(cells(Selection(op=op, shapes=[Shape(*shape)], **chosen), device)), device)
-    return resolved
-
-
-def gemm(device: DeviceRecord, shape: tuple[int, int, int], path: str, accumulator: str, **chosen: Any) -> Resolved:
-    """One f16 GEMM cell, resolved."""
+def gemm(device: DeviceRecord, shape: Sizes, path: str, accumulator: str, **chosen: Any) -> Plan:
+    """The plan of one f16 GEMM."""
     return one(device, "gemm", shape, types=["f16"], paths=[path], accumulators=[accumulator], **chosen)
+
+
+def first(plan: Plan) -> Dispatch:
+    """The kernel that is dispatched first."""
+    assert plan.program.first is not None
+    return plan.program.first
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("full", [False, True])
-def test_every_cell_of_the_main_job_is_resolved(name: str, full: bool) -> None:
+def test_every_cell_of_the_main_job_has_a_plan(name: str, full: bool) -> None:
     """No cell twice; what can't run says which extension, feature, tuple or limit it lacks, and nothing but such paths is refused."""
     device = recorded(name)
-    planned = run_cells(device, full=full)
-    assert len(set(map(str, planned))) == len(planned)
-    resolved = resolve(planned, device)
+    chosen = run_cells(device, full=full)
+    assert len({ops.find(c.op).sentence(c) for c in chosen}) == len(chosen)
+    resolved = plans(chosen, device)
     lacks = {
         "coopmat2": ("VK_NV_cooperative_matrix2", "cooperativeMatrixWorkgroupScope"),
         "coopmat": ("the device lists none", "none with bf16 operands"),
@@ -47,22 +52,26 @@ def test_every_cell_of_the_main_job_is_resolved(name: str, full: bool) -> None:
     for r in resolved:
         if r.reason is not None and not r.reason.startswith("needs a storage buffer range of"):
             assert r.reason.startswith("needs ")
-            assert any(word in r.reason for word in lacks[r.cell.path]), r.reason
+            assert any(word in r.reason for word in lacks[r.cell.variant.path or ""]), r.reason
     if name == "nvidia-h200":
-        assert {r.cell.path for r in resolved if r.reason is not None} == {"dot2"}
+        assert {r.cell.variant.path for r in resolved if r.reason is not None} == {"dot2"}
     for r in resolved:
-        assert all(groups >= 1 for groups in r.job.groups)
-        assert (r.job.m, r.job.n, r.job.k) == (r.cell.shape.m, r.cell.shape.n, r.cell.shape.k)
+        stages = [stage for stage in r.program.stages if isinstance(stage, Dispatch)]
+        assert all(groups >= 1 for stage in stages for groups in stage.groups)
+        assert r.program.cell == r.cell
+        for name, value in zip(r.kernel.push, stages[0].push if stages else (), strict=bool(stages)):
+            if not ops.find(r.cell.op).ceiling and name in "mnk":
+                assert value == dict(r.cell.axes).get(name, 1), name
 
 
 def test_a_selection_leaves_out_what_no_kernel_computes() -> None:
     """scalar-f32 has one accumulator, so have f32 and bf16 weights; gemv has two paths; f32 and f16 are nothing to decode."""
     device = recorded("nvk-172")
 
-    def what(op: str, shape: Shape) -> list[tuple[str, str, str]]:
-        return [(c.type, c.path, c.accumulator) for c in cells(Selection(op=op, shapes=[shape]), device)]
+    def what(op: str, sizes: Sizes) -> list[tuple[str | None, str | None, str | None]]:
+        return [(c.variant.type, c.variant.path, c.variant.accumulator) for c in cells(device, op, sizes)]
 
-    gemms = what("gemm", Shape(64, 64, 64))
+    gemms = what("gemm", (64, 64, 64))
     assert [g[1:] for g in gemms if g[0] == "f32"] == [
         (path, "f32") for path in ("scalar-f32", "scalar-f16", "dot2", "coopmat", "coopmat2")
     ]
@@ -71,9 +80,9 @@ def test_a_selection_leaves_out_what_no_kernel_computes() -> None:
         ("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("dot2", "f32"), ("intdot", "f32"),
         ("coopmat", "f16"), ("coopmat", "f32"), ("coopmat2", "f16"), ("coopmat2", "f32"),
     ]  # fmt: skip
-    assert {g[1:] for g in what("gemv", Shape(64, 1, 64))} == {("scalar-f32", "f32"), ("intdot", "f32")}
-    assert {g[0] for g in what("dequant", Shape(64, 1, 64))} == set(TYPES) - {"f32", "f16"}
-    assert {g[0] for g in what("convert", Shape(1, 64, 64))} == {"f16", "bf16", "q8_1"}
+    assert {g[1:] for g in what("gemv", (64, 1, 64))} == {("scalar-f32", "f32"), ("intdot", "f32")}
+    assert {g[0] for g in what("dequant", (64, 1, 64))} == set(WEIGHT_TYPES) - {"f32", "f16"}
+    assert {g[0] for g in what("convert", (1, 64, 64))} == {"f16", "bf16", "q8_1"}
 
 
 def test_the_default_tuple_is_the_first_one_that_llama_cpp_takes() -> None:
@@ -81,8 +90,8 @@ def test_the_default_tuple_is_the_first_one_that_llama_cpp_takes() -> None:
     device = recorded("nvk-172")
 
     def tuples(*wanted: str) -> list[str | None]:
-        selection = Selection(op="gemm", shapes=[Shape(64, 64, 64)], types=["f16"], paths=["coopmat"], accumulators=["f32"], tuples=wanted)
-        return [c.tuple for c in cells(selection, device)]
+        chosen = cells(device, "gemm", (64, 64, 64), types=["f16"], paths=["coopmat"], accumulators=["f32"], tuples=wanted)
+        return [c.variant.tuple for c in chosen]
 
     assert tuples("default") == ["16x16x16"]
     assert tuples("all") == ["16x16x16", "16x8x16", "16x8x8"]
@@ -140,9 +149,9 @@ def test_a_grid_beyond_the_device_s_is_unsupported() -> None:
 def test_long_grids_are_folded() -> None:
     """A GEMV of more rows than the device has workgroups along x: all rows are covered."""
     device = with_properties(recorded("lvp"), maxComputeWorkGroupCount=[100, 100, 1])
-    x, y, z = one(device, "gemv", (2999, 1, 64), types=["f16"]).job.groups
+    x, y, z = first(one(device, "gemv", (2999, 1, 64), types=["f16"])).groups
     assert (x, y, z) == (100, 15, 1)
-    x, y, z = one(device, "dequant", (999, 1, 256), types=["q8_0"]).job.groups
+    x, y, z = first(one(device, "dequant", (999, 1, 256), types=["q8_0"])).groups
     assert x == 100
     assert 256 * 8 * x * y >= 999 * 256 > 256 * 8 * x * (y - 1)
 
@@ -157,17 +166,18 @@ def test_subgroups_are_required_as_llama_cpp_does() -> None:
     """Full ones for coopmat, a size for GEMV, neither for scalar GEMMs; float controls only where the device has them."""
     radv, nvk, lvp = recorded("radv-gfx1201"), recorded("nvk-172"), recorded("lvp")
     assert (
-        gemm(radv, (64, 64, 64), "coopmat", "f16").job.full_subgroups,
-        gemm(radv, (64, 64, 64), "coopmat", "f16").job.subgroup_size,
+        first(gemm(radv, (64, 64, 64), "coopmat", "f16")).full_subgroups,
+        first(gemm(radv, (64, 64, 64), "coopmat", "f16")).subgroup_size,
     ) == (True, None)
-    assert not gemm(radv, (64, 64, 64), "scalar-f16", "f16").job.full_subgroups
-    assert one(radv, "gemv", (64, 1, 64), types=["f16"]).job.subgroup_size == 64
-    assert one(nvk, "gemv", (64, 1, 64), types=["f16"]).job.subgroup_size is None
-    assert gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.rounding_f16
-    assert not gemm(lvp, (64, 64, 64), "scalar-f16", "f16").job.denormals_f16
-    mimics = [r for r in resolve(run_cells(nvk, full=True), nvk) if r.cell.op in ("gemm", "gemv", "dequant", "convert")]
-    assert any("Float16" not in r.kernel.capabilities for r in mimics)  # modules without f16 arithmetic have them too
-    assert {r.job.float_controls for r in mimics} == {("DenormPreserve 16", "RoundingModeRTE 16")}
+    assert not first(gemm(radv, (64, 64, 64), "scalar-f16", "f16")).full_subgroups
+    assert first(one(radv, "gemv", (64, 1, 64), types=["f16"])).subgroup_size == 64
+    assert first(one(nvk, "gemv", (64, 1, 64), types=["f16"])).subgroup_size is None
+    assert first(gemm(lvp, (64, 64, 64), "scalar-f16", "f16")).float_controls == ("RoundingModeRTE 16",)
+    mimics = [p for p in plans(run_cells(nvk, full=True), nvk) if not ops.find(p.cell.op).ceiling]
+    assert any("Float16" not in p.kernel.capabilities for p in mimics)  # modules without f16 arithmetic have them too
+    assert {stage.float_controls for p in mimics for stage in p.program.stages if isinstance(stage, Dispatch)} == {
+        ("DenormPreserve 16", "RoundingModeRTE 16")
+    }
     dependent = with_properties(lvp, roundingModeIndependence=2)
     assert not limits(dependent).rounding_f16
 
@@ -176,7 +186,7 @@ def test_subgroups_are_required_as_llama_cpp_does() -> None:
 def test_only_what_is_there_is_enabled(name: str) -> None:
     """Extensions that the device lists, features that are on, no struct beside the core one that took it over."""
     device = recorded(name)
-    resolved = resolve(run_cells(device, full=True), device)
+    resolved = plans(run_cells(device, full=True), device)
     request = open_request(device, [r.requirement for r in resolved if r.reason is None])
     assert set(request.extensions) <= set(device.extensions)
     for struct, members in request.features.items():
@@ -207,43 +217,42 @@ def test_only_what_is_there_is_enabled(name: str) -> None:
 def test_bounds_are_checked_where_llama_cpp_leaves_it_on(op: str, path: str, weights: str, robust: bool) -> None:
     """Switched off for coopmat2, quantised GEMVs and q8_1 made in subgroups, where the extension for that is listed."""
     device = recorded("nvidia-h200")
-    shape = Shape(256, 1 if op in ("gemv", "dequant") else 256, 256)
-    found = resolve(list(cells(Selection(op=op, shapes=[shape], types=[weights], paths=[path]), device)), device)
+    found = planned(device, op, (256, 1 if op in ("gemv", "dequant") else 256, 256), types=[weights], paths=[path])
     assert found
-    assert {(r.job.robust, r.robust) for r in found} == {(robust, robust)}
+    assert {(first(r).robust, r.robust) for r in found} == {(robust, robust)}
     unlisted = replace(device, extensions={n: v for n, v in device.extensions.items() if n != "VK_EXT_pipeline_robustness"})
-    assert {r.job.robust for r in resolve([r.cell for r in found], unlisted)} == {True}
+    assert {first(r).robust for r in plans([r.cell for r in found], unlisted)} == {True}
     fixed = replace(device, features={s: {m: v and m != "pipelineRobustness" for m, v in f.items()} for s, f in device.features.items()})
-    assert {r.robust for r in resolve([r.cell for r in found], fixed)} == {True}
+    assert {r.robust for r in plans([r.cell for r in found], fixed)} == {True}
 
 
 def test_a_kernel_that_reads_beyond_its_rows_checks_bounds() -> None:
     """The reduced coopmat2 stages weights as other GEMMs do: unlike the whole one, which clamps, it is never without."""
     device = recorded("anv-bmg")
     assert "VK_EXT_pipeline_robustness" in device.extensions
-    found = resolve(list(cells(Selection(op="gemm", shapes=[Shape(250, 33, 288)], types=["q4_0"], paths=["coopmat2"]), device)), device)
+    found = planned(device, "gemm", (250, 33, 288), types=["q4_0"], paths=["coopmat2"])
     assert {r.kernel.tier for r in found} == {"reduced"}
-    assert {r.job.robust for r in found} == {True}
+    assert {first(r).robust for r in found} == {True}
 
 
 @pytest.mark.parametrize(
     ("path", "weights", "form", "rows"),
-    [("coopmat", "q4_0", "f16", 512), ("coopmat", "f16", "f32", 0), ("coopmat", "bf16", "bf16", 0), ("scalar-f16", "q4_0", "f32", 0)],
+    [("coopmat", "q4_0", "f16", 512), ("coopmat", "f16", "f32", 500), ("coopmat", "bf16", "bf16", 512), ("scalar-f16", "q4_0", "f32", 500)],
 )
 def test_activations_come_as_llama_cpp_converts_them(path: str, weights: str, form: str, rows: int) -> None:
-    """In coopmat GEMMs of quantised weights f16, N padded to whole tiles; as they are where weights are f16, and on the scalar paths."""
+    """f16 in coopmat GEMMs of quantised weights, bf16 for bf16 weights, N padded to whole tiles; else as they are."""
     device = recorded("nvidia-h200")
-    found = resolve(list(cells(Selection(op="gemm", shapes=[Shape(4096, 500, 4096)], types=[weights], paths=[path]), device)), device)
-    assert {(r.job.activations, r.job.padded_n) for r in found} == {(form, rows)}
+    found = planned(device, "gemm", (4096, 500, 4096), types=[weights], paths=[path])
+    assert {r.program.conversions["activations"] for r in found} == {Conversion(form=form, rows=rows)}  # type: ignore[arg-type]
 
 
 def test_bf16_steps_by_16_along_k() -> None:
     """As in llama.cpp, whose other GEMMs step by 32; a tuple that is longer is refused with that reason."""
     device = recorded("nvidia-h200")
     bf16, f16 = (one(device, "gemm", (512, 512, 512), types=[t], paths=["coopmat"], accumulators=["default"]) for t in ("bf16", "f16"))
-    assert [dict(r.job.constants)[3] for r in (bf16, f16)] == [16, 32]
-    longer = replace(bf16.cell, tuple="16x16x32")
-    assert (resolve([longer], device)[0].reason or "").startswith("has K = 32, longer than llama.cpp's step along K with bf16 weights, 16")
+    assert [first(r).constants["bk"] for r in (bf16, f16)] == [16, 32]
+    longer = replace(bf16.cell, variant=replace(bf16.cell.variant, tuple="16x16x32"))
+    assert (plans([longer], device)[0].reason or "").startswith("has K = 32, longer than llama.cpp's step along K with bf16 weights, 16")
 
 
 def test_rotation_is_bounded_by_the_heap() -> None:
@@ -262,30 +271,35 @@ def test_rotation_is_bounded_by_the_heap() -> None:
 
 def test_software_is_measured_briefly() -> None:
     """Small shapes and few rounds on a processor; null devices compile what devices run."""
+
+    def shapes(op: str, name: str) -> list[dict[str, int]]:
+        return [dict(axes) for axes in dict.fromkeys(c.axes for c in ops.find(op).defaults(recorded(name), "verb"))]
+
     assert policy(recorded("lvp"), full=True) is SOFTWARE
     assert policy(recorded("nvk-172"), full=False) is QUICK
     assert policy(recorded("nvk-172"), full=True) is FULL
-    assert default_shapes("gemm", recorded("lvp")) == [Shape(256, 32, 256)]
-    assert default_shapes("gemm", recorded("nvk-172")) == [Shape(4096, 512, 14336)]
-    assert [s.n for s in default_shapes("gemv", recorded("lvp"))] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert shapes("gemm", "lvp") == [{"m": 256, "n": 32, "k": 256}]
+    assert shapes("gemm", "nvk-172") == [{"m": 4096, "n": 512, "k": 14336}]
+    assert [axes["n"] for axes in shapes("gemv", "lvp")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_a_cell_reads_as_a_sentence_part() -> None:
     """What progress and events name it."""
-    cell = Cell(op="gemm", path="coopmat", type="q4_0", accumulator="f16", shape=Shape(64, 32, 96), tuple="8x8x8")
-    assert str(cell) == "gemm q4_0 coopmat 8x8x8 acc f16 64x32x96"
-    assert str(Cell(op="gemv", path="scalar-f32", type="f16", accumulator="f32", shape=Shape(64, 1, 96))) == "gemv f16 scalar-f32 64x1x96"
+    matrix = cell("gemm", {"m": 64, "n": 32, "k": 96}, path="coopmat", type="q4_0", accumulator="f16", tuple="8x8x8")
+    assert ops.find("gemm").sentence(matrix) == "gemm q4_0 coopmat 8x8x8 acc f16 64x32x96"
+    vector = cell("gemv", {"m": 64, "n": 1, "k": 96}, path="scalar-f32", type="f16", accumulator="f32")
+    assert ops.find("gemv").sentence(vector) == "gemv f16 scalar-f32 64x1x96"
 
 
 def test_a_conversion_to_q8_1_shares_blocks_only_in_subgroups_of_known_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Intel dispatches narrower subgroups than the shader is told where nothing is required; without a way to require, shared memory."""
+    """Intel dispatches narrower subgroups unless full ones are required; a device that can't require those goes through shared memory."""
     device = recorded("anv-bmg")
-    job = one(device, "convert", (1, 4, 64), types=["q8_1"]).job
-    assert (job.kernel, job.full_subgroups, job.subgroup_size) == ("convert_q8_1_subgroup", True, limits(device).subgroup)
+    stage = first(one(device, "convert", (1, 4, 64), types=["q8_1"]))
+    assert (stage.kernel, stage.full_subgroups, stage.subgroup_size) == ("convert_q8_1_subgroup", True, None)
     unsized = replace(limits(device), full_subgroups=False, required_sizes=None)
-    monkeypatch.setattr(resolving, "limits", lambda device: unsized)
-    job = one(device, "convert", (1, 4, 64), types=["q8_1"]).job
-    assert (job.kernel, job.full_subgroups, job.subgroup_size) == ("convert_q8_1_shared", False, None)
+    monkeypatch.setattr(planning, "limits", lambda device: unsized)
+    stage = first(one(device, "convert", (1, 4, 64), types=["q8_1"]))
+    assert (stage.kernel, stage.full_subgroups, stage.subgroup_size) == ("convert_q8_1_shared", False, None)
 
 
 def test_matrices_beyond_32_bit_indices_are_refused() -> None:
