@@ -7,43 +7,52 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
+from tests.pure.planned import Sizes, cells, one
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import sample, timing
-from tests.pure.test_engine import POLICY, Fakes, good
-from vkprobe.bench import lives
-from vkprobe.bench.campaign import measure
-from vkprobe.bench.ceilings import Ceilings, brief, needed
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.bench.policy import FULL, QUICK
-from vkprobe.bench.resolve import Resolved, resolve
+from tests.pure.test_engine import POLICY, Fakes, but, good
+from vkprobe import ops
+from vkprobe.cell import Cell
 from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
-from vkprobe.records import AnyRecord, ResultRecord, RunRecord, Status, cell_key, made_of
-from vkprobe.results.store import Appender, Done, device_key, done, lately
+from vkprobe.ops.base import Request
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.protocol import Compile, Open, Opened, Prepare, Sample
+from vkprobe.records import AnyRecord, ResultRecord, RunRecord, Status, build_key
+from vkprobe.results.keys import device_key
+from vkprobe.results.store import Appender, Done, done, lately
+from vkprobe.session import device as sessions
+from vkprobe.session.campaign import measure
+from vkprobe.session.ceilings import Ceilings, brief, needed
+from vkprobe.session.policy import FULL, QUICK
 
 H200 = recorded("nvidia-h200")
+COPIES, PEAKS = (ops.find(op).cells(Request(), H200) for op in ("copy", "peak"))
+(RUN,) = (r for r in sample() if isinstance(r, RunRecord))
 
 
-def cell(op: str, path: str, weight_type: str = "f16", accumulator: str = "f32", *, hot: bool = False, tuple_: str = "default") -> Resolved:
-    """A cell of an H200."""
-    shape = {"gemm": Shape(4096, 512, 14336), "gemv": Shape(4096, 1, 14336), "dequant": Shape(4096, 1, 14336)}[op]
-    selection = Selection(op=op, shapes=[shape], types=[weight_type], paths=[path], accumulators=[accumulator], tuples=[tuple_], hot=hot)
-    (resolved,) = resolve(list(cells(selection, H200)), H200)
-    assert resolved.reason is None
-    return resolved
+def cell(op: str, path: str, weight_type: str = "f16", accumulator: str = "f32", *, hot: bool = False, tuple_: str = "default") -> Plan:
+    """The plan of a cell of an H200."""
+    sizes: Sizes = (4096, 512 if op == "gemm" else 1, 14336)
+    plan = one(H200, op, sizes, types=[weight_type], paths=[path], accumulators=[accumulator], tuples=[tuple_], hot=hot)
+    assert plan.reason is None
+    return plan
+
+
+def kernel_of(ceiling: Cell) -> str:
+    """The kernel of a copy or a peak."""
+    return plans([ceiling], H200)[0].kernel.name
 
 
 def result(kernel: str, rate: float, *, tuple_: str | None = None, status: Status = "ok") -> ResultRecord:
     """The record of a copy (B/s) or a peak (FLOP/s)."""
-    found = next(c for c in (*copy_cells(H200), *peak_cells(H200)) if c.kernel == kernel and tuple_ in (None, c.tuple))
-    rates: dict[str, Any] = {"bytes_per_s" if found.op == "copy" else "flops_per_s": rate} if status == "ok" else {}
+    found = next(c for c in (*COPIES, *PEAKS) if kernel_of(c) == kernel and tuple_ in (None, c.variant.tuple))
+    rates: dict[str, Any] = {ops.find(found.op).measure: rate} if status == "ok" else {}
     return ResultRecord(
-        run="r", device="nvidia/0", op=found.op, kernel=kernel, tier=found.tier, residency="cold", path=found.path, type=found.type,
-        accumulator=found.accumulator, tuple=found.tuple, m=1, n=1, k=1, status=status, **rates,
+        run="r", device="nvidia/0", op=found.op, axes=dict(found.axes), **asdict(found.variant), kernel=kernel, status=status, **rates,
     )  # fmt: skip
 
 
@@ -68,9 +77,9 @@ def test_a_product_bound_by_memory_is_held_against_the_best_copy_inside_the_devi
 
 def test_what_computes_nothing_is_held_against_memory_alone() -> None:
     """Blocks read and f16 written; no peak is asked for."""
-    one = cell("dequant", "scalar-f32", "q4_0")
+    plan = cell("dequant", "scalar-f32", "q4_0")
     moved = 4096 * 14336 * (18 / 32 + 2)
-    assert Ceilings(BANDWIDTH).share(one, moved / 1e12) == pytest.approx(0.25)
+    assert Ceilings(BANDWIDTH).share(plan, moved / 1e12) == pytest.approx(0.25)
     assert Ceilings(BANDWIDTH).share(cell("dequant", "scalar-f32", "q4_0", hot=True), 1.0) is None
 
 
@@ -94,49 +103,49 @@ def test_a_hot_gemv_has_no_share() -> None:
 )
 def test_each_path_has_its_own_arithmetic(path: str, weight_type: str, accumulator: str, kernel: str, tuple_: str | None) -> None:
     """With that peak there is a share; with every other one there is none."""
-    one = cell("gemm", path, weight_type, accumulator)
-    peaks = {(c.kernel, c.tuple): result(c.kernel or "", 1e12, tuple_=c.tuple) for c in peak_cells(H200)}
+    plan = cell("gemm", path, weight_type, accumulator)
+    peaks = {(name, c.variant.tuple): result(name, 1e12, tuple_=c.variant.tuple) for c in PEAKS for name in [kernel_of(c)]}
     own = peaks.pop((kernel, tuple_))
-    assert Ceilings([*BANDWIDTH, own]).share(one, FLOP / 0.5e12) == pytest.approx(0.5)
+    assert Ceilings([*BANDWIDTH, own]).share(plan, FLOP / 0.5e12) == pytest.approx(0.5)
     others = [p for (name, _), p in peaks.items() if not (path == "coopmat2" and name == kernel)]
-    assert Ceilings([*BANDWIDTH, *others]).share(one, FLOP / 0.5e12) is None
+    assert Ceilings([*BANDWIDTH, *others]).share(plan, FLOP / 0.5e12) is None
 
 
 def test_coopmat2_takes_the_higher_of_both_scopes_but_never_the_lower_alone() -> None:
     """A peak of subgroup scope is no ceiling of a kernel of workgroup scope, unless it is above that one's."""
-    one = cell("gemm", "coopmat2", "q4_0", "f16")
+    plan = cell("gemm", "coopmat2", "q4_0", "f16")
     subgroup = [result("peak_coopmat_f16_f16_f16", rate, tuple_=shape) for shape, rate in (("16x16x16", 6e14), ("16x8x16", 5e14))]
     workgroup = [result("peak_coopmat2_f16_f16_f16", rate, tuple_=shape) for shape, rate in (("128x256x16", 3e14), ("128x256x64", 4e14))]
-    assert Ceilings([*BANDWIDTH, *subgroup]).share(one, FLOP / 2e14) is None
-    assert Ceilings([*BANDWIDTH, *workgroup]).share(one, FLOP / 2e14) == pytest.approx(0.5)
-    assert Ceilings([*BANDWIDTH, *workgroup, *subgroup]).share(one, FLOP / 2e14) == pytest.approx(1 / 3)
+    assert Ceilings([*BANDWIDTH, *subgroup]).share(plan, FLOP / 2e14) is None
+    assert Ceilings([*BANDWIDTH, *workgroup]).share(plan, FLOP / 2e14) == pytest.approx(0.5)
+    assert Ceilings([*BANDWIDTH, *workgroup, *subgroup]).share(plan, FLOP / 2e14) == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("status", ["wrong", "unsupported", "crash"])
 def test_a_ceiling_that_could_not_be_had_leaves_no_share(status: Status) -> None:
     """Neither a peak nor all copies; nothing is guessed in their place."""
-    peak, one = result("peak_scalar_f32", 60e12), cell("gemm", "scalar-f32")
-    assert Ceilings([*BANDWIDTH, result("peak_scalar_f32", 0, status=status)]).share(one, 1.0) is None
-    assert Ceilings([result("copy_shader", 0, status=status), peak]).share(one, 1.0) is None
+    peak, plan = result("peak_scalar_f32", 60e12), cell("gemm", "scalar-f32")
+    assert Ceilings([*BANDWIDTH, result("peak_scalar_f32", 0, status=status)]).share(plan, 1.0) is None
+    assert Ceilings([result("copy_shader", 0, status=status), peak]).share(plan, 1.0) is None
 
 
 def test_copies_and_peaks_have_no_share_themselves() -> None:
     """They would be all of it."""
     ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
-    assert {ceilings.share(r, 1.0) for r in resolve([*copy_cells(H200), *peak_cells(H200)], H200)} == {None}
+    assert {ceilings.share(p, 1.0) for p in plans([*COPIES, *PEAKS], H200)} == {None}
 
 
 def test_only_what_the_cells_need_is_measured_for_them() -> None:
     """Copies inside the device, and the peak of each arithmetic among them; nothing for copies and peaks that were asked for."""
 
-    def names(*resolved: Resolved) -> set[tuple[str, str | None]]:
-        return {(r.kernel.name, r.cell.tuple) for r in needed(resolved, H200)}
+    def names(*planned: Plan) -> set[tuple[str, str | None]]:
+        return {(p.kernel.name, p.cell.variant.tuple) for p in needed(planned, H200)}
 
     inside = {("copy_shader", None), ("read_shader", None), ("copy_device", None)}
     assert names(cell("dequant", "scalar-f32", "q4_0")) == inside
     assert names(cell("gemv", "scalar-f32"), cell("gemm", "scalar-f16")) == inside | {("peak_scalar_f32", None)}
     assert names(cell("gemm", "coopmat")) == inside | {("peak_coopmat_f16_f16_f32", "16x16x16")}
-    assert names(*resolve(peak_cells(H200), H200)) == set()
+    assert names(*plans(PEAKS, H200)) == set()
     both = names(cell("gemm", "coopmat2", "f16", "f16"))
     assert len(both - inside) == 6
     refused = replace(cell("gemm", "scalar-f32"), reason="no such feature")
@@ -148,7 +157,7 @@ class Campaign:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wanted: Sequence[Cell], handler: Any = good, device: Any = H200) -> None:
         self.fakes, self.records, self._wanted, self._device = Fakes(handler), list[AnyRecord](), wanted, device
-        monkeypatch.setattr(lives, "Worker", self.fakes.start)
+        monkeypatch.setattr(sessions, "Worker", self.fakes.start)
 
     def measure(self, earlier: Done | None = None) -> list[ResultRecord]:
         """To the end."""
@@ -158,7 +167,7 @@ class Campaign:
             Gathered(drivers=[driver], devices=[self._device]),
             cells_of=lambda _: self._wanted,
             policy_of=lambda _: POLICY,
-            run="run",
+            run=RUN,
             sink=self.records.append,
             progress=self,
             done=earlier,
@@ -171,7 +180,7 @@ class Campaign:
 
 def gemvs() -> list[Cell]:
     """Two cells."""
-    return list(cells(Selection(op="gemv", shapes=[Shape(4096, n, 14336) for n in (1, 2)], types=["f16"]), H200))
+    return cells(H200, "gemv", (4096, 1, 14336), (4096, 2, 14336), types=["f16"])
 
 
 def test_ceilings_are_measured_before_what_is_held_against_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,17 +194,18 @@ def test_ceilings_are_measured_before_what_is_held_against_them(monkeypatch: pyt
     for r in results[4:]:
         assert isinstance(r.bytes_per_s, float)
         assert r.peak_share == pytest.approx(r.bytes_per_s / best)
-    sampled = [a["cell"] for a in campaign.fakes.verbs("sample")]
+    sampled = [request.number for request in campaign.fakes.requests(Sample)]
     assert max(i for i, c in enumerate(sampled) if c < 4) < min(i for i, c in enumerate(sampled) if c >= 4)
 
 
 def test_transfers_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No shader does them: they have no pipeline, no creation time and no SPIR-V."""
-    campaign = Campaign(monkeypatch, copy_cells(H200))
+    campaign = Campaign(monkeypatch, COPIES)
     results = campaign.measure()
-    compiled = [a["job"]["kernel"] for a in campaign.fakes.verbs("compile")]
+    compiled = [request.stage.kernel for request in campaign.fakes.requests(Compile)]
     assert compiled == ["copy_shader", "read_shader"]
-    assert {r.kernel: r.spirv_sha is None and r.compile_s is None for r in results if r.path == "transfer"} == dict.fromkeys(
+    transfers = [r for r in results if r.mode in ("device", "to-host", "from-host")]
+    assert {r.kernel: r.spirv_sha is None and r.compile_s is None for r in transfers} == dict.fromkeys(
         ("copy_device", "copy_to_host", "copy_from_host"), True
     )
 
@@ -203,9 +213,9 @@ def test_transfers_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_peak_leaves_its_cells_without_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its record says `wrong` and has no number; the cells are measured all the same."""
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        reply = good(verb, arguments)
-        return {**reply, "wrong": "1 of 2 invocations differ"} if verb == "prepare" and arguments["job"]["op"] == "peak" else reply
+    def handle(request: Any) -> Any:
+        peak = isinstance(request, Prepare) and request.program.cell.op == "peak"
+        return but(good(request), wrong="1 of 2 invocations differ") if peak else good(request)
 
     results = Campaign(monkeypatch, gemvs(), handle).measure()
     assert [(r.op, r.status) for r in results if r.op != "copy"] == [("peak", "wrong"), ("gemv", "ok"), ("gemv", "ok")]
@@ -217,8 +227,8 @@ def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.Monkey
     """They are not measured again; the cells that are missing have their shares."""
     first = Campaign(monkeypatch, gemvs())
     results = first.measure()
-    key = device_key(H200)
-    ceilings = {(key, cell_key(r), made_of(r)): r for r in results if r.op in ("copy", "peak")}
+    key = device_key(H200, RUN)
+    ceilings = {(key, r.cell, build_key(r)): r for r in results if r.op in ("copy", "peak")}
     again = Campaign(monkeypatch, gemvs()).measure(Done(frozenset(ceilings), frozenset(), ceilings=ceilings))
     assert [r.op for r in again] == ["gemv", "gemv"]
     assert [r.peak_share for r in again] == [r.peak_share for r in results if r.op == "gemv"]
@@ -229,7 +239,7 @@ def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.Monkey
 
 def test_ceilings_that_were_asked_for_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the main job has them among its cells."""
-    asked = [*gemvs(), *copy_cells(H200), *(c for c in peak_cells(H200) if c.kernel == "peak_scalar_f32")]
+    asked = [*gemvs(), *COPIES, *(c for c in PEAKS if kernel_of(c) == "peak_scalar_f32")]
     results = Campaign(monkeypatch, asked).measure()
     assert sorted(r.op for r in results) == ["copy"] * 5 + ["gemv"] * 2 + ["peak"]
     assert all(isinstance(r.peak_share, float) for r in results if r.op == "gemv")
@@ -240,11 +250,11 @@ def test_processors_and_null_devices_have_no_roofline(monkeypatch: pytest.Monkey
     """Nothing is measured that was not asked for, and no share is given, though copies and peaks are among the cells."""
     device = replace(H200, type="cpu") if kind == "cpu" else replace(H200, null=True)
 
-    def handle(verb: str, arguments: dict[str, Any]) -> Any:
-        return {"executes": kind == "cpu", "timestamps": True} if verb == "open" else good(verb, arguments)
+    def handle(request: Any) -> Any:
+        return Opened(executes=kind == "cpu", timestamps=True) if isinstance(request, Open) else good(request)
 
     assert [r.op for r in Campaign(monkeypatch, gemvs(), handle, device).measure()] == ["gemv", "gemv"]
-    results = Campaign(monkeypatch, [*gemvs(), *copy_cells(H200), *peak_cells(H200)], handle, device).measure()
+    results = Campaign(monkeypatch, [*gemvs(), *COPIES, *PEAKS], handle, device).measure()
     assert {r.status for r in results} <= {"ok" if kind == "cpu" else "noop", "unsupported"}
     assert not any(isinstance(r.peak_share, float) for r in results)
 
@@ -282,7 +292,7 @@ def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
 )
 def test_a_command_takes_only_fresh_ceilings_of_its_file(tmp_path: Path, change: dict[str, Any], taken: bool) -> None:
     """Steady, of the last day, of the same host and environment; no cell counts as done."""
-    (run,) = (r for r in sample() if isinstance(r, RunRecord))
+    run = RUN
     time = timing(1e-4, steady=change.get("steady", True))
     path = tmp_path / "records.jsonl"
     with Appender(path) as file:

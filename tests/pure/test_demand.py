@@ -7,60 +7,60 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.pure.planned import Sizes, axes
 from tests.pure.recorded_devices import recorded, with_properties
-from vkprobe.bench import intdot
-from vkprobe.bench.cells import Cell, Shape
-from vkprobe.bench.coopmat2 import matrix_tile
-from vkprobe.bench.demand import ROOM, cause, register_budget, tile_registers
-from vkprobe.bench.device import Vendor, limits
-from vkprobe.bench.peaks import peak_cells
-from vkprobe.bench.resolve import resolve
-from vkprobe.jobs import Job
-
-CORE = {"m": 4096, "n": 512, "k": 4096, "hot": False, "groups": (1, 1, 1)}
+from vkprobe import ops
+from vkprobe.cell import cell
+from vkprobe.llama.device import Vendor, limits
+from vkprobe.llama.int_tiles import gemm_tile
+from vkprobe.llama.matrix_tiles import matrix_tile
+from vkprobe.ops.base import Request
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.ops.registers import ROOM, cause, register_budget
 
 
-def job(device: str, op: str, path: str, weights: str = "q4_0", accumulator: str = "f32", n: int = 512, tuple_: str | None = None) -> Job:
-    """The job of a cell on a recorded device."""
-    cell = Cell(op=op, path=path, type=weights, accumulator=accumulator, shape=Shape(4096, n, 4096), tuple=tuple_)
-    return resolve([cell], recorded(device), dispatched=False)[0].job
+def plan(device: str, op: str, path: str, weights: str = "q4_0", accumulator: str = "f32", n: int = 512, tuple_: str | None = None) -> Plan:
+    """The plan of a cell on a recorded device."""
+    sizes: Sizes = (4096, n, 4096)
+    variant = {"path": path, "type": weights, "accumulator": accumulator, "tuple": tuple_, "residency": "cold", "tier": "mimic"}
+    own = {name: value for name, value in variant.items() if name in ops.find(op).variant}
+    return plans([cell(op, axes(op, sizes), **own)], recorded(device), dispatched=False)[0]
 
 
-def by_hand(path: str, constants: list[int], weights: str = "q4_0", accumulator: str = "f32") -> Job:
-    """A GEMM's job of any tile."""
-    return Job(
-        op="gemm",
-        kernel="",
-        path=path,
-        type=weights,
-        accumulator=accumulator,
-        constants=list(enumerate(constants)),
-        **CORE,  # type: ignore[arg-type]
-    )
+def with_constants(made: Plan, constants: dict[str, int]) -> Plan:
+    """The plan with another tile."""
+    assert made.program.first is not None
+    stage = msgspec.structs.replace(made.program.first, constants=constants)
+    return msgspec.structs.replace(made, program=msgspec.structs.replace(made.program, stages=(stage,)))
+
+
+def tile_registers(made: Plan, subgroup_size: int | None = None) -> int | None:
+    """As the op counts them."""
+    return ops.find(made.cell.op).tile_registers(made, subgroup_size)
 
 
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
         # 8 x 16 results; a step has two k, in f32 two registers: 8 rows and a column.
-        (job("nvk-172", "gemm", "scalar-f32"), 128 + 2 * 9),
-        (job("nvk-172", "gemm", "scalar-f16"), 128 + 9),
-        (job("nvk-172", "gemm", "scalar-f16", accumulator="f16"), 64 + 9),
+        (plan("nvk-172", "gemm", "scalar-f32"), 128 + 2 * 9),
+        (plan("nvk-172", "gemm", "scalar-f16"), 128 + 9),
+        (plan("nvk-172", "gemm", "scalar-f16", accumulator="f16"), 64 + 9),
         # 64 x 64 results of a subgroup of 32; four matrices of 16 x 16 f16 and one.
-        (job("nvk-172", "gemm", "coopmat", tuple_="16x16x16"), 128 + 5 * 4),
-        (job("nvk-172", "gemm", "coopmat", accumulator="f16", tuple_="16x16x16"), 64 + 5 * 4),
+        (plan("nvk-172", "gemm", "coopmat", tuple_="16x16x16"), 128 + 5 * 4),
+        (plan("nvk-172", "gemm", "coopmat", accumulator="f16", tuple_="16x16x16"), 64 + 5 * 4),
         # 32 x 32 results; the two matrices of 16 x 16 are the shorter side, beside one of 8 x 16.
-        (job("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"), 32 + 2 * 4 + 2),
+        (plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"), 32 + 2 * 4 + 2),
         # 8 x 16 results; eight words and a scale of 8 rows and a column.
-        (job("nvk-172", "gemm", "intdot"), 128 + 9 * 9),
+        (plan("nvk-172", "gemm", "intdot"), 128 + 9 * 9),
         # 4 rows of 8 weights and a scale, and a column's 8; or 2 columns of 8 and a row.
-        (job("anv-bmg", "gemv", "scalar-f32", n=2), 4 * 2 + 2 * 8 + 9),
-        (job("nvk-172", "gemv", "scalar-f32", "f16", n=8), 2 * 8 + 2 * 8 + 8),
-        (job("nvk-172", "gemv", "scalar-f32", "q4_k", n=8), 2 * 8 + 2 * (16 + 2) + 16),
-        (job("nvk-172", "gemv", "intdot", n=8), 8 + 4),
+        (plan("anv-bmg", "gemv", "scalar-f32", n=2), 4 * 2 + 2 * 8 + 9),
+        (plan("nvk-172", "gemv", "scalar-f32", "f16", n=8), 2 * 8 + 2 * 8 + 8),
+        (plan("nvk-172", "gemv", "scalar-f32", "q4_k", n=8), 2 * 8 + 2 * (16 + 2) + 16),
+        (plan("nvk-172", "gemv", "intdot", n=8), 8 + 4),
     ],
 )
-def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(made: Job, expected: int) -> None:
+def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(made: Plan, expected: int) -> None:
     """As worked out by hand: the shorter side's operands and one of the other's."""
     assert tile_registers(made) == expected
 
@@ -68,8 +68,9 @@ def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(made: Job, exp
 def test_k_quants_have_two_scales() -> None:
     """4 x 32 results, the words and scales of 4 rows, a column."""
     known = limits(recorded("nvk-172"))
-    tile = intdot.gemm_tile(known, "q4_k", 4096, 512)
-    assert tile_registers(by_hand("intdot", [v for _, v in tile.constants(True)], "q4_k")) == 128 + 4 * 10 + 9
+    tile = gemm_tile(known, "q4_k", 4096, 512)
+    made = with_constants(plan("nvk-172", "gemm", "intdot", "q4_k"), tile.constants(True))
+    assert tile_registers(made) == 128 + 4 * 10 + 9
 
 
 @pytest.mark.parametrize(("accumulator", "sums"), [("f32", 128), ("f16", 64)])
@@ -77,43 +78,43 @@ def test_a_workgroup_s_matrix_is_spread_over_all_of_it(accumulator: str, sums: i
     """128 x 256 of 256 invocations; of the operands one granule of K."""
     tile = matrix_tile("q4_0", 16384, 512, 132)
     assert (tile.bm, tile.bn, tile.block) == (128, 256, 256)
-    made = by_hand("coopmat2", [v for _, v in tile.constants(True)], accumulator=accumulator)
+    made = with_constants(plan("nvidia-h200", "gemm", "coopmat2", accumulator=accumulator), tile.constants(True))
     assert tile_registers(made) == sums + (128 + 256) * 16 * 2 // 1024
 
 
 def test_matrices_are_spread_over_the_subgroup_that_the_driver_runs() -> None:
     """Half as many invocations have twice as much each."""
-    made = job("anv-bmg", "gemm", "coopmat", tuple_="8x16x16")
+    made = plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16")
     assert tile_registers(made, 16) == 2 * (tile_registers(made, 32) or 0) == 2 * (tile_registers(made) or 0)
 
 
 def test_the_coopmat2_of_a_part_is_a_subgroup_s() -> None:
     """ANV's: the same tile as coopmat."""
-    made = job("anv-bmg", "gemm", "coopmat2")
-    assert "reduced" in made.kernel
-    assert tile_registers(made) == tile_registers(job("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"))
+    made = plan("anv-bmg", "gemm", "coopmat2")
+    assert "reduced" in made.kernel.name
+    assert tile_registers(made) == tile_registers(plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"))
 
 
 def test_a_peak_keeps_all_its_numbers() -> None:
     """Two multipliers and eight pairs; of 8 x 16 x 16 four sums, four A's and two B's in 32 invocations; a workgroup's sums."""
     device = recorded("anv-bmg")
-    jobs = {r.job.kernel: r.job for r in resolve(peak_cells(device), device, dispatched=False)}
-    assert tile_registers(jobs["peak_scalar_f32"], 32) == 2 + 2 * 8
-    assert tile_registers(jobs["peak_coopmat_f16_f16_f32"], 32) == (4 * 8 * 16 * 4 + (4 * 8 * 16 + 2 * 16 * 16) * 2) // 128
-    assert tile_registers(jobs["peak_coopmat_f16_f16_f32"]) is None
-    assert tile_registers(jobs["peak_coopmat2_f16_f16_f32"], 32) == 128 * 256 // 256
+    cells = ops.find("peak").cells(Request(), device)
+    peaks = {p.kernel.name: p for p in plans(cells, device, dispatched=False)}
+    assert tile_registers(peaks["peak_scalar_f32"], 32) == 2 + 2 * 8
+    assert tile_registers(peaks["peak_coopmat_f16_f16_f32"], 32) == (4 * 8 * 16 * 4 + (4 * 8 * 16 + 2 * 16 * 16) * 2) // 128
+    assert tile_registers(peaks["peak_coopmat_f16_f16_f32"]) is None
+    assert tile_registers(peaks["peak_coopmat2_f16_f16_f32"], 32) == 128 * 256 // 256
 
 
 @pytest.mark.parametrize("op", ["dequant"])
 def test_ops_without_a_tile_have_no_demand(op: str) -> None:
     """Unknown, not zero."""
-    assert tile_registers(job("nvk-172", op, "scalar-f32", n=1)) is None
+    assert tile_registers(plan("nvk-172", op, "scalar-f32", n=1)) is None
 
 
 def budget(device: str, subgroup: int | None, raw: dict[str, Any], block: int = 128) -> int | None:
     """Of a workgroup of `block` invocations on a recorded device."""
-    made = msgspec.structs.replace(job("nvk-172", "gemm", "scalar-f32"), constants=[(0, block)])
-    return register_budget(recorded(device), made, subgroup, raw)
+    return register_budget(recorded(device), block, subgroup, raw)
 
 
 @pytest.mark.parametrize(
@@ -142,11 +143,10 @@ def test_intel_before_xe2_has_half_of_it() -> None:
     """Registers of 32 B; of what may be Xe2 or Xe3 and tells neither, nothing is known."""
     bmg = recorded("anv-bmg")
     assert bmg.hardware.vendor_id == Vendor.INTEL
-    made = job("anv-bmg", "gemm", "scalar-f32")
-    assert register_budget(with_properties(bmg, minSubgroupSize=8), made, 16, {}) == 64
+    assert register_budget(with_properties(bmg, minSubgroupSize=8), 128, 16, {}) == 64
     unnamed = msgspec.structs.replace(bmg, hardware=msgspec.structs.replace(bmg.hardware, chip=None))
-    assert register_budget(unnamed, made, 16, {}) is None
-    assert register_budget(unnamed, made, 16, {"GRF registers": 0}) == 128
+    assert register_budget(unnamed, 128, 16, {}) is None
+    assert register_budget(unnamed, 128, 16, {"GRF registers": 0}) == 128
 
 
 @pytest.mark.parametrize(
