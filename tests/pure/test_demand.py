@@ -50,7 +50,9 @@ def tile_registers(made: Plan, subgroup_size: int | None = None) -> int | None:
         (plan("nvk-172", "gemm", "coopmat", tuple_="16x16x16"), 128 + 5 * 4),
         (plan("nvk-172", "gemm", "coopmat", accumulator="f16", tuple_="16x16x16"), 64 + 5 * 4),
         # 32 x 32 results; the two matrices of 16 x 16 are the shorter side, beside one of 8 x 16.
-        (plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"), 32 + 2 * 4 + 2),
+        (plan("anv-bmg", "gemm", "coopmat", "f16", tuple_="8x16x16"), 32 + 2 * 4 + 2),
+        # As many results, of 16 invocations where weights are quantised.
+        (plan("anv-bmg", "gemm", "coopmat", "q4_0", tuple_="8x16x16"), 2 * (32 + 2 * 4 + 2)),
         # 8 x 16 results; eight words and a scale of 8 rows and a column.
         (plan("nvk-172", "gemm", "intdot"), 128 + 9 * 9),
         # 4 rows of 8 weights and a scale, and a column's 8; or 2 columns of 8 and a row.
@@ -84,7 +86,7 @@ def test_a_workgroup_s_matrix_is_spread_over_all_of_it(accumulator: str, sums: i
 
 def test_matrices_are_spread_over_the_subgroup_that_the_driver_runs() -> None:
     """Half as many invocations have twice as much each."""
-    made = plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16")
+    made = plan("anv-bmg", "gemm", "coopmat", "f16", tuple_="8x16x16")
     assert tile_registers(made, 16) == 2 * (tile_registers(made, 32) or 0) == 2 * (tile_registers(made) or 0)
 
 
