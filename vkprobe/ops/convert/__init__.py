@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vkprobe.cell import Cell, cell
 from vkprobe.errors import UsageError
 from vkprobe.ops.base import Axis, Op, Request, Scope, software, three_numbers
 from vkprobe.ops.products import K
 from vkprobe.records import DeviceRecord
+
+if TYPE_CHECKING:
+    from vkprobe.ops.plan import Plan, Target
 
 PATH = "scalar-f32"
 FORMS = ("f16", "bf16", "q8_1")
@@ -62,6 +66,12 @@ class Convert(Op):
     def how(self, cell: Cell) -> tuple[str, ...]:
         """The path: nothing is accumulated."""
         return (PATH,)
+
+    def also_compiled(self, plan: Plan, target: Target) -> list[Plan]:
+        """The kernel that reduces through shared memory, for devices without subgroup arithmetic."""
+        from vkprobe.ops.convert.plan import also_compiled
+
+        return also_compiled(plan, target)
 
 
 OP = Convert()
