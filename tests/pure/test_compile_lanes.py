@@ -9,18 +9,21 @@ from typing import Any
 import pytest
 
 from tests.pure.recorded_devices import recorded
-from vkprobe.bench import lives
-from vkprobe.bench.compiling import Compiler, Lane, by_pipeline, compile_all, compile_cells
-from vkprobe.bench.device import open_request
-from vkprobe.bench.isa import IsaFolder
-from vkprobe.bench.resolve import resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
+from vkprobe.kernels import kernels
+from vkprobe.protocol import Compile, Dispatch, Open, Opened, Request
+from vkprobe.protocol import Compiled as Reply
 from vkprobe.records import AnyRecord, EventRecord, PipelineRecord
+from vkprobe.session import device as sessions
+from vkprobe.session.compiling import Compiler, Lane, compile_all
+from vkprobe.session.isa import IsaFolder
+from vkprobe.session.opening import open_request
+from vkprobe.session.selection import compile_plans
 
-Handler = Callable[[dict[str, Any]], Any]
-"""A job -> the reply; an exception to raise; None for a worker that never answers."""
-REPLY = {"compile_s": 0.1, "statistics": {"VGPRs": 96, "Instructions": 10}, "subgroup_size": 64, "texts": {"Assembly": "s_endpgm"}}
+Handler = Callable[[Dispatch], Any]
+"""A stage -> the reply; an exception to raise; None for a worker that never answers."""
+REPLY = Reply(compile_s=0.1, statistics={"VGPRs": 96, "Instructions": 10}, subgroup_size=64, texts={"Assembly": "s_endpgm"})
 
 
 class Fake:
@@ -34,15 +37,15 @@ class Fake:
         self.reply: Any = None
         Fake.alive += 1
 
-    def request(self, verb: str, **arguments: Any) -> Any:
+    def request(self, request: Request, *, timeout: float) -> Any:
         """The opening."""
-        assert verb == "open"
-        return {"executes": False}
+        assert isinstance(request, Open)
+        return Opened(executes=False, timestamps=False)
 
-    def send(self, verb: str, *, job: dict[str, Any]) -> None:
+    def send(self, request: Request) -> None:
         """A pipeline to create."""
-        assert verb == "compile"
-        self.reply = self._handler(job)
+        assert isinstance(request, Compile)
+        self.reply = self._handler(request.stage)
         if self.reply is not None:
             os.write(self._write, b".")
 
@@ -82,12 +85,11 @@ class Compiled:
     ) -> None:
         self.records: list[AnyRecord] = []
         self.steps: list[tuple[str, str, int, int]] = []
-        monkeypatch.setattr(lives, "Worker", lambda spec, environment: Fake(handlers[spec.name]))
+        monkeypatch.setattr(sessions, "Worker", lambda spec, environment: Fake(handlers[spec.name]))
         lanes = []
         for name in handlers:
             device = recorded(name)
-            cells = compile_cells(device, full=False, types=["f16"], paths=["scalar-f32", "scalar-f16", "coopmat"])
-            waiting = [g[0] for g in by_pipeline(resolve(cells, device, dispatched=False))]
+            waiting = compile_plans(device, full=False, types=["f16"], paths=["scalar-f32", "scalar-f16", "coopmat"])
             request = open_request(device, [r.requirement for r in waiting])
             spec = DriverSpec(name=name, icd=None)
             compiler = Compiler(spec, device, request, run="run", limit_s=0.05, sink=self.records.append, isa=isa)
@@ -112,14 +114,14 @@ class Compiled:
         return [r for r in self.records if isinstance(r, PipelineRecord)]
 
 
-def good(job: dict[str, Any]) -> Any:
+def good(stage: Dispatch) -> Any:
     """A healthy compiler."""
     return REPLY
 
 
 def failing(kernel: str, n: int, error: Any) -> Handler:
     """Healthy but for one pipeline."""
-    return lambda job: error if (job["kernel"], job["n"]) == (kernel, n) else REPLY
+    return lambda stage: error if (stage.kernel, stage.constants.get("columns")) == (kernel, n) else REPLY
 
 
 def test_every_pipeline_of_every_device_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +164,7 @@ def test_a_loss_costs_one_pipeline(monkeypatch: pytest.MonkeyPatch, error: Any, 
 
 def test_three_losses_in_a_row_skip_the_rest_of_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other device is compiled to its end."""
-    told = Compiled(monkeypatch, {"turnip-750": lambda job: None, "nvk-172": good})
+    told = Compiled(monkeypatch, {"turnip-750": lambda stage: None, "nvk-172": good})
     assert told.statuses("turnip:750/0") == ["timeout"] * 3 + ["unsupported"] * 2 + ["skipped"] * 4
     assert told.statuses("nvk:172/0") == ["ok"] * 9
     assert {r.reason for r in told.pipelines if r.status == "skipped"} == {"the worker was lost 3 times in a row"}
@@ -171,8 +173,8 @@ def test_three_losses_in_a_row_skip_the_rest_of_that_device(monkeypatch: pytest.
 def test_an_interrupt_ends_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """None is left behind, and what was compiled until then has its record."""
 
-    def interrupt(job: dict[str, Any]) -> Any:
-        if job["op"] == "gemv":
+    def interrupt(stage: Dispatch) -> Any:
+        if kernels()[stage.kernel].op == "gemv":
             raise KeyboardInterrupt
         return REPLY
 

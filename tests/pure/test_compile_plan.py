@@ -5,25 +5,30 @@ from __future__ import annotations
 import pytest
 
 from tests.pure.recorded_devices import NAMES, recorded, with_properties
-from vkprobe.bench.compile_plan import compile_plan
-from vkprobe.bench.compiling import by_pipeline, compile_cells
-from vkprobe.bench.device import limits
-from vkprobe.bench.plans import run_cells
-from vkprobe.bench.resolve import Resolved, resolve, with_bounds_checks
+from vkprobe import ops
 from vkprobe.kernels import kernels
+from vkprobe.llama.device import limits
+from vkprobe.ops.plan import Plan, finished, float_controls, plans, target
+from vkprobe.protocol import Dispatch
+from vkprobe.session.selection import by_pipeline, compile_plans, default_cells, run_cells
 
 
-def planned(name: str, *, full: bool = False) -> list[Resolved]:
-    """One of each group of cells that share a pipeline."""
+def planned(name: str, *, full: bool = False) -> list[Plan]:
+    """One plan of each group of the ops' default cells that share a pipeline."""
     device = recorded(name)
-    return [group[0] for group in by_pipeline(resolve(compile_cells(device, full=full), device, dispatched=False))]
+    cells = default_cells(device, "compile-full" if full else "compile")
+    return [group[0] for group in by_pipeline(plans(cells, device, dispatched=False))]
 
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
     """Kernel, path, type, tile and subgroup size differ between any two pipelines: N, the tuple's K and all else are in the tile."""
-    keys = [(r.kernel.name, r.cell.path, r.cell.type, r.tile, r.subgroup_size) for r in planned(name, full=full) if r.reason is None]
+    keys = [
+        (r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size)
+        for r in planned(name, full=full)
+        if r.reason is None
+    ]
     assert len(keys) == len(set(keys)) > 20
 
 
@@ -31,8 +36,8 @@ def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
 def test_the_default_set_is_the_main_job_s(name: str) -> None:
     """`run` and `compile` tell of the same pipelines, but for the kernels of copy and peak, which stand for none of llama.cpp's."""
     device = recorded(name)
-    cells = [c for c in run_cells(device, full=False) if c.op not in ("copy", "peak")]
-    job = {(r.kernel.name, r.tile) for r in resolve(cells, device) if r.reason is None}
+    cells = [c for c in run_cells(device, full=False) if not ops.find(c.op).ceiling]
+    job = {(r.kernel.name, r.tile) for r in plans(cells, device) if r.reason is None}
     assert job == {(r.kernel.name, r.tile) for r in planned(name) if r.reason is None}
 
 
@@ -51,21 +56,21 @@ def test_full_has_all_tile_sizes_columns_and_tuples() -> None:
 def test_types_and_paths_narrow_it_down() -> None:
     """Only what was asked for, types beyond the default set included."""
     device = recorded("nvk-172")
-    assert {(c.op, c.type) for c in compile_cells(device, full=False, types=["f32"])} == {("gemm", "f32"), ("gemv", "f32")}
-    assert {(c.op, c.path) for c in compile_cells(device, full=False, paths=["coopmat"])} == {("gemm", "coopmat")}
+    assert {(c.op, c.variant.type) for c in default_cells(device, "compile", types=["f32"])} == {("gemm", "f32"), ("gemv", "f32")}
+    assert {(c.op, c.variant.path) for c in default_cells(device, "compile", paths=["coopmat"])} == {("gemm", "coopmat")}
 
 
 def test_a_device_s_buffers_do_not_limit_what_it_compiles() -> None:
     """A shape beyond maxStorageBufferRange is no reason not to create its pipeline."""
     device = with_properties(recorded("nvk-172"), maxStorageBufferRange=1 << 20, maxComputeWorkGroupCount=[16, 16, 16])
-    cells = compile_cells(device, full=False, paths=["scalar-f32", "scalar-f16", "coopmat"])
-    assert not [r for r in resolve(cells, device, dispatched=False) if r.reason]
-    assert [r for r in resolve(cells, device) if r.reason]
+    cells = default_cells(device, "compile", paths=["scalar-f32", "scalar-f16", "coopmat"])
+    assert not [r for r in plans(cells, device, dispatched=False) if r.reason]
+    assert [r for r in plans(cells, device) if r.reason]
 
 
 def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
     """Turnip: every coopmat and coopmat2 kernel, unsupported, whatever tiles they would have."""
-    missing = [r for r in planned("turnip-750", full=True) if r.cell.path in ("coopmat", "coopmat2")]
+    missing = [r for r in planned("turnip-750", full=True) if r.cell.variant.path in ("coopmat", "coopmat2")]
     assert len(missing) == len({r.kernel.name for r in missing}) >= 12
     assert all("cooperative_matrix" in str(r.reason) for r in missing)
 
@@ -73,14 +78,14 @@ def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_full_records_tell_all_pipelines_apart(name: str) -> None:
     """Those of copies, peaks and kernels without subgroup arithmetic too."""
-    made = [r for r in compile_plan(recorded(name), full=True) if r.reason is None]
-    keys = {(r.kernel.name, r.cell.path, r.cell.type, r.tile, r.subgroup_size) for r in made}
+    made = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
+    keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in made}
     assert len(keys) == len(made) > 200
 
 
 def test_full_leaves_no_kernel_out() -> None:
     """Of llama.cpp's and of the roofline, but for the peaks of matrix types that none of these devices lists."""
-    planned = {r.kernel.name for name in NAMES for r in compile_plan(recorded(name), full=True)}
+    planned = {r.kernel.name for name in NAMES for r in compile_plans(recorded(name), full=True)}
     every = {k.name: k for k in kernels().values() if k.tier or k.op in ("convert", "copy", "peak", "reduce")}
     left = [k for name, k in every.items() if name not in planned]
     assert {(k.op, k.path) for k in left} <= {("peak", "coopmat"), ("peak", "coopmat2")}
@@ -89,8 +94,8 @@ def test_full_leaves_no_kernel_out() -> None:
 
 def test_full_of_a_type_has_that_type_only() -> None:
     """Nor copies and peaks, which have none of the weights' types."""
-    made = compile_plan(recorded("nvk-172"), full=True, types=["q4_0"])
-    assert {r.cell.type for r in made} == {"q4_0"}
+    made = compile_plans(recorded("nvk-172"), full=True, types=["q4_0"])
+    assert {r.cell.variant.type for r in made} == {"q4_0"}
     assert {r.cell.op for r in made} == {"gemm", "gemv", "dequant"}
     assert "gemv_q4_0_shared" in {r.kernel.name for r in made}
 
@@ -98,19 +103,19 @@ def test_full_of_a_type_has_that_type_only() -> None:
 def test_the_default_is_one_pipeline_for_each_cell() -> None:
     """Nothing beside the main job's."""
     device = recorded("nvk-172")
-    groups = by_pipeline(resolve(compile_cells(device, full=False), device, dispatched=False))
-    assert [r.tile for r in compile_plan(device, full=False)] == [group[0].tile for group in groups]
+    groups = by_pipeline(plans(default_cells(device, "compile"), device, dispatched=False))
+    assert [r.tile for r in compile_plans(device, full=False)] == [group[0].tile for group in groups]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_pipeline_checks_bounds_and_has_the_modes_of_the_timed_one(name: str) -> None:
     """Also those that are compiled on no cell's behalf: the reductions of other devices, and of a split K."""
     device = recorded(name)
-    known = limits(device)
-    for one in compile_plan(device, full=True):
-        if one.cell.op not in ("copy", "peak"):
-            assert (one.job.rounding_f16, one.job.denormals_f16) == (known.rounding_f16, known.denormals_f16)
-        if one.cell.op == "reduce":
-            assert (one.job.robust, one.robust) == (True, True)
-        else:
-            assert with_bounds_checks(one, device) == one
+    modes = float_controls(limits(device))
+    for one in compile_plans(device, full=True):
+        stages = [stage for stage in one.program.stages if isinstance(stage, Dispatch)]
+        if not ops.find(one.cell.op).ceiling:
+            assert {stage.float_controls for stage in stages} == {modes}
+        if one.kernel.op == "reduce":
+            assert ({stage.robust for stage in stages}, one.robust) == ({True}, True)
+        assert finished(one, target(device), dispatched=False) == one
