@@ -11,21 +11,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
-from vkprobe.bench.campaign import measure
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.policy import Policy
+from vkprobe import ops
+from vkprobe.cell import Cell
 from vkprobe.drivers import embedded as embedded_set
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.facts import gather
-from vkprobe.jobs import Job, OpenRequest
+from vkprobe.ops.base import Request
+from vkprobe.protocol import Dispatch, Open, Opened, Prepare, Prepared, Program, Release
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
+from vkprobe.results.provenance import run_record
+from vkprobe.session.campaign import measure
+from vkprobe.session.policy import Policy
 
 BadDriver = Callable[[str, str], Path]
 """(name, C source) -> path of a manifest whose library was built from it."""
@@ -154,28 +156,27 @@ PATIENCE_S = 300.0
 
 
 class SharedWorker:
-    """A device open in one worker for all tests of a file; a test that cost the worker leaves a fresh one to the next."""
+    """A device open in one worker for all tests of a file; a test that costs the worker leaves a fresh one to the next."""
 
-    def __init__(self, spec: DriverSpec, request: OpenRequest) -> None:
+    def __init__(self, spec: DriverSpec, request: Open) -> None:
         self._spec, self._request = spec, request
         self._worker: Worker | None = None
-        self._cells = 0
+        self._number = 0
 
     def _living(self) -> Worker:
         if self._worker is None:
             self._worker = Worker(self._spec)
-            opened = self._worker.request("open", timeout=PATIENCE_S, **msgspec.to_builtins(self._request))
-            assert opened["executes"]
+            opened: Opened = self._worker.request(self._request, timeout=PATIENCE_S)
+            assert opened.executes
         return self._worker
 
-    def verify(self, job: Job, submit_s: float = PATIENCE_S) -> dict[str, Any]:
-        """What verification says of a job. `submit_s` (s) limits each submit; a driver may compile in the first one."""
-        self._cells += 1
+    def verify(self, program: Program, submit_s: float = PATIENCE_S) -> Prepared:
+        """The verdict on a program. `submit_s` (s) limits each submit; a driver may compile in the first one."""
+        self._number += 1
         worker = self._living()
-        arguments = {"cell": self._cells, "job": msgspec.to_builtins(job), "timeout_s": submit_s}
         try:
-            reply: dict[str, Any] = worker.request("prepare", timeout=4 * PATIENCE_S, **arguments)
-            worker.request("release", timeout=PATIENCE_S, cell=self._cells)
+            reply: Prepared = worker.request(Prepare(number=self._number, program=program, timeout_s=submit_s), timeout=4 * PATIENCE_S)
+            worker.request(Release(number=self._number), timeout=PATIENCE_S)
         except (WorkerFailed, WorkerLost):
             self.close()
             raise
@@ -194,8 +195,29 @@ class SharedWorker:
         self.close()
 
 
+def first(program: Program) -> Dispatch:
+    """The kernel that a program dispatches first."""
+    assert program.first is not None
+    return program.first
+
+
+def doctored(program: Program, **changes: Any) -> Program:
+    """The program with other fields in its first dispatch; `constants` are added to the dispatch's own."""
+    stage = first(program)
+    if "constants" in changes:
+        assert set(changes["constants"]) <= set(stage.constants)
+        changes["constants"] = {**stage.constants, **changes["constants"]}
+    return replace(program, stages=(replace(stage, **changes), *program.stages[1:]))
+
+
+def selected(device: DeviceRecord, op: str, *shapes: tuple[int, int, int], **chosen: Any) -> list[Cell]:
+    """The cells that `vkprobe OP --shape M,N,K ...` selects on a device; `chosen` are further fields of the request."""
+    found = ops.find(op)
+    return found.cells(Request(axes=[found.axes_of(",".join(map(str, shape))) for shape in shapes], **chosen), device)
+
+
 class Measured:
-    """What measuring some cells gave: records in order, progress, results by cell."""
+    """The records of measuring some cells, in order."""
 
     def __init__(self) -> None:
         self.records: list[AnyRecord] = []
@@ -210,12 +232,12 @@ class Measured:
 
     @property
     def events(self) -> list[EventRecord]:
-        """What befell workers."""
+        """Losses and restarts of workers."""
         return [r for r in self.records if isinstance(r, EventRecord)]
 
     @property
     def statuses(self) -> list[str]:
-        """Of the cells, in the order of their records."""
+        """Statuses of the cells, in the order of their records."""
         return [r.status for r in self.results]
 
 
@@ -238,11 +260,11 @@ def measured(spec: DriverSpec, cells_of: Callable[[DeviceRecord], Sequence[Cell]
     outcome = Measured()
     found = gather([spec], "run")
     assert [d.state for d in found.drivers] == ["ok"], found.drivers
-    measure(found, cells_of=cells_of, policy_of=lambda device: policy, run="run", sink=outcome.records.append, progress=outcome)
+    measure(found, cells_of=cells_of, policy_of=lambda device: policy, run=run_record(), sink=outcome.records.append, progress=outcome)
     return outcome
 
 
 def gemvs(*columns: int, weight_type: str = "f16", m: int = 64, k: int = 64) -> Callable[[DeviceRecord], Sequence[Cell]]:
     """Small GEMV cells, one for each N."""
-    selection = Selection(op="gemv", shapes=[Shape(m, n, k) for n in columns], types=[weight_type])
-    return lambda device: list(cells(selection, device))
+    shapes = [(m, n, k) for n in columns]
+    return lambda device: selected(device, "gemv", *shapes, types=[weight_type])
