@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.drivers.conftest import BRIEF, Measured, gemvs
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import Selection, Shape, cells
-from vkprobe.bench.device import open_request
-from vkprobe.bench.engine import DeviceRun
-from vkprobe.bench.policy import Policy
-from vkprobe.bench.resolve import Resolved, resolve
+from tests.drivers.conftest import BRIEF, Measured, doctored, first, gemvs, selected
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
+from vkprobe.ops.plan import Plan, plans
 from vkprobe.records import DeviceRecord, ResultRecord
 from vkprobe.results.store import read_records
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.opening import open_request
+from vkprobe.session.policy import Policy
+from vkprobe.session.run import DeviceRun
 
 LAVAPIPE = ("--driver", "embedded:lvp")
 
@@ -38,11 +37,11 @@ def command(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str
 SEVERAL = replace(BRIEF, least_rounds=3, most_rounds=3)
 
 
-def measured(spec: DriverSpec, doctored: Sequence[Resolved], device: DeviceRecord, policy: Policy = BRIEF) -> Measured:
-    """Measure jobs as they are given, whatever the cells say."""
+def measured(spec: DriverSpec, planned: Sequence[Plan], device: DeviceRecord, policy: Policy = BRIEF) -> Measured:
+    """Measure plans as they are given, even doctored ones."""
     outcome = Measured()
-    request = open_request(device, [r.requirement for r in doctored])
-    DeviceRun(spec, device, request, doctored, run="run", policy=policy, sink=outcome.records.append, progress=outcome).measure()
+    request = open_request(device, [p.requirement for p in planned])
+    DeviceRun(spec, device, request, planned, run="run", policy=policy, sink=outcome.records.append, progress=outcome).measure()
     return outcome
 
 
@@ -68,12 +67,14 @@ def test_stdout_holds_records_and_nothing_else(lines: list[dict[str, Any]]) -> N
 def test_results_are_whole(lines: list[dict[str, Any]]) -> None:
     """A time and a check with ok; samples, rounds and wall samples of one length; rates from the median."""
     results = [r for r in lines if r["kind"] == "result"]
-    assert sorted((r["type"], r["path"], r["m"], r["n"], r["k"], r["status"]) for r in results) == [
+    assert sorted((r["type"], r["path"], *r["axes"].values(), r["status"]) for r in results) == [
         (weight_type, path, m, n, k, "ok")
         for weight_type, path in (("f16", "scalar-f32"), ("q4_0", "intdot"), ("q4_0", "scalar-f32"))
         for m, n, k in ((33, 2, 64), (64, 1, 96))
     ]
     for result in results:
+        assert list(result["axes"]) == ["m", "n", "k"]
+        m, n, k = result["axes"].values()
         time, check = result["time"], result["check"]
         assert len(time["samples_s"]) == len(time["rounds"]) == len(time["wall_samples_s"]) >= 3
         assert set(time["rounds"]) == {0}  # software devices have one
@@ -81,10 +82,10 @@ def test_results_are_whole(lines: list[dict[str, Any]]) -> None:
         assert all(gpu > 0 for gpu in time["samples_s"])
         assert (time["clock"], time["timestamp_period_ns"]) == ("gpu", 1.0)
         assert time["steady"] == (time["unsteady_because"] is None)
-        assert result["flops_per_s"] == pytest.approx(2 * result["m"] * result["n"] * result["k"] / time["median_s"])
+        assert result["flops_per_s"] == pytest.approx(2 * m * n * k / time["median_s"])
         assert 0 <= check["nmse"] <= check["bound"]
         assert result["compile_s"] > 0
-        assert result["working_set_bytes"] > 2 * result["m"] * result["k"] * 2  # several copies of the weights
+        assert result["working_set_bytes"] > 2 * m * k * 2  # several copies of the weights
         assert len(result["spirv_sha"]) == 64
 
 
@@ -135,8 +136,8 @@ def test_a_driver_that_fails_does_not_stop_the_others(embedded: dict[str, Driver
 def test_a_wrong_kernel_ends_wrong(embedded: dict[str, DriverSpec]) -> None:
     """With a check and no time, exit status 3, and the cell beside it is measured."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    first, second = resolve(list(gemvs(1, 2)(device)), device)
-    short = replace(first, job=replace(first.job, groups=(first.job.groups[0] - 1, 1, 1)))
+    one, second = plans(gemvs(1, 2)(device), device)
+    short = replace(one, program=doctored(one.program, groups=(first(one.program).groups[0] - 1, 1, 1)))
     outcome = measured(embedded["lvp"], [short, second], device)
     assert sorted(outcome.statuses) == ["ok", "wrong"]
     (wrong,) = (r for r in outcome.results if r.status == "wrong")
@@ -148,20 +149,20 @@ def test_a_wrong_kernel_ends_wrong(embedded: dict[str, DriverSpec]) -> None:
     assert exit_status(outcome.results, frozenset()) == 3
 
 
-def test_cells_that_share_weights_disturb_each_other_in_nothing(embedded: dict[str, DriverSpec]) -> None:
-    """One workload for gemv, gemm and dequant of one type, and a wrong cell among them that gives its buffers back."""
+def test_cells_that_share_weights_do_not_disturb_each_other(embedded: dict[str, DriverSpec]) -> None:
+    """gemv, gemm and dequant of one type share weights, and a wrong cell among them gives its buffers back."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    planned = [
-        *cells(Selection(op="gemv", shapes=[Shape(64, 1, 64), Shape(64, 2, 64)], types=["q4_0"]), device),
-        *cells(Selection(op="gemm", shapes=[Shape(64, 16, 64)], types=["q4_0"], paths=["scalar-f32"]), device),
-        *cells(Selection(op="dequant", shapes=[Shape(64, 1, 64)], types=["q4_0"]), device),
-        *cells(Selection(op="gemv", shapes=[Shape(64, 1, 64)], types=["q8_0"]), device),
+    cells = [
+        *selected(device, "gemv", (64, 1, 64), (64, 2, 64), types=["q4_0"]),
+        *selected(device, "gemm", (64, 16, 64), types=["q4_0"], paths=["scalar-f32"]),
+        *selected(device, "dequant", (64, 1, 64), types=["q4_0"]),
+        *selected(device, "gemv", (64, 1, 64), types=["q8_0"]),
     ]
-    resolved = resolve(planned, device)
-    (short,) = (i for i, r in enumerate(resolved) if (r.cell.op, r.cell.path, r.cell.shape.n) == ("gemv", "scalar-f32", 2))
-    resolved[short] = replace(resolved[short], job=replace(resolved[short].job, groups=(1, 1, 1)))
-    outcome = measured(embedded["lvp"], resolved, device, SEVERAL)
-    assert sorted((r.op, r.n, r.type, r.path, r.status) for r in outcome.results) == [
+    planned = plans(cells, device)
+    (short,) = (i for i, c in enumerate(cells) if (c.op, c.variant.path, dict(c.axes).get("n")) == ("gemv", "scalar-f32", 2))
+    planned[short] = replace(planned[short], program=doctored(planned[short].program, groups=(1, 1, 1)))
+    outcome = measured(embedded["lvp"], planned, device, SEVERAL)
+    assert sorted((r.op, r.axes.get("n", 1), r.type, r.path, r.status) for r in outcome.results) == [
         ("dequant", 1, "q4_0", "scalar-f32", "ok"),
         ("gemm", 16, "q4_0", "scalar-f32", "ok"),
         ("gemv", 1, "q4_0", "intdot", "ok"),
