@@ -1,4 +1,4 @@
-"""Real losses on a real driver: what each costs, how it is told, and that no process stays behind."""
+"""Real losses on a real driver: what each costs, how it is reported, and that no process stays behind."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import BRIEF, FaultyLavapipe, gemvs, measured
-from vkprobe.bench import lives
-from vkprobe.bench.campaign import exit_status
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.device import DeviceSession
 
 HASTY = replace(BRIEF, time_limit_s=3.0, compile_limit_s=8.0)
 
@@ -48,9 +48,9 @@ def wait_for(condition: object, timeout: float = 300.0) -> bool:
 
 SEVERAL = """
 from msgspec.structs import replace
-from vkprobe.bench import plans
 from vkprobe.cli import main, progress
-plans.SOFTWARE = replace(plans.SOFTWARE, least_rounds=3, most_rounds=3, least_s=0.02, settle_s=0.02)
+from vkprobe.session import selection
+selection.SOFTWARE = replace(selection.SOFTWARE, least_rounds=3, most_rounds=3, least_s=0.02, settle_s=0.02)
 progress._LINE_EVERY_S = 0.0
 main.main()
 """
@@ -98,7 +98,7 @@ def test_a_killed_worker_costs_one_cell(embedded: dict[str, DriverSpec], tmp_pat
     assert "SIGKILL" in lost["reason"]
     events = [r for r in records if r["kind"] == "event"]
     assert [(e["what"], e["signal"]) for e in events] == [("crash", "SIGKILL"), ("restart", None)]
-    assert events[0]["where"].endswith(f"{lost['m']}x{lost['n']}x{lost['k']}") or phase == "compile"
+    assert events[0]["where"].endswith(f"{'x'.join(map(str, lost['axes'].values()))}") or phase == "compile"
     assert status == 4
     assert "Traceback" not in errors
     assert workers(command.process.pid) == []
@@ -128,7 +128,7 @@ def test_an_interrupt_keeps_what_was_measured(embedded: dict[str, DriverSpec], t
     assert errors.splitlines()[-1] == "vkprobe: interrupted"
     records = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     results = [r for r in records if r["kind"] == "result"]
-    assert {(r["type"], r["n"]) for r in results} == {(weight_type, n) for weight_type in ("q4_0", "f16") for n in (1, 2, 3)}
+    assert {(r["type"], r["axes"]["n"]) for r in results} == {(weight_type, n) for weight_type in ("q4_0", "f16") for n in (1, 2, 3)}
     assert len(results) == 6
     assert {r["time"]["unsteady_because"] for r in results} == {"the run was interrupted"}
     assert all(set(r["time"]["rounds"]) <= {0, 1} for r in results)
@@ -167,7 +167,7 @@ def test_a_device_that_is_always_lost_ends_cells_and_then_the_run(faulty_lavapip
     assert len(outcome.results) == 4
 
 
-def test_a_driver_that_crashes_is_told_with_its_signal(faulty_lavapipe: FaultyLavapipe) -> None:
+def test_a_driver_that_crashes_is_reported_with_its_signal(faulty_lavapipe: FaultyLavapipe) -> None:
     """SIGSEGV inside vkQueueSubmit, once."""
     outcome = measured(faulty_lavapipe("crash", after=6, once=True), gemvs(1, 2))
     assert sorted(outcome.statuses) == ["crash", "ok"]
@@ -197,7 +197,8 @@ def test_timestamps_that_stand_still_are_an_error(faulty_lavapipe: FaultyLavapip
 
 def test_a_driver_that_hangs_while_it_is_opened_is_a_timeout(faulty_lavapipe: FaultyLavapipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """The canary's submit: three tries, then the rest is skipped."""
-    monkeypatch.setattr(lives, "_OPEN_TIMEOUT_S", 2.0)
+    assert DeviceSession.__init__.__kwdefaults__ is not None
+    monkeypatch.setitem(DeviceSession.__init__.__kwdefaults__, "open_timeout_s", 2.0)
     outcome = measured(faulty_lavapipe("hang", after=0), gemvs(1, 2, 3, 4))
     assert outcome.statuses == ["timeout", "timeout", "timeout", "skipped"]
     assert workers(os.getpid()) == []
