@@ -9,12 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import BRIEF, FaultyLavapipe, gemvs
-from vkprobe.bench.cells import Cell
+from vkprobe.cell import Cell
 from vkprobe.cli.measuring import Measured, measure_all
 from vkprobe.cli.options import DriverChoice
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord, RunRecord, Status, encode
-from vkprobe.results.store import Store, pipeline_key, read_records
+from vkprobe.results.keys import pipeline_key
+from vkprobe.results.store import Store, read_records
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def _signals() -> Iterator[None]:
 
 
 def run(spec: DriverSpec, output: Path, cells_of: Callable[[DeviceRecord], Sequence[Cell]]) -> Measured:
-    """What `vkprobe run -o` does, with other cells."""
+    """Measure as `vkprobe run -o` does, with other cells."""
     return measure_all(
         DriverChoice(), cells_of=cells_of, policy_of=lambda device: BRIEF, output=output, as_records=False, resume=True, specs=[spec]
     )
@@ -37,18 +38,18 @@ def run(spec: DriverSpec, output: Path, cells_of: Callable[[DeviceRecord], Seque
 
 def columns(measured: Measured) -> list[int]:
     """N of the cells that were measured now."""
-    return sorted(r.n for r in measured.results)
+    return sorted(r.axes["n"] for r in measured.results)
 
 
 def rewritten(path: Path, n: int, status: Status) -> None:
     """The cell with N = `n` in the file as if it had ended so."""
     records = list(read_records(path))
-    changed = [replace(r, status=status) if isinstance(r, ResultRecord) and r.n == n else r for r in records]
+    changed = [replace(r, status=status) if isinstance(r, ResultRecord) and r.axes["n"] == n else r for r in records]
     path.write_bytes(b"".join(encode(r) + b"\n" for r in changed))
 
 
 def test_only_what_is_missing_is_measured(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
-    """One cell, then three: two are new; then none, and its pipelines neither, though run and device are told again."""
+    """One cell, then three: two are new; then none, and its pipelines neither, though run and device are written again."""
     path = tmp_path / "r.jsonl"
     assert columns(run(embedded["lvp"], path, gemvs(1))) == [1]
     assert columns(run(embedded["lvp"], path, gemvs(1, 2, 3))) == [2, 3]
@@ -73,7 +74,7 @@ def test_lost_cells_are_measured_again(embedded: dict[str, DriverSpec], tmp_path
     run(embedded["lvp"], path, gemvs(1, 2))
     rewritten(path, 2, status)
     assert columns(run(embedded["lvp"], path, gemvs(1, 2))) == again
-    (newest,) = (r for r in Store.load([path]).results.values() if r.n == 2)
+    (newest,) = (r for r in Store.load([path]).results.values() if r.axes["n"] == 2)
     assert newest.status == ("ok" if again else status)
 
 
@@ -95,7 +96,7 @@ def test_a_torn_line_is_measured_again(embedded: dict[str, DriverSpec], tmp_path
     run(embedded["lvp"], path, gemvs(1, 2))
     path.write_bytes(path.read_bytes()[:-100])
     assert len(columns(run(embedded["lvp"], path, gemvs(1, 2)))) == 1
-    assert sorted(r.n for r in Store.load([path]).results.values()) == [1, 2]
+    assert sorted(r.axes["n"] for r in Store.load([path]).results.values()) == [1, 2]
 
 
 def test_another_driver_has_done_nothing_yet(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
