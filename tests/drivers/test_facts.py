@@ -21,6 +21,7 @@ from vkprobe.drivers.select import resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
 from vkprobe.facts import gather
+from vkprobe.protocol import Enumerate, Facts
 from vkprobe.records import DeviceRecord, encode
 from vkprobe.results.provenance import device_record
 
@@ -41,7 +42,7 @@ def _spec(name: str) -> DriverSpec:
 def _device(name: str) -> DeviceRecord:
     spec = _spec(name)
     with Worker(spec) as worker:
-        (told,) = worker.request("facts", timeout=300)
+        (told,) = worker.request(Facts(), timeout=300)
     return device_record("run", spec, told)
 
 
@@ -149,7 +150,7 @@ def test_a_query_can_be_left_out_and_is_announced() -> None:
     skip = ["VkPhysicalDeviceVulkan12Features", "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"]
     announced: list[str] = []
     with Worker(_spec("embedded:lvp")) as worker:
-        (told,) = worker.request("facts", timeout=300, progress=lambda p: announced.append(p["query"]), skip=skip)
+        (told,) = worker.request(Facts(skip=skip), timeout=300, progress=lambda p: announced.append(p["query"]))
     assert "VkPhysicalDeviceVulkan12Features" not in told["features"]
     assert told["coopmat"]["khr"] is None
     assert len(told["coopmat"]["nv_flexible"]) == 4
@@ -167,7 +168,7 @@ def test_a_device_of_api_1_0_is_asked_through_the_khr_extension() -> None:
     """Extensions' structs and tuples are told, structs that only a later version brings are not asked for."""
     spec = _old_nvk()
     with Worker(spec) as worker:
-        (told,) = worker.request("facts", timeout=300)
+        (told,) = worker.request(Facts(), timeout=300)
     assert told["driver"]["api"].startswith("1.0.")
     assert told["features"]["VkPhysicalDeviceCooperativeMatrixFeaturesKHR"]["cooperativeMatrix"] is True
     assert told["features"]["VkPhysicalDeviceShaderFloat16Int8Features"]["shaderFloat16"] is True
@@ -180,8 +181,8 @@ def test_a_device_that_is_not_there_is_a_sentence() -> None:
     """Asking for device 7 of a driver with one fails in words; the worker lives on."""
     with Worker(_spec("embedded:lvp")) as worker:
         with pytest.raises(WorkerFailed, match="no device 7"):
-            worker.request("facts", timeout=300, index=7)
-        (only,) = worker.request("enumerate", timeout=300)
+            worker.request(Facts(index=7), timeout=300)
+        (only,) = worker.request(Enumerate(), timeout=300)
     assert (only["index"], only["type"], only["driver_id"]) == (0, "cpu", "VK_DRIVER_ID_MESA_LLVMPIPE")
 
 
@@ -215,8 +216,8 @@ def layers() -> Path:
     return folder
 
 
-def _complaints(spec: DriverSpec, layers: Path, log: Path, verb: str, **arguments: Any) -> list[str]:
-    """What the validation layer says of a request, but for structs newer than the layer, which it can't judge."""
+def _complaints(spec: DriverSpec, layers: Path, log: Path) -> list[str]:
+    """What the validation layer says of asking for facts, but for structs newer than the layer, which it can't judge."""
     environment = {
         "VK_LAYER_PATH": str(layers),
         "VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation",
@@ -226,7 +227,7 @@ def _complaints(spec: DriverSpec, layers: Path, log: Path, verb: str, **argument
         "VK_KHRONOS_VALIDATION_ENABLE_MESSAGE_LIMIT": "false",
     }
     with Worker(spec, environment) as worker:
-        worker.request(verb, timeout=300, **arguments)
+        worker.request(Facts(), timeout=300)
         assert "VkLayer_khronos_validation" in Path(f"/proc/{worker.pid}/maps").read_text(), "the layer was not loaded"
     messages = re.split(r"^(?=Validation )", log.read_text() if log.exists() else "", flags=re.M)
     return [m for m in messages if m.strip() and "unknown VkStructureType" not in m]
@@ -235,9 +236,9 @@ def _complaints(spec: DriverSpec, layers: Path, log: Path, verb: str, **argument
 @pytest.mark.parametrize("name", ["embedded:lvp", *NULLS, INTEL])
 def test_the_validation_layer_has_nothing_to_say(name: str, layers: Path, tmp_path: Path) -> None:
     """Every query is allowed by the device's version and extensions."""
-    assert _complaints(_spec(name), layers, tmp_path / "log", "facts") == []
+    assert _complaints(_spec(name), layers, tmp_path / "log") == []
 
 
 def test_the_validation_layer_has_nothing_to_say_of_api_1_0(layers: Path, tmp_path: Path) -> None:
     """Nor of a device that is asked through the KHR extension."""
-    assert _complaints(_old_nvk(), layers, tmp_path / "log", "facts") == []
+    assert _complaints(_old_nvk(), layers, tmp_path / "log") == []
