@@ -1,4 +1,4 @@
-"""Workers of real drivers: where their Python looks for modules, what they inherit, and how one that can't start is told."""
+"""Workers of real drivers: where their Python looks for modules, what they inherit, and how one that can't start is reported."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import PATIENCE_S, BadDriver, FaultyLavapipe, gemvs
 from tests.drivers.test_drivers import CRASH, found
-from vkprobe.bench.device import open_request
-from vkprobe.bench.resolve import resolve
 from vkprobe.drivers import launch
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.embedded import layer_folder
@@ -23,11 +20,13 @@ from vkprobe.drivers.manifests import spec_of
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.facts import gather
-from vkprobe.jobs import OpenRequest
+from vkprobe.ops.plan import plans
+from vkprobe.protocol import Enumerate, Fault, FaultReport, Open, Prepare
+from vkprobe.session.opening import open_request
 
 FOREIGN = ("__future__", "ctypes", "enum", "importlib", "linecache", "msgspec", "numpy", "sitecustomize", "threading", "vkprobe", "vulkan")
 
-PLAIN = OpenRequest(index=0, extensions=[], features={}, robustness=False, statistics=False, rotation_bytes=1 << 20)
+PLAIN = Open(index=0, extensions=[], features={}, robustness=False, statistics=False, rotation_bytes=1 << 20)
 
 
 @pytest.fixture
@@ -53,8 +52,8 @@ def test_a_worker_imports_nothing_from_the_current_folder(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with Worker(embedded["lvp"]) as worker:
-        (device,) = worker.request("enumerate", timeout=300)
-        worker.request("open", timeout=300, **msgspec.to_builtins(PLAIN))
+        (device,) = worker.request(Enumerate(), timeout=300)
+        worker.request(PLAIN, timeout=300)
     assert device["type"] == "cpu"
     assert list(foreign_folder.glob("*.ran")) == []
 
@@ -68,7 +67,7 @@ def test_a_worker_runs_the_vkprobe_that_started_it(
     (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'searched')!r}, 'w')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     with Worker(embedded["lvp"]) as worker:
-        assert worker.request("enumerate", timeout=300)
+        assert worker.request(Enumerate(), timeout=300)
     assert (tmp_path / "searched").exists()
 
 
@@ -82,7 +81,7 @@ BROKEN = "raise ImportError('libffi.so.9: cannot open shared object file')\n"
 
 
 def test_a_worker_that_python_can_not_start_is_no_crash_of_the_driver(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
-    """The exception is told and what to check; nobody is sent to the driver's developers."""
+    """The exception is named and what to check; nobody is sent to the driver's developers."""
     (bad,) = found(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN))
     assert bad.state == "error"
     assert bad.reason == "vkprobe's worker did not start (status 1): ImportError: libffi.so.9: cannot open shared object file"
@@ -97,7 +96,7 @@ def test_a_package_that_fails_later_is_no_fault_of_the_driver(embedded: dict[str
     assert "pip check" in (bad.remedy or "")
 
 
-def test_a_launcher_that_fails_is_told_as_such(embedded: dict[str, DriverSpec]) -> None:
+def test_a_launcher_that_fails_is_named(embedded: dict[str, DriverSpec]) -> None:
     """It ends before there is a worker."""
     (bad,) = found(replace(embedded["lvp"], launcher=("sh", "-c", "echo no such debugger >&2; exit 3")))
     assert bad.reason == "vkprobe's worker did not start (status 3): no such debugger"
@@ -110,7 +109,7 @@ def test_a_worker_that_does_not_start_is_not_tried_again(embedded: dict[str, Dri
         Worker(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN)) as worker,
         pytest.raises(WorkerFailed, match="did not start") as failed,
     ):
-        worker.request("enumerate", timeout=300)
+        worker.request(Enumerate(), timeout=300)
     assert failed.value.code == "no-start"
 
 
@@ -146,7 +145,7 @@ def test_what_a_driver_prints_is_kept_small_while_it_is_waited_for(
     monkeypatch.setattr(Worker, "kill", measured_kill)
     manifest = bad_driver("chatty", CHATTY.replace("SLEEP", "2").replace("END", "for (;;) pause()"))
     with Worker(spec_of(manifest, root=embedded["lvp"].root)) as worker:
-        worker.send("enumerate")
+        worker.send(Enumerate())
         with pytest.raises(WorkerLost) as lost:
             worker.receive(4)
     assert lost.value.stderr_tail.splitlines()[-2:] == [f"{199999:063d}", "the end"]
@@ -161,7 +160,7 @@ def test_what_a_driver_prints_is_kept_small_between_requests(embedded: dict[str,
     with Worker(replace(spec, environment={"VK_LOADER_DEBUG": "error"})) as worker:
         for _ in range(2):
             with pytest.raises(WorkerFailed):
-                worker.request("enumerate", timeout=300)
+                worker.request(Enumerate(), timeout=300)
             assert written(worker) <= 1 << 20
         assert f"{199999:063d}\nthe end" in worker.stderr_tail()
         assert "\0" not in worker.stderr_tail()
@@ -191,7 +190,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def loaded(worker: Worker) -> str:
     """What a worker has mapped once it has listed its devices."""
-    assert worker.request("enumerate", timeout=300)
+    assert worker.request(Enumerate(), timeout=300)
     return Path(f"/proc/{worker.pid}/maps").read_text()
 
 
@@ -261,16 +260,15 @@ def test_a_worker_is_never_used_after_a_timeout_or_a_loss(
 ) -> None:
     """Its last submit may still run and overwrite what the next cell reads. After a loss it still reports the fault."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    (resolved,) = resolve(list(gemvs(1)(device)), device)
-    job = msgspec.to_builtins(resolved.job)
+    (plan,) = plans(gemvs(1)(device), device)
     with Worker(faulty_lavapipe(fault, after=6)) as worker:
-        worker.request("open", timeout=PATIENCE_S, **msgspec.to_builtins(open_request(device, [resolved.requirement])))
+        worker.request(open_request(device, [plan.requirement]), timeout=PATIENCE_S)
         with pytest.raises(WorkerFailed) as failed:
-            worker.request("prepare", timeout=PATIENCE_S, cell=1, job=job, timeout_s=1.0)
+            worker.request(Prepare(number=1, program=plan.program, timeout_s=1.0), timeout=PATIENCE_S)
         assert failed.value.code == code
         assert not worker.alive()
         with pytest.raises(WorkerLost, match=f"after a {code}") as lost:
-            worker.request("prepare", timeout=PATIENCE_S, cell=2, job=job, timeout_s=1.0)
+            worker.request(Prepare(number=2, program=plan.program, timeout_s=1.0), timeout=PATIENCE_S)
         assert lost.value.what == code
         if code == "device-lost":
-            assert set(worker.request("fault", timeout=PATIENCE_S)) == {"report"}
+            assert isinstance(worker.request(Fault(), timeout=PATIENCE_S), FaultReport)
