@@ -1,4 +1,4 @@
-"""The ladder on real drivers: lavapipe climbs to the top, null devices compile, and what goes wrong is told at the right rung."""
+"""The ladder on real drivers: lavapipe climbs to the top, null devices compile, and what goes wrong is reported at the right rung."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from msgspec.structs import replace
 
 from tests.drivers.conftest import BRIEF, BadDriver, Measured
 from tests.drivers.test_null_compile import null
-from vkprobe.bench import ladder
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.ladder import Climb, LadderRun, tuple_climbs
-from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
+from vkprobe.protocol import FeatureJob, FeatureStep
 from vkprobe.records import DeviceRecord, LadderRecord
+from vkprobe.session import ladder
+from vkprobe.session.campaign import exit_status
+from vkprobe.session.ladder import Climb, LadderRun, tuple_climbs
+from vkprobe.session.ladder_features import feature_climbs
 
 NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 REDUCTIONS = f"{NV}.cooperativeMatrixReductions"
@@ -31,7 +32,7 @@ KNOWN_DEFECTS = {f"{REDUCTIONS} beyond one granule": "subgroup scope, 16x24 f16:
 
 
 def climbed(spec: DriverSpec, choose: Callable[[DeviceRecord], Sequence[Climb]]) -> tuple[list[LadderRecord], Measured]:
-    """What climbing with some of a driver's device gave."""
+    """The records of some climbs on a driver's device."""
     outcome = Measured()
     (device,) = gather([spec], "run").devices
     LadderRun(spec, device, choose(device), run="run", policy=BRIEF, sink=outcome.records.append, progress=outcome).climb()
@@ -70,7 +71,7 @@ def test_lavapipe_s_features_end_correct(on_lavapipe: dict[str, LadderRecord]) -
     assert on_lavapipe[REDUCTIONS].rung == "correct"
 
 
-def test_lavapipe_s_facts_are_told(on_lavapipe: dict[str, LadderRecord]) -> None:
+def test_lavapipe_s_facts_are_recorded(on_lavapipe: dict[str, LadderRecord]) -> None:
     """Rounding, the subgroup size that shaders saw, the ratio to plain arithmetic."""
     assert on_lavapipe[f"{NV}.cooperativeMatrixConversions"].facts == {"rounding": "to nearest even"}
     assert on_lavapipe["subgroupAdd at 8"].facts == {"subgroup_size": 8}
@@ -84,11 +85,17 @@ def test_lavapipe_s_facts_are_told(on_lavapipe: dict[str, LadderRecord]) -> None
     assert flexible.facts["accumulator_bits"] == 24
 
 
-def doctored(climb: Climb, index: int = 0, **changed: Any) -> Climb:
-    """A climb of which one step is changed."""
-    steps = [dict(s) for s in climb.arguments["job"]["steps"]]
-    steps[index] = {**steps[index], **changed}
-    return replace(climb, arguments={"job": {"steps": steps}})
+def steps(climb: Climb) -> list[FeatureStep]:
+    """The steps of a feature's climb."""
+    assert isinstance(climb.job, FeatureJob)
+    return climb.job.steps
+
+
+def doctored(climb: Climb, index: int = 0, **changes: Any) -> Climb:
+    """A climb with other fields in one step."""
+    changed = steps(climb).copy()
+    changed[index] = replace(changed[index], **changes)
+    return replace(climb, job=FeatureJob(steps=changed))
 
 
 def test_a_wrong_kernel_is_wrong_at_runs(embedded: dict[str, DriverSpec]) -> None:
@@ -120,8 +127,8 @@ def test_a_wrong_expectation_is_wrong_at_runs(embedded: dict[str, DriverSpec]) -
     def choose(device: DeviceRecord) -> Sequence[Climb]:
         made = {c.feature: c for c in feature_climbs(device)}
         conversions = made[f"{NV}.cooperativeMatrixConversions"]
-        parameters = conversions.arguments["job"]["steps"][0]["parameters"]
-        size = made["subgroupMax at 8"].arguments["job"]["steps"][0]["parameters"]
+        parameters = steps(conversions)[0].parameters
+        size = steps(made["subgroupMax at 8"])[0].parameters
         return [
             doctored(conversions, parameters={**parameters, "n": 4}),
             doctored(made["subgroupMax at 8"], parameters={**size, "size": 16}),
