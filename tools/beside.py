@@ -27,10 +27,10 @@ from statistics import median, quantiles
 from typing import Literal, NamedTuple
 
 from vkprobe import units
-from vkprobe.bench.cells import default_accumulator
-from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, made_of, moment
+from vkprobe.llama.paths import Workload, choose
+from vkprobe.ops.products import MOST_GEMV_COLUMNS, default_accumulator
+from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, build_key, moment
 from vkprobe.report.tables import render
-from vkprobe.requirements.choice import GEMV_COLUMNS, Workload, choices
 from vkprobe.results.store import read_records
 from vkprobe.weights import WEIGHT_TYPES
 
@@ -102,13 +102,9 @@ def logged(text: str) -> dict[Shape, float]:
 
 
 def _taken(path: str, kind: str, m: int, n: int, k: int, device: DeviceRecord) -> str:
-    """The path that llama.cpp takes for a product where its environment leaves `path` on.
-
-    iq4_xs: 0c1e570 has q8_1 kernels for it, chosen as q4_k's; b10249, which `choices` speaks of, has none.
-    """
-    if n <= GEMV_COLUMNS:
-        rule = "q4_k" if kind == "iq4_xs" else kind
-        return "scalar-f32" if path.startswith("scalar") else choices(device, [Workload(rule, m, n, k)])[0].path or path
+    """The path that llama.cpp takes for a product if its environment leaves `path` on."""
+    if n <= MOST_GEMV_COLUMNS:
+        return "scalar-f32" if path.startswith("scalar") else choose(device, [Workload(kind, m, n, k)])[0].path or path
     if kind in ("f32", "f16", "bf16") and path not in _MATRIX_PATHS:
         return "scalar-f32" if kind == "bf16" or path == "scalar-f32" else "scalar-f16"
     return path
@@ -137,8 +133,10 @@ def _cells(results: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
     """The hot mimic cells with llama.cpp's default accumulator, oldest first."""
     found: dict[Key, list[ResultRecord]] = {}
     for r in sorted(results, key=lambda r: r.at):
-        if r.op in ("gemm", "gemv") and r.residency == "hot" and r.tier == "mimic" and r.accumulator == default_accumulator(r.path, r.type):
-            found.setdefault(Key(r.path, r.type, r.m, r.n, r.k), []).append(r)
+        if r.op not in ("gemm", "gemv") or r.residency != "hot" or r.tier != "mimic" or r.path is None or r.type is None:
+            continue
+        if r.accumulator == default_accumulator(r.path, r.type):
+            found.setdefault(Key(r.path, r.type, r.axes["m"], r.axes["n"], r.axes["k"]), []).append(r)
     return found
 
 
@@ -155,7 +153,7 @@ def run_to_run(results: Iterable[ResultRecord]) -> list[Again]:
 
 def _again(key: Key, earlier: ResultRecord, later: ResultRecord) -> Again | None:
     """The pair; None where it is of one run, of two kernels, or where one has no time."""
-    if earlier.run == later.run or made_of(earlier) != made_of(later):
+    if earlier.run == later.run or build_key(earlier) != build_key(later):
         return None
     if not isinstance(earlier.time, Time) or not isinstance(later.time, Time):
         return None
