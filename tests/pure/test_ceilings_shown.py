@@ -49,7 +49,8 @@ def gemm(share: float | None) -> ResultRecord:
     """An ok record of a product."""
     return ResultRecord(
         run=RUN, device=H200.device, op="gemm", kernel="gemm_f16_scalar_f32", tier="mimic", residency="cold", path="scalar-f32", type="f16",
-        accumulator="f32", tuple=None, axes={"m": 4096, "n": 512, "k": 14336}, status="ok", time=TIME, flops_per_s=3e13, bytes_per_s=1e11, peak_share=share,
+        accumulator="f32", tuple=None, axes={"m": 4096, "n": 512, "k": 14336}, status="ok",
+        time=TIME, flops_per_s=3e13, bytes_per_s=1e11, peak_share=share,
     )  # fmt: skip
 
 

@@ -264,3 +264,30 @@ def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: d
     assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both tell: the driver's own difference
     moded = [msgspec.structs.replace(made(registers=r), float_controls=told) for r, told in ((80, ()), (96, ("DenormPreserve 16",)))]
     assert [c.verdict for c in against(moded[:1], moded[1:]).cells] == ["changed"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"registers": 192, "occupancy": 8.0, "instructions": 1000}, "mixed"),
+        ({"registers": 80, "code_bytes": 20000}, "mixed"),
+        ({"registers": 80, "instructions": 1000, "occupancy": 12.0}, "better"),
+        ({"registers": 192, "occupancy": 8.0, "instructions": 1000, "spills": 3}, "worse"),
+        ({"registers": 192, "occupancy": 8.0}, "changed"),
+    ],
+)
+def test_statistics_that_moved_both_ways_are_mixed(changed: dict[str, Any], expected: str) -> None:
+    """More registers at lower occupancy are no improvement because instructions fell; spills are worse all the same."""
+    before = made(occupancy=10.0)
+    (cell,) = against([before], [msgspec.structs.replace(before, **changed)]).cells
+    assert cell.verdict == expected
+
+
+def test_mixed_is_worse_than_changed_and_fails_on_changed_only() -> None:
+    """Its place among the verdicts, and the conditions that it meets."""
+    order = list(VERDICTS)
+    assert order.index("worse") < order.index("mixed") < order.index("changed")
+    before = made(occupancy=10.0)
+    found = against([before], [msgspec.structs.replace(before, registers=192, instructions=1000)])
+    assert not met(found, parse("worse"))
+    assert met(found, parse("changed"))

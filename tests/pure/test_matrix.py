@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from tests.pure.sample_records import NULL_REASON, device, lavapipe, null_nvk, null_radv, nvidia, pipeline, result, sample
+from tests.pure.sample_records import NULL_REASON, RUN, device, lavapipe, null_nvk, null_radv, nvidia, pipeline, result, sample
 from vkprobe.cli.matrix import matrix as matrix_verb
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord, DriverRecord, encode
+from vkprobe.records import AnyRecord, DriverRecord, LadderRecord, encode
+from vkprobe.report.html import as_html
 from vkprobe.report.matrix import build
 from vkprobe.report.model import Cell, Matrix
 from vkprobe.report.tables import render
@@ -397,3 +398,17 @@ def test_a_gap_that_several_devices_have_is_told_once() -> None:
     text = as_text(made(*sample()))
     assert text.count("VK_NV_cooperative_matrix2 not listed") == 1
     assert "coopmat2: radv:gfx1201/0, nvk:172/0 lack it" in text
+
+
+def test_features_that_were_not_climbed_are_not_called_right() -> None:
+    """The matrix and the page say `not tested`; once a feature was climbed they don't."""
+    feature = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixReductions"
+    tested = LadderRecord(run=RUN, device="nvidia/0", feature=feature, rung="correct", status="ok")
+    quick, full = made(nvidia(), result()), made(nvidia(), result(), tested)
+    assert "not tested: the ladder's features on nvidia/0" in as_text(quick)
+    assert "not tested" not in as_text(full)
+    assert "nothing wrong" in as_html(full)
+    page = as_html(quick)
+    assert "nothing wrong" not in page
+    assert "not tested: the ladder&#39;s features on nvidia/0" in page
+    assert json.loads(as_text(quick, "json"))["untested"] == ["nvidia/0"]

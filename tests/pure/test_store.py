@@ -14,6 +14,8 @@ import pytest
 from tests.pure.sample_records import RUN, at, device, lavapipe, nvidia, pipeline, result, sample
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, ResultRecord, build_key, encode
+from vkprobe.report.matrix import build
+from vkprobe.report.text import as_text
 from vkprobe.results.keys import device_key, pipeline_key
 from vkprobe.results.store import Appender, Store, done, read_records
 
@@ -236,3 +238,36 @@ def test_a_path_that_cannot_be_written_fails_before_any_work(tmp_path: Path, whe
 def test_times_sort_as_text() -> None:
     """The sample's own clock helper keeps the order that records rely on."""
     assert at(5) < at(59) < at(60)
+
+
+def old_line(record: ResultRecord, **fields: Any) -> bytes:
+    """A result as schema 1 wrote it."""
+    data: dict[str, Any] = json.loads(encode(record))
+    axes = data.pop("axes")
+    data = {**data, "m": axes.get("m", 1), "n": axes.get("n", 1), "k": axes.get("k", 1), **fields}
+    return json.dumps(data, separators=(",", ":")).encode() + b"\n"
+
+
+def test_results_of_both_schemas_are_one_cell(tmp_path: Path) -> None:
+    """`cat` of an old file and a new one: the newest counts, whatever schema it is of."""
+    path = write(tmp_path / "a.jsonl", nvidia(), tail=old_line(result(second=10, median=2e-3)) + encode(result(second=20)) + b"\n")
+    store = Store.load([path])
+    ((key, cell),) = store.results
+    assert cell == result().cell
+    assert len(store.measured[key, cell]) == 2
+
+
+def test_a_copy_of_schema_1_has_a_mode_and_no_variant_that_it_has_not(tmp_path: Path) -> None:
+    """Its kernel said what copied; its bytes are its axis."""
+    made_up = {"op": "copy", "kernel": "copy_device", "path": "transfer", "type": "f32", "accumulator": "f32", "k": 1024}
+    path = write(tmp_path / "a.jsonl", nvidia(), tail=old_line(result(), **made_up))
+    (copied,) = Store.load([path]).results.values()
+    assert (copied.axes, copied.mode, copied.path, copied.tier) == ({"bytes": 4096}, "device", None, None)
+
+
+def test_an_op_of_a_newer_version_is_read_and_shown(tmp_path: Path) -> None:
+    """Its axes in plain words."""
+    newer = msgspec.structs.replace(result(), op="softmax", axes={"rows": 4, "cols": 32})
+    (known,) = Store.load([write(tmp_path / "a.jsonl", nvidia(), newer)]).results.values()
+    assert known.axes == {"rows": 4, "cols": 32}
+    assert "rows=4 cols=32" in as_text(build(Store([nvidia(), newer])))

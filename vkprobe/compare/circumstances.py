@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from vkprobe.compare.pairing import Held
 from vkprobe.results.keys import DeviceKey
-from vkprobe.results.provenance import driver_environment
 
 
 def notes(old: Iterable[Held], new: Iterable[Held], names: tuple[str, str]) -> Iterator[str]:
@@ -16,16 +15,16 @@ def notes(old: Iterable[Held], new: Iterable[Held], names: tuple[str, str]) -> I
         return
     variables = sorted({name for environment, _ in (*left, *right) for name in environment})
     for variable in variables:
-        values = [[environment.get(variable) for environment, _ in side] for side in (left, right)]
-        yield from _differing(f"${variable}", *values, names)
+        before, after = ([environment.get(variable) for environment, _ in side] for side in (left, right))
+        yield from _differing(f"${variable}", before, after, names)
     for fact, title in (("cpu", "the host's CPU"), ("os", "the host's system"), ("kernel", "the host's kernel")):
-        values = [[getattr(key, fact) for _, key in side] for side in (left, right)]
-        yield from _differing(title, *values, names)
+        before, after = ([getattr(key, fact) for _, key in side] for side in (left, right))
+        yield from _differing(title, before, after, names)
 
 
 def _conditions(devices: Iterable[Held]) -> list[tuple[dict[str, str], DeviceKey]]:
     """The environment of each device with its key; devices whose runs the file lacks say nothing."""
-    return [(driver_environment(dict(one.key.environment)), one.key) for one in devices if one.runs]
+    return [(dict(one.key.environment), one.key) for one in devices if one.runs]
 
 
 def _differing(what: str, old: list[str | None], new: list[str | None], names: tuple[str, str]) -> Iterator[str]:

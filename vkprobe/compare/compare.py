@@ -13,7 +13,7 @@ from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison,
 from vkprobe.compare.pairing import Held, Pairing, held, pair
 from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord, Status, kernel_change
+from vkprobe.records import PipelineRecord, ResultRecord, Status, Time, kernel_change
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
@@ -107,10 +107,23 @@ def _differing(pairs: Sequence[tuple[Held, Held]], names: tuple[str, str], draft
     """What else than the driver differs between the files."""
     yield from circumstances.notes([a for a, _ in pairs], [b for _, b in pairs], names)
     judged = [draft.cell for draft in drafts if draft.estimate is not None]
+    for name, clocks in zip(names, _clocks(drafts), strict=True):
+        if "wall" in clocks:
+            yield f"{name} has times of the host's wall clock: each includes what submitting takes"
     measured = [side for cell in judged for side in (cell.old, cell.new) if isinstance(side, ResultRecord)]
     unnamed = sum(r.spirv_sha is None and r.compile_s is not None for r in measured)  # nothing is compiled for a transfer
     if unnamed:
         yield f"{unnamed} records don't name their SPIR-V module: both files are taken to have measured the same one"
+
+
+def _clocks(drafts: Sequence[times.Draft]) -> tuple[set[str], set[str]]:
+    """The clocks that timed the cells of OLD and of NEW."""
+    old, new = ([getattr(draft.cell, side) for draft in drafts] for side in ("old", "new"))
+    return _clocks_of(old), _clocks_of(new)
+
+
+def _clocks_of(records: Sequence[Any]) -> set[str]:
+    return {r.time.clock for r in records if isinstance(r, ResultRecord) and isinstance(r.time, Time)}
 
 
 def _list(devices: list[Held]) -> str:

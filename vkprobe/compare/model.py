@@ -50,6 +50,7 @@ class Compared(Struct, frozen=True, kw_only=True):
         times: (s) of OLD and NEW, where both are ok: what was typical of the settled rounds.
         judgement: of the times, where both sides are steady and comparable.
         because: why the verdict is `unclear` or `unjudged`.
+        cause: the same without its numbers, so that cells of one cause can be counted together; None where `because` has no numbers.
         expected: whether the files of expectations list the cell: `known` with this verdict, or `flaky`.
         reason: of NEW's status, where that is not ok.
     """
@@ -62,6 +63,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     times: tuple[float, float] | None = None
     judgement: Judgement | None = None
     because: str | None = None
+    cause: str | None = None
     expected: Literal["known", "flaky"] | None = None
 
     @property

@@ -185,10 +185,9 @@ def pair(old: list[Held], new: list[Held]) -> Pairing:
 
 def _matched(left: list[Held], right: list[Held]) -> list[tuple[Held, Held]]:
     """The pairs that evidence decides, the strongest first; they are taken out of both lists."""
-    pairs = []
+    pairs: list[tuple[Held, Held]] = []
     while True:
-        evidence = [(_evidence(a.key, b.key), a, b) for a in left for b in right]
-        evidence = [one for one in evidence if one[0] is not None]
+        evidence = [(strength, a, b) for a in left for b in right if (strength := _evidence(a.key, b.key)) is not None]
         best = max((one[0] for one in evidence), default=None)
         strongest = [(a, b) for strength, a, b in evidence if strength == best]
         uses = Counter(id(h) for both in strongest for h in both)

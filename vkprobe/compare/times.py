@@ -26,7 +26,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     """A cell that is ok on both sides before its table is judged; without an estimate its verdict stands.
 
     Attributes:
-        unsteady: which side is, and why.
+        unsteady: which side is, and why; `unsteady_cause`: the same without its numbers.
         undecided: whether that leaves it unclear: unless its own rounds show what it varies by and the sides lie further apart. It is in
             the table all the same: who judges the quiet cells alone takes the table to be quieter than it is.
     """
@@ -35,11 +35,16 @@ class Draft(Struct, frozen=True, kw_only=True):
     estimate: Estimate | None = None
     causes: tuple[Change, ...] = ()
     unsteady: str | None = None
+    unsteady_cause: str | None = None
     undecided: bool = False
 
 
 class _Unusable(Exception):
-    """Why times can't be judged: the message."""
+    """Why times can't be judged: the message; `cause` is the same without its numbers."""
+
+    def __init__(self, message: str, cause: str | None = None) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRecord], causes: Sequence[Change] = ()) -> Draft:
@@ -48,7 +53,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
     Args:
         cell: of the newest records.
         old, new: all runs of the cell that count, the newest last.
-        causes: statistics of its pipeline that differ, to be told beside a verdict.
+        causes: statistics of its pipeline that differ, which stand beside a verdict.
     """
     theirs = {(r.run, r.at) for r in old}
     new = [r for r in new if (r.run, r.at) not in theirs] or new  # NEW may hold OLD's records too: `cat`
@@ -62,7 +67,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         _comparable(before, after, a, b)
         runs = _sides("OLD", a), _sides("NEW", b)
     except _Unusable as why:
-        return Draft(cell=replace(cell, verdict="unjudged", because=str(why)))
+        return Draft(cell=replace(cell, verdict="unjudged", because=str(why), cause=why.cause))
     reasons = _unsteady(a), _unsteady(b)
     rounds = in_rounds(runs[0]), in_rounds(runs[1])
     told = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
@@ -72,7 +77,8 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         cell=replace(cell, times=typical),
         estimate=replace(unpaired(*both(*runs)), alone=any(reasons)),
         causes=(*ran, *causes),
-        unsteady=_told(*reasons),
+        unsteady=_unsteady_in_words(*reasons),
+        unsteady_cause=_unsteady_in_words(_cause(a), _cause(b)),
         undecided=any(reasons) and not (told and _apart(*rounds)),
     )
 
@@ -87,14 +93,16 @@ def finished(drafts: Sequence[Draft]) -> list[Compared]:
             continue
         said = next(judgements)
         if draft.undecided:
-            cells.append(replace(draft.cell, verdict="unclear", because=draft.unsteady))
+            cells.append(replace(draft.cell, verdict="unclear", because=draft.unsteady, cause=draft.unsteady_cause))
             continue
         because = None
         if said.verdict == "unclear":
             undecided = "the interval holds both a change and none" if draft.estimate.df else "one round on each side"
             because = draft.unsteady or undecided
         changes = draft.causes if said.verdict in ("slower", "faster") else ()
-        cells.append(replace(draft.cell, verdict=said.verdict, judgement=said, because=because, changes=changes))
+        cells.append(
+            replace(draft.cell, verdict=said.verdict, judgement=said, because=because, cause=draft.unsteady_cause, changes=changes)
+        )
     return cells
 
 
@@ -113,7 +121,7 @@ def groups(cells: Iterable[Compared]) -> tuple[Group, ...]:
 def _by(cells: Sequence[Compared], fields: Sequence[str]) -> dict[tuple[str, ...], list[Compared]]:
     grouped: dict[tuple[str, ...], list[Compared]] = {}
     for cell in cells:
-        grouped.setdefault((cell.device, *(getattr(cell.record, name) for name in fields)), []).append(cell)
+        grouped.setdefault((cell.device, *(getattr(cell.record, name) or "" for name in fields)), []).append(cell)
     return dict(sorted(grouped.items()))
 
 
@@ -139,7 +147,7 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
         raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
     clocks = other_core_clock(a, b)
     if clocks:
-        raise _Unusable(clocks)
+        raise _Unusable(clocks, "core clocks")
 
 
 def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
@@ -170,6 +178,15 @@ def _unsteady(times: Sequence[Time]) -> str | None:
     return found[-1].unsteady_because or "its rounds do not agree"
 
 
+def _cause(times: Sequence[Time]) -> str | None:
+    """The cause of an unsteady side without its numbers; None where it is steady."""
+    reason = _unsteady(times)
+    if reason is None:
+        return None
+    causes = [t.unsteady.cause for t in times if not t.steady and t.unsteady is not None]
+    return causes[-1] if causes else reason
+
+
 def _tells(unsteady: Side) -> bool:
     """Whether the rounds of an unsteady side show what it varies by: else it is not that which makes it unsteady, but a clock, say."""
     spread = math.exp(max(unsteady.logs) - min(unsteady.logs)) - 1
@@ -183,7 +200,7 @@ def _apart(a: Side, b: Side) -> bool:
     return min(high.logs) - max(low.logs) > max(max(s.logs) - min(s.logs) for s in (a, b))
 
 
-def _told(old: str | None, new: str | None) -> str | None:
+def _unsteady_in_words(old: str | None, new: str | None) -> str | None:
     if not old and not new:
         return None
     if old == new:
@@ -198,7 +215,7 @@ def _sides(name: str, times: Sequence[Time]) -> list[Side]:
 
 def _rounds(name: str, time: Time) -> list[list[float]]:
     if not time.samples_s or len(time.samples_s) != len(time.rounds):
-        raise _Unusable(f"{name} has {len(time.samples_s)} samples in {len(time.rounds)} places of rounds")
+        raise _Unusable(f"{name} has {len(time.samples_s)} samples in {len(time.rounds)} places of rounds", f"samples of {name}")
     if not all(math.isfinite(s) and s > 0 for s in time.samples_s):
         raise _Unusable(f"{name} has a sample that is no positive number")
     pairs = groupby(sorted(zip(time.rounds, time.samples_s, strict=True), key=lambda p: p[0]), key=lambda p: p[0])

@@ -12,11 +12,11 @@ import msgspec
 from vkprobe.compare.conditions import Condition, failing
 from vkprobe.compare.model import Compared, Comparison
 from vkprobe.compare.names import full_name
-from vkprobe.records import PipelineRecord
+from vkprobe.records import PipelineRecord, ResultRecord, Time
 from vkprobe.report.tables import render
 
 CSV_HEADERS = (
-    "device", "name", "verdict", "expected", "statistic", "old", "new", "ratio", "ci95_low", "ci95_high", "p", "reason"
+    "device", "name", "verdict", "expected", "statistic", "old", "new", "ratio", "ci95_low", "ci95_high", "p", "clock", "reason"
 )  # fmt: skip
 _UNGATED = (*(Condition(name, 0.0) for name in ("slower", "worse")), *(Condition(name) for name in ("wrong", "crash", "missing")))
 
@@ -71,8 +71,15 @@ def _object(cell: Compared) -> dict[str, Any]:
         "ratio": cell.ratio,
         "ci95": None if j is None or not j.told else list(j.ci95),
         "p": j.p if j is not None else None,
+        "clock": _clock(cell),
         "changes": [{"statistic": c.name, "old": c.old, "new": c.new} for c in cell.changes],
     }
+
+
+def _clock(cell: Compared) -> str | None:
+    """The clocks of both sides, one where they are the same: `gpu`, `gpu, wall`."""
+    times = [side.time for side in (cell.old, cell.new) if isinstance(side, ResultRecord) and isinstance(side.time, Time)]
+    return ", ".join(dict.fromkeys(time.clock for time in times)) or None
 
 
 def as_csv(comparison: Comparison) -> str:
@@ -87,17 +94,17 @@ def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
         if cell.times is not None:
             j = cell.judgement
             interval = (None, None) if j is None or not j.told else j.ci95
-            yield (*label, "time_s", *cell.times, cell.ratio, *interval, j.p if j is not None else None, reason)
+            yield (*label, "time_s", *cell.times, cell.ratio, *interval, j.p if j is not None else None, _clock(cell), reason)
         elif not cell.changes and cell.verdict != "same":
             status = tuple(r.status if r is not None else None for r in (cell.old, cell.new))
-            yield (*label, "status", *status, *[None] * 4, reason)
+            yield (*label, "status", *status, *[None] * 5, reason)
         for change in cell.changes:
-            yield (*label, change.name, change.old, change.new, *[None] * 4, reason)
+            yield (*label, change.name, change.old, change.new, *[None] * 5, reason)
     for one in comparison.missing:
         expected = "known" if one.known else None
-        yield (one.device, None, "missing", expected, "records", one.records, 0, *[None] * 4, "the device is only in OLD")
+        yield (one.device, None, "missing", expected, "records", one.records, 0, *[None] * 5, "the device is only in OLD")
     for one in comparison.appeared:
-        yield (one.device, None, "appeared", None, "records", 0, one.records, *[None] * 4, "the device is only in NEW")
+        yield (one.device, None, "appeared", None, "records", 0, one.records, *[None] * 5, "the device is only in NEW")
 
 
 def as_fails(comparison: Comparison, conditions: Iterable[Condition] | None) -> str:

@@ -1,8 +1,7 @@
-"""Verdicts on times as tables: the worst cells first, geometric means of groups, and why the rest is not told."""
+"""Verdicts on times as tables: the worst cells first, geometric means of groups, and why the rest has no row."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from vkprobe.compare.model import Change, Compared, Group
@@ -10,7 +9,7 @@ from vkprobe.report.tables import Footnotes, render
 from vkprobe.units import seconds
 
 TIMED = frozenset({"slower", "faster", "unclear", "unjudged"})
-"""Verdicts on times; `same` and `unjudged` are told of statistics as well."""
+"""Verdicts on times; `same` and `unjudged` are verdicts on statistics as well."""
 _HEADERS = ("verdict", "cell", "OLD", "NEW", "ratio (95 %)")
 _CELL = 1
 EXPECTED = {"known": "known: --fails lists it", "flaky": "a flake: --flakes lists it"}
@@ -41,8 +40,8 @@ def table(cells: Sequence[Compared], form: str, width: int | None, colours: dict
 
 
 def _change(change: Change) -> str:
-    told = ["not told" if value is None else str(value) for value in (change.old, change.new)]
-    return f"  {change.name.replace('_', ' ')} {told[0]} -> {told[1]}"
+    old, new = ("unknown" if value is None else str(value) for value in (change.old, change.new))
+    return f"  {change.name.replace('_', ' ')} {old} -> {new}"
 
 
 def means(groups: Iterable[Group], form: str, width: int | None) -> str:
@@ -62,13 +61,13 @@ def means(groups: Iterable[Group], form: str, width: int | None) -> str:
 
 
 def reasons(cells: Iterable[Compared]) -> list[str]:
-    """Why cells are unclear or not judged, each reason with how many; those that differ in numbers alone are one."""
+    """Why cells are unclear or not judged, each cause with how many cells."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell.verdict in ("unclear", "unjudged") and cell.because:
-            grouped.setdefault((cell.verdict, re.sub(r"\d+(\.\d+)?", "0", cell.because)), []).append(cell.because)
+            grouped.setdefault((cell.verdict, cell.cause or cell.because), []).append(cell.because)
     words = {"unclear": "unclear", "unjudged": "not judged"}
     return [
-        f"{len(told)} {words[verdict]}: {told[0]}{' (and the like)' if len(set(told)) > 1 else ''}"
-        for (verdict, _), told in sorted(grouped.items(), key=lambda item: -len(item[1]))
+        f"{len(texts)} {words[verdict]}: {texts[0]}{' (and the like)' if len(set(texts)) > 1 else ''}"
+        for (verdict, _), texts in sorted(grouped.items(), key=lambda item: -len(item[1]))
     ]

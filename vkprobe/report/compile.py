@@ -52,9 +52,9 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
                     lines.setdefault((kernel, name), {})[key] = p
     rows = []
     for line in sorted(lines, key=_order):
-        records = [lines[line].get(columns[i].key) for i in shown]
-        tiles = [tile_words(p)[-1] if p and p.status == "ok" else None for p in records]
-        common, cells = variants([_cell(p) for p in records], tiles)
+        found = [lines[line].get(columns[i].key) for i in shown]
+        tiles = [tile_words(p)[-1] if p and p.status == "ok" else None for p in found]
+        common, cells = variants([_cell(p) for p in found], tiles)
         rows.append(Row(labels=(line[0][3], common or line[1]), cells=tuple(cells)))
     if not rows:
         return []

@@ -22,7 +22,7 @@ from vkprobe.report.model import BAD, Cell, Column, Loss, Matrix, Row, Section
 from vkprobe.report.spills import health
 from vkprobe.report.statistics import numbers, spill_cause
 from vkprobe.report.tables import Footnotes
-from vkprobe.report.text import has_footnote, loss_details, ratio_text
+from vkprobe.report.text import has_footnote, loss_details, ratio_text, untested_in_words
 from vkprobe.requirements.facts import lookup
 from vkprobe.results.tidy import Line
 from vkprobe.units import seconds, size
@@ -60,6 +60,7 @@ def as_html(matrix: Matrix, *, title: str = "vkprobe matrix") -> str:
         footnotes=list(footnotes),
         paths=sorted({_result_path(row) for s in matrix.sections if s.kind == "measured" for row in s.rows} - {""}),
         when=_when(matrix),
+        untested=untested_in_words(matrix) if matrix.untested else "",
     )
 
 

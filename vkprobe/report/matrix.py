@@ -49,7 +49,15 @@ def build(store: Store, *, baseline: str | None = None) -> Matrix:
         runs=tuple(store.runs.values()),
         notes=_notes(columns, sections, index),
         baseline=index,
+        untested=_untested(store, columns),
     )
+
+
+def _untested(store: Store, columns: Sequence[Column]) -> tuple[int, ...]:
+    """The columns with cells but without a climb of any feature."""
+    with_cells = {key for key, _ in store.results}
+    climbed = {key for (key, _), climb in store.ladder.items() if climb.feature is not None}
+    return tuple(i for i, column in enumerate(columns) if column.key in with_cells - climbed)
 
 
 def _columns(store: Store) -> tuple[Column, ...]:

@@ -154,7 +154,11 @@ class Loss(Struct, frozen=True, kw_only=True):
 
 
 class Matrix(Struct, frozen=True, kw_only=True):
-    """Everything that a report shows, in order."""
+    """Everything that a report shows, in order.
+
+    Attributes:
+        untested: the columns with measured cells on which no feature of the ladder was climbed: nobody knows whether those are right.
+    """
 
     headline: str
     alarms: tuple[str, ...]
@@ -166,3 +170,4 @@ class Matrix(Struct, frozen=True, kw_only=True):
     runs: tuple[RunRecord, ...]
     notes: tuple[str, ...]
     baseline: int | None = None
+    untested: tuple[int, ...] = ()

@@ -85,6 +85,8 @@ def _document(matrix: Matrix, format: str, width: int | None, color: bool) -> st
     if matrix.alarms:
         alarm = ", ".join(matrix.alarms)
         paragraphs.append(f"**{alarm}**" if format == "md" else f"{_COLOURS['wrong']}{alarm}\x1b[0m" if color else alarm)
+    if matrix.untested:
+        paragraphs.append(_folded(untested_in_words(matrix), format, width))
     if matrix.columns:
         identity = render(("device", "name", "driver", "API", "type"), [_identity(c) for c in matrix.columns], format, width=width, fold=2)
         paragraphs += [heading("Devices"), identity]
@@ -112,6 +114,11 @@ def _document(matrix: Matrix, format: str, width: int | None, color: bool) -> st
     if matrix.notes:
         paragraphs += [heading("Notes"), _lines(matrix.notes, format, width)]
     return "\n\n".join(paragraphs)
+
+
+def untested_in_words(matrix: Matrix) -> str:
+    """Where the ladder's features were not tested."""
+    return f"not tested: the ladder's features on {', '.join(matrix.columns[i].id for i in matrix.untested)}"
 
 
 def _folded(text: str, format: str, width: int | None) -> str:
@@ -210,6 +217,7 @@ def as_json(matrix: Matrix) -> dict[str, Any]:
     return {
         "headline": matrix.headline,
         "alarms": matrix.alarms,
+        "untested": [matrix.columns[i].id for i in matrix.untested],
         "baseline": None if matrix.baseline is None else matrix.columns[matrix.baseline].id,
         "columns": [
             {

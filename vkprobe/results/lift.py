@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from vkprobe import kernels
 from vkprobe.records import LadderRecord, PipelineRecord, ResultRecord, Time, Unsteady
 
-_OPS_BY_PREFIX = {"read": "copy"}
 _SUBGROUP = re.compile(r"subgroup(\w+) at (\d+)")
 _SATURATING = "AccumulatingSaturating"
 _COLUMNS = re.compile(r"n\d+")
@@ -38,15 +37,14 @@ def pipeline(record: PipelineRecord) -> PipelineRecord:
     >>> old = PipelineRecord(run="r", device="d", kernel="gemm_q4_0_coopmat_f16", path="coopmat", type="q4_0", status="ok",
     ...                      tile="l 128x128 64x64 16x16x16 128/32")
     >>> new = pipeline(old)
-    >>> new.op, new.family, new.tile_name, new.tuple
-    ('gemm', 'gemm_*_coopmat_f16', 'l', '16x16x16')
+    >>> new.family, new.tile_name, new.tuple
+    ('gemm_*_coopmat_f16', 'l', '16x16x16')
     """
     if record.op is not None:
         return record
     kernel = kernels.kernels().get(record.kernel)
-    prefix = record.kernel.partition("_")[0]
     fields: dict[str, Any] = {
-        "op": kernel.op if kernel is not None and kernel.op else _OPS_BY_PREFIX.get(prefix, prefix),
+        "op": kernel.op if kernel is not None and kernel.op else record.kernel.partition("_")[0],
         "family": record.kernel.replace(f"_{record.type}", "_*", 1) if record.type else record.kernel,
     }
     words = (record.tile or "").split()
