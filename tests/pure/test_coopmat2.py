@@ -1,12 +1,8 @@
-"""Tiles of coopmat2, what its kernels ask of a device, and which of them a device gets."""
+"""What coopmat2's kernels ask of a device, and which of them a device gets."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
@@ -15,13 +11,10 @@ from vkprobe.bench import coopmat2
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.resolve import Resolved, resolve
 from vkprobe.records import DeviceRecord
-from vkprobe.requirements.choice_tiles import coopmat2_block
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import requirement
 from vkprobe.requirements.model import Feature
 
-TYPES = st.sampled_from(["f16", "bf16", "q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"])
-SIDES = st.integers(1, 1 << 16)
 NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 PP512 = Shape(4096, 512, 14336)
 
@@ -32,34 +25,6 @@ def gemm(device: DeviceRecord, weight_type: str = "q4_0", shape: Shape = PP512, 
     return made
 
 
-@pytest.mark.parametrize(
-    ("weight_type", "shape", "wanted"),
-    [
-        ("f16", (4096, 512), (256, 128, 128, 64, False)),
-        ("q4_0", (4096, 512), (256, 128, 128, 64, True)),
-        ("q4_k", (12288, 512), (256, 128, 256, 64, True)),
-        ("f16", (12288, 512), (256, 128, 256, 64, True)),
-        ("f16", (4096, 64), (128, 64, 64, 64, False)),
-        ("q6_k", (4096, 64), (256, 32, 64, 128, False)),
-    ],
-)
-def test_tiles_are_llama_cpp_s(weight_type: str, shape: tuple[int, int], wanted: tuple[Any, ...]) -> None:
-    """BLOCK_SIZE, BM, BN, BK and whether smaller matrices are used at the edge of N, on 132 shader cores."""
-    tile = coopmat2.matrix_tile(weight_type, *shape, 132)
-    assert (tile.block, tile.bm, tile.bn, tile.bk, tile.smaller) == wanted
-    assert tile.constants(True) == list(enumerate([*map(int, wanted), 1]))
-
-
-@given(TYPES, SIDES, SIDES, st.integers(0, 300))
-def test_a_tile_is_the_chosen_block_and_the_reference_device_takes_it(weight_type: str, m: int, n: int, cores: int) -> None:
-    """BM and BN are those of the choice; an H200 lists a granularity for every tile there is."""
-    tile = coopmat2.matrix_tile(weight_type, m, n, cores)
-    assert (tile.size, tile.bm, tile.bn) == coopmat2_block(weight_type not in ("f16", "bf16"), m, n, cores)
-    kernel = kernels.kernels()["gemm_q4_0_coopmat2_acc_f16"]
-    asked = coopmat2.requirement(replace(kernel, type=weight_type, accumulator="f32"), tile, H200)
-    assert evaluate(H200, asked).missing == ()
-
-
 H200 = recorded("nvidia-h200")
 
 
@@ -68,19 +33,6 @@ def test_the_whole_extension_gets_the_whole_kernel() -> None:
     made = gemm(H200, shape=Shape(4096, 500, 14336))
     assert (made.kernel.name, made.reason, made.tile) == ("gemm_q4_0_coopmat2_acc_f16", None, "m 128x128x64 256")
     assert (made.job.activations, made.job.padded_n, made.job.groups, made.split_k) == ("f16", 512, (32, 4, 1), 1)
-
-
-def test_few_tiles_split_k() -> None:
-    """M=1024 on 132 shader cores: 32 tiles, four parts, each with a D of its own."""
-    made = gemm(H200, shape=Shape(1024, 512, 4096))
-    assert (made.split_k, made.job.parts, made.job.part_k, made.job.groups) == (4, 4, 1024, (8, 4, 4))
-
-
-def test_rows_that_no_vector_begins_at_are_unaligned() -> None:
-    """f16 rows of 37 elements: the kernel is told, and the record says so."""
-    made = gemm(H200, "f16", Shape(64, 64, 37))
-    assert made.tile == "s 64x64x64 128 unaligned"
-    assert made.job.constants[5] == (5, 0)
 
 
 def test_what_the_driver_reserves_counts_as_shared_memory() -> None:

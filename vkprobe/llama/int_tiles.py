@@ -17,10 +17,11 @@ _INT8_ROW_WORDS = _BLOCKS * 8 + 4  # int8 of a staged row, and padding
 _WAVE = 32
 
 
-def _q8_1(weight_type: str) -> Q8_1:
+def _q8_1(weight_type: str, *, int8: bool) -> Q8_1:
+    """How the type multiplies with q8_1 activations; raises KeyError where llama.cpp has no such GEMM."""
     q8_1 = WEIGHT_TYPES[weight_type].q8_1
-    if q8_1 is None:
-        raise KeyError(f"llama.cpp has no kernels of {weight_type} for q8_1 activations")
+    if q8_1 is None or not (q8_1.int8_architectures if int8 else q8_1.gemm):
+        raise KeyError(f"llama.cpp has no GEMM of {weight_type} {'on int8 matrices' if int8 else 'by integer dot products'}")
     return q8_1
 
 
@@ -29,7 +30,7 @@ def shared_bytes(tile: Tile, weight_type: str) -> int:
 
     Source: ggml-vulkan.cpp:1478-1544.
     """
-    q8_1 = _q8_1(weight_type)
+    q8_1 = _q8_1(weight_type, int8=False)
     return _WORD_BYTES * _BLOCKS * (tile.bm * q8_1.staged_words + tile.bn * _ACTIVATION_WORDS) + q8_1.table_bytes
 
 
@@ -81,7 +82,7 @@ def int8_shared_bytes(tile: Tile, weight_type: str) -> int:
 
     Source: ggml-vulkan.cpp:1546-1604; mul_mmq_cm1.comp:89-112.
     """
-    q8_1 = _q8_1(weight_type)
+    q8_1 = _q8_1(weight_type, int8=True)
     rows = (tile.bm + tile.bn) * _INT8_ROW_WORDS
     scales = tile.bm * _BLOCKS * (2 if q8_1.int8_offset else q8_1.int8_scales)
     activations = tile.bn * _BLOCKS * (2 if q8_1.int8_offset else 1)
@@ -113,7 +114,7 @@ def int8_tile(limits: Limits, weight_type: str, m: int, n: int, matrix: tuple[in
 
     Source: ggml-vulkan.cpp:1908-1944 (fit), 2411-2420 (sizes), 2854-2861 (choice).
     """
-    scales = _q8_1(weight_type).int8_scales
+    scales = _q8_1(weight_type, int8=True).int8_scales
     tiles = [_int8_tile(size, limits, scales, matrix) for size in sizes_to_try(vendor_sizes(limits, True, True), m, n)]
     for tile in tiles:
         if int8_shared_bytes(tile, weight_type) <= limits.shared_memory and tile.block <= limits.workgroup_invocations:

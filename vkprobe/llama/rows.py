@@ -114,8 +114,8 @@ def q8_1_rows(limits: Limits, weight_type: str, m: int, n: int, k: int) -> Rows:
     Source: ggml-vulkan.cpp:2884-2885 (RDNA3), 2986-3007, 5582-5586 (Intel).
     """
     q8_1 = WEIGHT_TYPES[weight_type].q8_1
-    if q8_1 is None:
-        raise KeyError(f"llama.cpp has no kernels of {weight_type} for q8_1 activations")
+    if q8_1 is None or not q8_1.gemv:
+        raise KeyError(f"llama.cpp has no GEMV of {weight_type} with q8_1 activations")
     subgroup = q8_1_subgroup(limits)
     large = limits.vendor != Vendor.INTEL and _large(limits, weight_type, m, k)
     rows = q8_1.gemv_rows * _q8_1_unit(limits, q8_1.gemv_unit)

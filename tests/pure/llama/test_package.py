@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 import vkprobe
+from tests.pure.llama.facts import MATRIX, RDNA3, device_limits, recorded, without
 from vkprobe.llama import REVISION
+from vkprobe.llama.layout import gemm_layout, gemv_layout
+from vkprobe.llama.paths import Workload, choose
+from vkprobe.weights import Q8_1, WEIGHT_TYPES, WeightType
 
 ROOT = Path(vkprobe.__file__).parent
 MODULES = sorted((ROOT / "llama").glob("*.py"))
@@ -71,3 +75,35 @@ OWN = {
     "choose",
     "split",
 }
+
+
+def test_a_new_weight_type_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One like iq4_nl, with q8_1 kernels for int8 matrices alone, and one like q4_1, whose blocks have an offset."""
+    q8_1 = Q8_1(gemm=False, gemv=False, int8_table_bytes=16)
+    rows = {
+        "looked-up": WeightType(elements=32, bytes=18, gemv_rows=2, gemv_unit="kq", gemv_wide=True, table_bytes=64, q8_1=q8_1),
+        "offset": WeightType(
+            elements=32, bytes=20, gemv_unit="stdq", q8_1=Q8_1(int8_architectures=("amd-rdna3",), int8_offset=True, staged_words=5)
+        ),
+    }
+    for name, row in rows.items():
+        monkeypatch.setitem(WEIGHT_TYPES, name, row)
+    navi31, gfx1201 = recorded("radv-navi31-mesa-26.1"), recorded("radv-gfx1201")
+    bare = without(navi31, "VK_KHR_cooperative_matrix")
+
+    def taken(name: str, n: int) -> list[tuple[str | None, str | None]]:
+        return [(c.path, c.accumulator) for of in (navi31, gfx1201, bare) for c in choose(of, [Workload(name, 4096, n, 4096)])]
+
+    assert taken("looked-up", 512) == [("coopmat", "s32"), ("coopmat", "s32"), ("dot2", "f16")]
+    assert taken("offset", 512) == [("coopmat", "s32"), ("coopmat", "f16"), ("intdot", "f32")]
+    assert taken("looked-up", 1) == [("scalar-f32", "f32")] * 3
+    assert taken("offset", 1) == [("intdot", "f32")] * 3
+    device = device_limits(**RDNA3)
+    assert gemm_layout(device, "offset", 4096, 512, 4096, "coopmat", "s32", MATRIX).shared_bytes == 45056
+    assert gemm_layout(device, "looked-up", 4096, 512, 4096, "coopmat", "s32", MATRIX).shared_bytes == 40976
+    with pytest.raises(KeyError, match="no GEMM of looked-up by integer dot products"):
+        gemm_layout(device, "looked-up", 4096, 512, 4096, "intdot", "f32")
+    with pytest.raises(KeyError, match="no GEMV of looked-up"):
+        gemv_layout(device, "looked-up", 4096, 1, 4096, "intdot")
+    with pytest.raises(KeyError, match="no GEMM of f16 on int8 matrices"):
+        gemm_layout(device, "f16", 4096, 512, 4096, "coopmat", "s32", MATRIX)
