@@ -1,7 +1,7 @@
 """Weight types: one row per type with every fact about it.
 
 A new type is one row here, its GLSL in kernels/types/NAME and its class in vkprobe/worker/formats.
-Sources: ggml-common.h (blocks), ggml-vulkan.cpp and its shaders (everything else) of llama.cpp@0c1e570.
+Sources: ggml-common.h (blocks), ggml-vulkan.cpp and its shaders (everything else), of the revision of llama.cpp that `vkprobe.llama` names.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class Q8_1(Struct, frozen=True, kw_only=True):  # noqa: N801  # ggml's name of t
         staged_words: 32-bit words of a block of 32 weights in the GEMM's shared memory, its scales included.
         table_bytes: a lookup table in shared memory (B).
         scaled_products: the GEMM stages products of two scales, or a scale and an offset, in f16.
-        gemv: llama.cpp has a GEMV of it by integer dot products.
-        gemv_only_intel: llama.cpp takes that GEMV on Intel's devices only.
-        gemv_nvidia: when it takes it on NVIDIA's for one column: always, for a long K, or for a long K before Turing.
-        gemv_amd: likewise on AMD's: for a long K, or for a long K on GCN.
-        gemv_intel: likewise on Intel's: for a long K, always on Xe2 (elsewhere for a long K), or never.
-        gemm: llama.cpp has a GEMM of it by integer dot products.
-        gemm_f32: also for devices whose shaders don't compute in f16.
-        int8_architectures: where llama.cpp has a GEMM of it on int8 cooperative matrices.
-        int8_scales: scales of a block there, 1 or 2.
-        int8_offset: its blocks have an offset there.
-        int8_table_bytes: lookup tables in shared memory there (B).
+        gemv: llama.cpp has a GEMV for it by integer dot products.
+        gemv_only_intel: llama.cpp takes that GEMV on Intel only, for any number of columns.
+        gemv_nvidia: when llama.cpp takes it for one column on NVIDIA: always, for a long K, or for a long K before Turing.
+        gemv_amd: the same on AMD: for a long K, or for a long K on GCN.
+        gemv_intel: the same on Intel: for a long K; always on Xe2 and for a long K elsewhere; or never.
+        gemm: llama.cpp has a GEMM for it by integer dot products.
+        gemm_f32: it also has that GEMM for devices whose shaders don't compute in f16.
+        int8_architectures: the architectures for which llama.cpp has a GEMM on int8 cooperative matrices.
+        int8_scales: scales of a block of 32 in that GEMM, 1 or 2; with 2 its tiles have at most 64 rows.
+        int8_offset: blocks have an offset in that GEMM.
+        int8_table_bytes: shared memory that its lookup tables take (B).
     """
 
     gemv_rows: int = 1

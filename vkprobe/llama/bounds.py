@@ -18,14 +18,14 @@ Source: ggml-vulkan.cpp:1606-1650; ggml-vulkan-types.h:1392."""
 
 
 class Subgroups(Struct, frozen=True, kw_only=True):
-    """What a pipeline asks of subgroups: a size that it requires (None: no size), and that all of them are full."""
+    """A pipeline's demands on subgroups: the size that it requires (None: any size), and whether all must be full."""
 
     required: int | None
     full: bool
 
 
 def plain_subgroups(limits: Limits, name: str) -> Subgroups:
-    """For pipelines that llama.cpp creates without a request of their own: RDNA1's and RDNA2's table, else nothing.
+    """Subgroups of a pipeline that makes no request of its own: RDNA1 and RDNA2 have a table, others nothing.
 
     Args:
         name: llama.cpp's name of the pipeline, as `dequant_q4_0`.
@@ -48,7 +48,7 @@ def _possible(limits: Limits, size: int) -> int | None:
 
 
 def gemm_subgroups(limits: Limits, path: str, accumulator: str, warp: int) -> Subgroups:
-    """For a GEMM: coopmat's subgroups are full, and on Intel and for int8 matrices of the size `warp` that the tile is made for.
+    """Subgroups of a GEMM: full ones for coopmat, on Intel and for int8 matrices of the tile's own size `warp`.
 
     Source: ggml-vulkan.cpp:2217-2219, 2383-2409 (coopmat), 2574-2600 (scalar paths and intdot), 2287-2328 (coopmat2).
     """
@@ -59,7 +59,7 @@ def gemm_subgroups(limits: Limits, path: str, accumulator: str, warp: int) -> Su
 
 
 def gemv_subgroups(limits: Limits, weight_type: str, path: str, subgroup: int, reduce: str) -> Subgroups:
-    """For a GEMV: q8_1's always require their size, others where they reduce in subgroups.
+    """Subgroups of a GEMV: with q8_1 it always requires a size, otherwise where it reduces in subgroups.
 
     Source: ggml-vulkan.cpp:2901-2902, 2927-3007.
     """
@@ -75,7 +75,7 @@ def converts_in_subgroups(limits: Limits) -> bool:
 
 
 def conversion_subgroups(limits: Limits, form: str) -> Subgroups:
-    """For a conversion of activations to `form`. Source: ggml-vulkan.cpp:3237-3241, 3275-3290."""
+    """Subgroups of a conversion of activations to `form`. Source: ggml-vulkan.cpp:3237-3241, 3275-3290."""
     if form == "q8_1" and converts_in_subgroups(limits):
         return Subgroups(required=None, full=True)
     return plain_subgroups(limits, "quantize_q8_1_x4" if form == "q8_1" else f"cpy_f32_{form}")
@@ -84,8 +84,8 @@ def conversion_subgroups(limits: Limits, form: str) -> Subgroups:
 def gemm_robust(limits: Limits, path: str, *, reduced: bool = False) -> bool:
     """Whether a GEMM's buffer accesses stay bounds-checked: everywhere but with coopmat2.
 
-    llama.cpp enables robustBufferAccess with every other feature of the device, and switches it off by pipeline where
-    VK_EXT_pipeline_robustness is listed. vkprobe's reduced coopmat2 stages A as other GEMMs do, unchecked rows beyond M with it.
+    llama.cpp enables every feature of the device, robustBufferAccess included, and switches it off for some pipelines where
+    VK_EXT_pipeline_robustness is listed. vkprobe's reduced coopmat2 kernel reads rows beyond M, as other GEMMs do, and needs the checks.
 
     Source: ggml-vulkan.cpp:4298 (features), 4054, 747 (switch), 2287-2328 (coopmat2), 2391-2409, 2574-2600 (others).
     """
@@ -114,7 +114,7 @@ class FloatControls(Struct, frozen=True, kw_only=True):
 
 
 def float_controls(limits: Limits) -> FloatControls:
-    """The execution modes that llama.cpp adds to every module, whether it uses f16 or not: compilers may treat f32 in another way, too.
+    """The execution modes that llama.cpp adds to every module, even without f16: compilers may then treat f32 differently, too.
 
     Source: ggml-vulkan.cpp:592-662.
     """

@@ -1,6 +1,6 @@
 """Facts of a device that llama.cpp's rules look at, and its rules by vendor, driver and architecture.
 
-Rules that may be asked of incomplete facts are three-valued: None where the facts don't say.
+Facts may be incomplete, so rules are three-valued: None where the facts don't say.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Vendor(enum.IntEnum):
 
 
 class Deviation(Struct, frozen=True, kw_only=True):
-    """Where vkprobe leaves llama.cpp's rules on purpose, for a driver that they suit badly.
+    """Where vkprobe departs from llama.cpp's rules on purpose, because they suit a driver badly.
 
     Attributes:
         sizes: tile sizes to choose from instead of llama.cpp's; None for llama.cpp's.
@@ -64,8 +64,8 @@ class Deviation(Struct, frozen=True, kw_only=True):
 
 FAITHFUL = Deviation()
 LAVAPIPE = Deviation(sizes="sm", small_block=128, unroll=1)
-"""lavapipe compiles at the first dispatch: the large tile's matrices take it half a minute, the small tile with a quarter of the code a
-quarter of the time, and a GEMV that unrolls four steps more than four times the time of one."""
+"""lavapipe compiles at the first dispatch. The large tile takes it half a minute on matrices, the small tile four times as long as one
+with four times the invocations, and a GEMV that unrolls four steps more than four times as long as one that doesn't."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -317,7 +317,7 @@ def coopmat_allowed(device: DeviceRecord) -> Ruling:
     vendor, driver, found = device.hardware.vendor_id, device.driver.id, architecture(device)
     if vendor == Vendor.INTEL:
         if found == "intel-xe1" and driver == INTEL_WINDOWS:
-            rule = "of Xe on Windows llama.cpp uses cooperative matrices of integrated GPUs only"
+            rule = "on Xe under Windows llama.cpp uses cooperative matrices on integrated GPUs only"
             return Ruling(device.type == "integrated-gpu", rule)
         rule = "on Intel llama.cpp uses cooperative matrices only from Xe2 on (minSubgroupSize 16)"
         return ruled(None if found is None else found == "intel-xe2", rule, "the architecture")
@@ -366,7 +366,7 @@ Pro B60, Panther Lake 2x6. Source: ggml-vulkan.cpp:16247-16288."""
 
 
 def shader_cores(device: DeviceRecord) -> int | None:
-    """What llama.cpp counts as shader cores; 0 where it has no count (then it never splits K), None where the facts don't say.
+    """Number of shader cores as llama.cpp counts them; 0 where it has no count and never splits K, None where the facts don't say.
 
     Source: ggml-vulkan.cpp:4223-4231.
     """

@@ -11,7 +11,7 @@ from vkprobe.weights import WEIGHT_TYPES
 
 
 def tokens_per_expert(used: int, tokens: int, experts: int) -> int:
-    """Columns of one expert's product, if tokens spread evenly: what the tile is chosen by.
+    """Columns of one expert's product if tokens spread evenly; the tile follows from it.
 
     Source: ggml-vulkan.cpp:7420.
 

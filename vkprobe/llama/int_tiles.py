@@ -128,7 +128,7 @@ _LOOKED_UP = 2  # vkprobe's kernel asks a matrix of positions
 
 
 def int8_constants(tile: Tile, limits: Limits) -> dict[str, int]:
-    """The int8 kernel's specialisation constants by name: `layout` stands in the place of `aligned`, which that kernel doesn't have.
+    """The int8 kernel's specialisation constants by name; it has `layout` where other kernels have `aligned`.
 
     llama.cpp knows the layouts of its two architectures only. Source: ggml-vulkan.cpp:1810-1816; mul_mmq_cm1.comp:86-87, 129-133.
     """

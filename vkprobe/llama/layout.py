@@ -1,6 +1,6 @@
 """How llama.cpp runs a matrix product on a given path: everything that follows from the device, the weight type and the shape.
 
-What says which path llama.cpp takes (`paths.choose`) and what compiles and times a path call the same two functions.
+`paths.choose`, which says what llama.cpp takes, and the planners, which compile and time a path, call the same two functions.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def left_out(device: DeviceRecord, others: Iterable[DeviceRecord] = ()) -> str |
 
 
 def caution(device: DeviceRecord) -> str | None:
-    """What llama.cpp would do beside a driver that is not among the devices at hand; None where there is nothing to say."""
+    """A warning about drivers that may be installed without being among the devices at hand; None where there is nothing to say."""
     if device.driver.id == "VK_DRIVER_ID_MESA_NVK":
         return f"llama.cpp skips NVK where NVIDIA's proprietary driver is installed too, {_VISIBLE}"
     return None

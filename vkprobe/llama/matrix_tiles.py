@@ -1,6 +1,6 @@
 """Tiles of coopmat2, whose matrices span a workgroup.
 
-Every device with coopmat2 is taken to have all three sizes: the vendors whose sizes llama.cpp restricts have no whole coopmat2.
+All three sizes are assumed to exist: no vendor whose sizes llama.cpp restricts has the whole of coopmat2.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def matrix_tile(weight_type: str, m: int, n: int, cores: int) -> MatrixTile:
 
 
 def rows_aligned(k: int) -> bool:
-    """Whether rows of f16 begin at multiples of 16 B, which is all that vkprobe's kernels ask of K.
+    """Whether rows of f16 begin at multiples of 16 B, which is all that vkprobe's aligned kernels need.
 
-    llama.cpp takes its aligned pipeline for multiples of 32, 64 or 128 by tile only: for other multiples of 8 its kernel forgoes a hint
-    that vkprobe's has. Source: ggml-vulkan.cpp:1772-1774, 6350-6351; mul_mm_cm2.comp:413.
+    llama.cpp takes its aligned pipeline only where K is a multiple of 32, 64 or 128, by tile. For other multiples of 8 its kernel lacks an
+    alignment hint that vkprobe's has. Source: ggml-vulkan.cpp:1772-1774, 6350-6351; mul_mm_cm2.comp:413.
     """
     return k % _ROW_ALIGNMENT == 0
 
 
 def reduced_bytes(bm: int) -> int:
-    """Shared memory (B) in which the reduced kernel's workgroup stages A; B and D take none. That kernel is vkprobe's own."""
+    """Shared memory (B) of the reduced kernel, which stages A alone. That kernel is vkprobe's own."""
     return bm * _STAGED_ROW_BYTES

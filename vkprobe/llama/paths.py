@@ -1,4 +1,4 @@
-"""Which path llama.cpp takes on a device for a matrix product, how it lays it out, and why it takes no better one.
+"""Which path llama.cpp takes on a device for a matrix product, how it runs it, and why it takes no better one.
 
 Where the facts leave the choice open the path is None, and `because` says what would decide it.
 """
@@ -68,7 +68,7 @@ class Choice(Struct, frozen=True, kw_only=True):
         path: None where the facts don't say, `none` where llama.cpp doesn't take the device at all.
         accumulator: f16, f32 or s32; None where `path` is no path.
         because: what decided it; for an open choice, what would.
-        candidates: the paths in llama.cpp's order; those after the path taken were not needed.
+        candidates: the paths in llama.cpp's order, those after the path taken included.
         layout: how the path is run; None where the facts don't say.
         split_k: over how many workgroups a GEMM splits K; None where the facts don't say, and for a GEMV.
         left_out: why llama.cpp's default device list leaves the device out; None where it doesn't.
@@ -93,7 +93,7 @@ class Choice(Struct, frozen=True, kw_only=True):
 
 
 class _Device:
-    """A device's gaps and rulings, each worked out once."""
+    """A device's gaps and rulings, each computed once."""
 
     def __init__(self, device: DeviceRecord, closed: Collection[str]) -> None:
         self.device = device
@@ -127,7 +127,7 @@ class _Device:
         return _all(*rulings, *([self.allowed] if allowed else []))
 
     def open_for(self, path: str) -> str | None:
-        """Which fact a path's layout depends on that the device's file doesn't give; None where it has all."""
+        """The fact that a path's layout depends on and that the device's file doesn't give; None where nothing is missing."""
         if path == "coopmat2":
             return "the shader core count" if self.limits.cores is None else None
         if path == "coopmat" and self.limits.matrix is None:
@@ -158,7 +158,7 @@ def _all(*rulings: Ruling) -> Ruling:
 
 
 def lacking(gap: Gap) -> str:
-    """What is missing, in brief: the first condition that decides, and how many there are besides."""
+    """A gap in a few words: the first condition that decides, and how many more there are."""
     deciding = [m for m in gap.missing if m.have is not None] if gap.met is False else list(gap.missing)
     if not deciding:
         return "nothing"
@@ -185,7 +185,7 @@ def choose(
 
     Args:
         others: the devices beside it on the same machine.
-        closed: requirements, with what they include, that are taken as met whatever the device's facts say.
+        closed: requirements to treat as met, along with those that they include, whatever the device's facts say.
     """
     facts = _Device(device, closed)
     out = left_out(device, others)
@@ -200,7 +200,7 @@ def choose(
 def accumulator(weight_type: str, path: str, limits: Limits) -> str:
     """The accumulator that llama.cpp takes for a GEMM: f16 where the type, the path and the device's matrices have it.
 
-    On path dot2, too: its products are f32, its sums are rounded to f16 (vkprobe's kernels sum in f32 only).
+    That includes dot2, which rounds its f32 products to f16 sums; vkprobe's dot2 kernels sum in f32 only.
 
     Source: ggml-vulkan.cpp:5943-5974 (choice), 4698-4709 (matrices), 2607-2609 (dot2); dot_product_funcs.glsl:8-10.
     """
@@ -267,7 +267,7 @@ def _gemm(facts: _Device, workload: Workload) -> Choice:
         if ruling.holds is None:
             after = next((c for c in found[position + 1 :] if c.ruling.holds is not False), None)
             without = f", without it {after}" + ("" if after.ruling.holds else ", if that is met") if after else ""
-            open_because = f"the facts do not tell of {ruling.because}: with it {candidate}{without}"
+            open_because = f"the facts don't give {ruling.because}: with it {candidate}{without}"
             return Choice(workload=workload, path=None, because="; ".join([open_because, *refused]), candidates=found)
         layout, words = _laid(facts, workload, candidate)
         return Choice(
@@ -294,14 +294,14 @@ def _laid(facts: _Device, workload: Workload, candidate: Candidate) -> tuple[Gem
     """The layout, and its tile and split in words."""
     missing = facts.open_for(candidate.path)
     if missing is not None:
-        return None, f"its tile depends on {missing}, which the facts do not tell"
+        return None, f"its tile depends on {missing}, which the facts don't give"
     layout = gemm_layout(facts.limits, *workload, candidate.path, candidate.accumulator)
     tile, cores = layout.tile, facts.limits.cores
     words = f"tile {tile.bm}x{tile.bn} ({tile.size})"
     if candidate.path == "coopmat2":
-        words += f" for {cores} shader cores" if cores else " for want of a shader core count"
+        words += f" for {cores} shader cores" if cores else " without a shader core count"
     if cores is None:
-        words += ", K split by a shader core count that the facts do not tell"
+        words += ", K split by a shader core count that the facts don't give"
     elif layout.split.parts > 1:
         words += f", K split over {layout.split.parts}"
     return layout, words
@@ -315,7 +315,7 @@ def _gemv(facts: _Device, workload: Workload) -> Choice:
     floats = Candidate("scalar-f32", "f32", facts.needs("scalar-f32"))
     if wanted.holds is not False and offered.holds is not False and None in (wanted.holds, offered.holds):
         deciding = wanted.because if wanted.holds is None else offered.because
-        because = f"the facts do not tell of {deciding}: with it intdot, without it scalar-f32"
+        because = f"the facts don't give {deciding}: with it intdot, without it scalar-f32"
         return Choice(workload=workload, path=None, because=because, candidates=(q8_1, floats))
     if wanted.holds is False:
         taken, because = floats, f"{wanted.because}: the float GEMV"
@@ -332,7 +332,7 @@ _LEAST_K = 2048
 
 
 def q8_1_wanted(device: DeviceRecord, workload: Workload) -> Ruling:
-    """Whether llama.cpp prefers q8_1 activations for a GEMV, by vendor, type, N and K, whether the device can do it or not.
+    """Whether llama.cpp prefers q8_1 activations for a GEMV, by vendor, type, N and K. It doesn't ask whether the device can do it.
 
     Source: ggml-vulkan.cpp:6543-6625 (rule), 5508-5529 (types).
     """
@@ -343,7 +343,7 @@ def q8_1_wanted(device: DeviceRecord, workload: Workload) -> Ruling:
     if q8_1 is None or not q8_1.gemv:
         return Ruling(False, f"llama.cpp has no GEMV of {workload.type} with q8_1 activations")
     if q8_1.gemv_only_intel and vendor != Vendor.INTEL:
-        return Ruling(False, f"{workload.type} never with q8_1 activations but on Intel")
+        return Ruling(False, f"{workload.type} with q8_1 activations only on Intel")
     if workload.n > 1:
         return Ruling(True, "q8_1 activations for more than one column")
     if vendor == Vendor.NVIDIA:

@@ -51,14 +51,14 @@ class Rows(Struct, frozen=True, kw_only=True):
 
 
 def _unit(limits: Limits, unit: RowUnit) -> int:
-    """What a float GEMV's rows are a multiple of. Source: ggml-vulkan.cpp:2868-2882."""
+    """The factor that a float GEMV's rows are multiplied by. Source: ggml-vulkan.cpp:2868-2882."""
     if unit == "kq":
         return 4 if limits.gcn else 2
     return 2 if unit == "stdq" and (limits.gcn or limits.vendor == Vendor.INTEL) else 1
 
 
 def _q8_1_unit(limits: Limits, unit: RowUnit) -> int:
-    """What a q8_1 GEMV's rows are a multiple of: `rm_kq_int` is 1 everywhere. Source: ggml-vulkan.cpp:2870-2882."""
+    """The factor that a q8_1 GEMV's rows are multiplied by; `rm_kq_int` is 1 everywhere. Source: ggml-vulkan.cpp:2870-2882."""
     if unit != "stdq":
         return 1
     return 4 if limits.gcn else 2 if limits.vendor == Vendor.INTEL else 1

@@ -1,7 +1,7 @@
 """GEMM tiles of the paths that stage both matrices through shared memory: scalar-f32, scalar-f16, dot2 and coopmat.
 
-A scalar path is laid out as on a device without cooperative matrices: so llama.cpp runs it there, or with GGML_VK_DISABLE_COOPMAT.
-bf16 without bf16 matrices is the exception, see `bf16_fallback`.
+A scalar path gets the tile that it has on a device without cooperative matrices, or with GGML_VK_DISABLE_COOPMAT. The one exception is
+`bf16_fallback`.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Tile(Struct, frozen=True, kw_only=True):
 
 
 def fitted(tile: Tile) -> Tile:
-    """`tile` with as many subgroup tiles as the workgroup has subgroups. An adaptation of vkprobe's, not llama.cpp's.
+    """Give `tile` as many subgroup tiles as its workgroup has subgroups. This is vkprobe's adaptation, not a rule of llama.cpp.
 
-    llama.cpp's small tile leaves a subgroup without a tile of its own where subgroups have 16 invocations or 4: such tiles are split, or
-    joined, first along M where it is the longer side. A subgroup tile narrower than its matrix or invocation tile takes the width
-    from its other side. A tile that suits its subgroups stays as it is.
+    In llama.cpp's small tile some subgroups have nothing to do when subgroups have 16 invocations. Such tiles are split, or joined, along M
+    first where M is the longer side. A subgroup tile that is narrower than its matrix or invocation tile takes the width from its other
+    side. A tile that already suits its subgroups doesn't change.
     """
     block = max(tile.block, tile.warp)
     subgroups = block // tile.warp
@@ -97,7 +97,7 @@ def base_tile(size: str, limits: Limits, tm: int, tn: int, tk: int = 1, *, wmite
 
 
 def tile_of_size(size: str, limits: Limits, matrix: Matrix | None, quantised: bool) -> Tile:
-    """llama.cpp's tile of a size, before it is fitted; quantised weights have tiles of their own on GCN and on Intel's matrices.
+    """llama.cpp's tile of a size, before `fitted`. Quantised weights have their own tiles on GCN and on Intel's matrices.
 
     Source: ggml-vulkan.cpp:1776-1799 (tables), 1844-1855 (AMD, Qualcomm), 1864-1876 (Intel).
     """
@@ -156,10 +156,10 @@ def sizes_to_try(sizes: str, m: int, n: int) -> list[str]:
 
 
 def bf16_fallback(limits: Limits, weight_type: str, path: str) -> bool:
-    """Whether bf16 is multiplied in f32 on a device whose other types llama.cpp multiplies on matrices, for want of bf16 ones.
+    """Whether llama.cpp multiplies bf16 in f32 although it uses cooperative matrices for other types, because there are none for bf16.
 
-    Then AMD's large tiles are on, since llama.cpp asks for matrices there, not for bf16 ones, whereas Intel's ask for bf16 ones; tiles
-    of invocations are the common table's.
+    This decides the tile sizes. On AMD llama.cpp has large tiles wherever it uses matrices, so bf16 gets them, too. On Intel it asks for
+    bf16 matrices before bf16 gets a large tile. The tiles themselves are those of the common table.
 
     Source: ggml-vulkan.cpp:2794-2815 (tiles), 4782 (AMD), 4792 (Intel).
     """
@@ -167,7 +167,7 @@ def bf16_fallback(limits: Limits, weight_type: str, path: str) -> bool:
 
 
 def counted_bytes(tile: Tile, limits: Limits, weight_type: str, path: str, matrices: bool) -> int:
-    """Shared memory (B) that llama.cpp counts for a tile when it looks which sizes fit; its shaders pad otherwise.
+    """Shared memory (B) that llama.cpp expects a tile to need when it decides which sizes fit. Its shaders pad rows differently.
 
     Source: ggml-vulkan.cpp:1418-1476.
     """
@@ -184,8 +184,8 @@ def gemm_tile(limits: Limits, weight_type: str, path: str, m: int, n: int, matri
         path: scalar-f32, scalar-f16, dot2 or coopmat.
         matrix: the cooperative matrix's M, N, K; None for scalar paths.
 
-    Which sizes fit, llama.cpp asks of the quantised types' tile, for floats too; the medium one must fit for the large one to be taken.
-    That a workgroup must not have more invocations than the device takes is vkprobe's own condition.
+    llama.cpp decides by the quantised types' tile which sizes fit, even for float types. vkprobe also skips tiles whose workgroup has more
+    invocations than the device takes.
 
     Source: ggml-vulkan.cpp:1881-1894 (fit), 2248-2264 (sizes), 2854-2861 (choice).
     """

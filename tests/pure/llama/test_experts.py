@@ -37,6 +37,13 @@ def test_scalar_tiles(per_expert: int, changed: dict[str, Any], expected: str) -
     assert str(expert_tile(device, "q4_0", 2048, per_expert)) == expected
 
 
+def test_float_weights_have_subgroups_of_16_at_least() -> None:
+    """Quantised ones of 8."""
+    narrow = device_limits(vendor=0x10005, subgroup=8, subgroup_min=8, subgroup_max=8, required_sizes=(8, 8))
+    assert str(expert_tile(narrow, "f16", 2048, 64)) == "m 64x64 16x32 4x2 128/16"
+    assert str(expert_tile(narrow, "q4_0", 2048, 64)) == "m 64x64 8x32 4x2 128/8"
+
+
 @pytest.mark.parametrize("matrices", [True, False])
 def test_amd_never_has_the_large_tile(matrices: bool) -> None:
     """Though with matrices other products have it there."""

@@ -83,7 +83,11 @@ def test_a_new_weight_type_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = {
         "looked-up": WeightType(elements=32, bytes=18, gemv_rows=2, gemv_unit="kq", gemv_wide=True, table_bytes=64, q8_1=q8_1),
         "offset": WeightType(
-            elements=32, bytes=20, gemv_unit="stdq", q8_1=Q8_1(int8_architectures=("amd-rdna3",), int8_offset=True, staged_words=5)
+            elements=32,
+            bytes=20,
+            gemv_unit="stdq",
+            gemv_scale_bytes=16,
+            q8_1=Q8_1(int8_architectures=("amd-rdna3",), int8_offset=True, staged_words=5),
         ),
     }
     for name, row in rows.items():
@@ -99,6 +103,7 @@ def test_a_new_weight_type_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken("looked-up", 1) == [("scalar-f32", "f32")] * 3
     assert taken("offset", 1) == [("intdot", "f32")] * 3
     device = device_limits(**RDNA3)
+    assert gemv_layout(device, "offset", 4096, 1, 4096, "scalar-f32").shared_bytes == 4 + 16 * 64
     assert gemm_layout(device, "offset", 4096, 512, 4096, "coopmat", "s32", MATRIX).shared_bytes == 45056
     assert gemm_layout(device, "looked-up", 4096, 512, 4096, "coopmat", "s32", MATRIX).shared_bytes == 40976
     with pytest.raises(KeyError, match="no GEMM of looked-up by integer dot products"):
