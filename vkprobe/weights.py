@@ -1,6 +1,6 @@
 """Weight types: one row per type with every fact about it.
 
-A new type is one row here, its GLSL in kernels/types/NAME and its class in vkprobe/worker/formats.
+A new type is one row here, its GLSL in kernels/types/NAME and its class in vkprobe/formats.
 Sources: ggml-common.h (blocks), ggml-vulkan.cpp and its shaders (everything else), of the revision of llama.cpp that `vkprobe.llama` names.
 """
 
@@ -15,7 +15,7 @@ RowUnit = Literal["one", "stdq", "kq"]
 
 
 class Q8_1(Struct, frozen=True, kw_only=True):  # noqa: N801  # ggml's name of the format
-    """How a type multiplies with q8_1 activations (path intdot).
+    """How a type multiplies with q8_1 activations: on path intdot, and on path coopmat with s32 accumulators.
 
     Attributes:
         gemv_rows: rows of a GEMV's workgroup, as a multiple of `gemv_unit`.
@@ -170,6 +170,7 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     # No kernels for q8_1 activations but those of int8 matrices (ggml-vulkan.cpp:2488, 2495); rows: 2952, 2954; tables: 1441-1451.
     "iq4_nl": WeightType(
         elements=32, bytes=18, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
+        q8_1=Q8_1(gemm=False, gemv=False, int8_table_bytes=16),
     ),
     "mxfp4": WeightType(
         elements=32, bytes=17, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=64, matrix_table_bytes=32,
@@ -178,6 +179,7 @@ WEIGHT_TYPES: dict[str, WeightType] = {
     # Its scales are looked up too: 128 of f32.
     "nvfp4": WeightType(
         elements=64, bytes=36, gemv_rows=2, gemv_unit="kq", gemv_wide=True, scales=1, table_bytes=576, matrix_table_bytes=528,
+        q8_1=Q8_1(gemm=False, gemv=False, int8_architectures=("amd-rdna3",), int8_scales=2, int8_table_bytes=528),
     ),
 }  # fmt: skip
 """Every type, in the order of tables."""

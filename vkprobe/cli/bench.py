@@ -17,9 +17,8 @@ from vkprobe.cli.options import DriverChoice
 from vkprobe.cli.workload import model_of, model_option, model_shapes, skipped_note
 from vkprobe.errors import UsageError
 from vkprobe.kernels import kernels
-from vkprobe.ops.base import PATHS, Request, software
+from vkprobe.ops.base import ACCUMULATORS, PATHS, Request, software
 from vkprobe.ops.convert import FORMS
-from vkprobe.ops.products import FLOAT_ACCUMULATORS
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
@@ -102,7 +101,7 @@ def bench_options(op: str) -> Callable[[F], F]:
             ),
         ]
         if op == "gemm":
-            accumulator_help = "f16, f32, or `default` for llama.cpp's.  [default: both]"
+            accumulator_help = "f16, f32, s32 (int8 matrices), or `default` for llama.cpp's.  [default: all]"
             tuple_help = "A coopmat shape, or `all` that are advertised.  [default: llama.cpp's]"
             options += [
                 click.option("--coopmat", is_flag=True, help="Short for --path coopmat."),
@@ -150,7 +149,7 @@ def cells_for(
     kinds = _types(op)
     wanted_types = words("--type", types, kinds)
     wanted_paths = words("--path", paths, _of_op(op, "path", PATHS))
-    wanted_accumulators = words("--accumulator", accumulators, (*FLOAT_ACCUMULATORS, "default"))
+    wanted_accumulators = words("--accumulator", accumulators, (*ACCUMULATORS, "default"))
     wanted_tuples = _tuples(tuples)
     _some_kernel(op, wanted_types, wanted_paths, [] if "default" in wanted_accumulators else wanted_accumulators)
     offered = ops.find(op)

@@ -183,7 +183,7 @@ class MatrixReference:
 
     Args:
         weights: of the same type, m, k and seed, where they are there already.
-        accumulator: `f16` or `f32`; exact inputs keep within its integers.
+        accumulator: `f16`, `f32` or `s32`; exact inputs keep within its integers.
         form: in which the kernel reads activations (f32, f16, bf16, q8_1); the references are of those.
         rows: of activations on the device.
     """
@@ -201,6 +201,9 @@ class MatrixReference:
         rows: int = 0,
     ) -> None:
         self.type, self.m, self.n, self.k, self.form = weight_type, m, n, k, form
+        row = WEIGHT_TYPES[weight_type]
+        # Kernels of int8 matrices take a type's constant offset off its codes; the others' offsets meet the stored sums.
+        self._offset = form == "q8_1" and not (accumulator == "s32" and row.q8_1 is not None and not row.q8_1.int8_offset)
         w = self._weights = weights or WeightsReference(weight_type, m, k, seed)
         self.distinct = w.distinct
         exact = exact_q8_1_activations(n, k, seed) if form == "q8_1" else exact_activations(n, k, seed, accumulator)
@@ -225,7 +228,7 @@ class MatrixReference:
     def _products(self, given: Activations) -> tuple[F64, F64]:
         """Those of the sampled rows, and of the sums over rows; of q8_1 by ggml's rule: offsets meet each block's stored sum."""
         w = self._weights
-        if given.sums is None:
+        if given.sums is None or not self._offset:
             return given.values @ w.sampled.T, given.values @ w.block_sums.T
         values, offsets, value_sums, offset_sums = w.parts
         return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T

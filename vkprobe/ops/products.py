@@ -31,6 +31,15 @@ def f16_tuples(device: DeviceRecord, component: str = "f16") -> list[KhrTuple]:
     ]
 
 
+def int8_tuples(device: DeviceRecord) -> list[KhrTuple]:
+    """The s8,s8->s32 tuples of subgroup scope, in the driver's order."""
+    return [
+        t
+        for t in device.coopmat.khr or []
+        if t.a == t.b == "s8" and t.c == t.result == "s32" and t.scope == "subgroup" and not t.saturating
+    ]
+
+
 def tuple_name(t: KhrTuple) -> str:
     """A tuple's shape as records have it."""
     return f"{t.m}x{t.n}x{t.k}"
@@ -39,13 +48,13 @@ def tuple_name(t: KhrTuple) -> str:
 def tuple_names(device: DeviceRecord, weight_type: str, accumulator: str, wanted: Sequence[str]) -> list[str | None]:
     """The tuple shapes to measure with this accumulator; [None] if the device lists none, so that the cell says so.
 
-    llama.cpp takes the shape of the first f16 tuple with an f16 or f32 accumulator, for bf16 too.
+    llama.cpp takes the shape of the first f16 tuple with an f16 or f32 accumulator, for bf16 too, and for s32 that of the first s8 one.
     """
-    listed = f16_tuples(device)
+    listed = int8_tuples(device) if accumulator == "s32" else f16_tuples(device)
     names: list[str | None] = []
     for name in wanted:
         if name == "all":
-            own = f16_tuples(device, WEIGHT_TYPES[weight_type].component)
+            own = listed if accumulator == "s32" else f16_tuples(device, WEIGHT_TYPES[weight_type].component)
             names += [tuple_name(t) for t in own if t.c == accumulator]
         elif name == "default":
             names += [tuple_name(listed[0])] if listed else []
@@ -78,7 +87,7 @@ def select(op: str, request: Request, device: DeviceRecord) -> list[Cell]:
 def _of_shape(op: str, axes: Mapping[str, int], types: Sequence[str], request: Request, device: DeviceRecord) -> Iterator[Cell]:
     for kind in types:
         for path in request.paths or PATHS:
-            for accumulator in _accumulators(request, path, kind):
+            for accumulator in _accumulators(request, path, kind, device):
                 if not exists(op, path, kind, accumulator):
                     continue
                 names = tuple_names(device, kind, accumulator, request.tuples or ("default",)) if path == "coopmat" else [None]
@@ -89,9 +98,12 @@ def _of_shape(op: str, axes: Mapping[str, int], types: Sequence[str], request: R
                         )
 
 
-def _accumulators(request: Request, path: str, kind: str) -> Sequence[str]:
+def _accumulators(request: Request, path: str, kind: str, device: DeviceRecord) -> Sequence[str]:
+    """Those asked for; else every one, s32 where the device lists int8 matrices."""
     named = [default_accumulator(path, kind) if name == "default" else name for name in request.accumulators]
-    return list(dict.fromkeys(named)) or FLOAT_ACCUMULATORS
+    if named:
+        return list(dict.fromkeys(named))
+    return (*FLOAT_ACCUMULATORS, "s32") if path == "coopmat" and int8_tuples(device) else FLOAT_ACCUMULATORS
 
 
 def run_types(device: DeviceRecord, scope: str, types: Sequence[str]) -> Sequence[str]:

@@ -17,7 +17,7 @@ from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Requirement, TupleMatch
-from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
 
 _ANY_MATRIX = (16, 16, 16)  # nothing is compiled with it: the cell says that the device lists no tuple
 _REDUCE = "gemm_reduce"
@@ -149,7 +149,7 @@ def _ragged_blocks(cell: Cell) -> str | None:
 def _longer_than_step(cell: Cell) -> str | None:
     """Why the tuple's K doesn't suit the step along K."""
     matrix, kind = _matrix(cell), cell.variant.type or ""
-    step = WEIGHT_TYPES[kind].step_k
+    step = Q8_1_ELEMENTS if cell.variant.accumulator == "s32" else WEIGHT_TYPES[kind].step_k
     return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {kind} weights, {step}" if matrix and matrix[2] > step else None
 
 
