@@ -104,7 +104,7 @@ def test_statuses_count_as_asked() -> None:
     assert [by_status("c", status, None, conditions).verdict for status in bad] == ["bad"] * 5
     for status in ("skipped", "noop"):
         assert by_status("c", status, None, asked("slower:3%,wrong,crash,missing")).verdict == "unclear"
-    assert by_status("c", "unsupported", "no tuple", conditions) == Finding(name="c", verdict="unclear", told="unsupported: no tuple")
+    assert by_status("c", "unsupported", "no tuple", conditions) == Finding(name="c", verdict="unclear", words="unsupported: no tuple")
     assert by_status("c", "unsupported", None, asked("missing")).verdict == "bad"
     assert by_status("c", "crash", None, asked("slower:3%,crash", crash=False)).verdict == "unclear"
     assert by_status("c", "wrong", None, asked("slower:3%", wrong=True)).verdict == "bad"
@@ -120,9 +120,9 @@ def test_bad_if_says_what_it_takes() -> None:
 
 def test_the_line_names_the_worst_cell() -> None:
     """A bad cell before an unclear one, a lost one before a slow one, of equals the slowest."""
-    good, slow = Finding(name="g", verdict="good", told="1x", size=1.0), Finding(name="s", verdict="bad", told="2x", size=2.0)
-    slower, lost = Finding(name="t", verdict="bad", told="3x", size=3.0), Finding(name="l", verdict="bad", told="crash")
-    open_ = Finding(name="u", verdict="unclear", told="9x", size=9.0)
+    good, slow = Finding(name="g", verdict="good", words="1x", size=1.0), Finding(name="s", verdict="bad", words="2x", size=2.0)
+    slower, lost = Finding(name="t", verdict="bad", words="3x", size=3.0), Finding(name="l", verdict="bad", words="crash")
+    open_ = Finding(name="u", verdict="unclear", words="9x", size=9.0)
     assert line("abc", [good, slow, slower, open_]) == "abc bad: t 3x (2 of 4 bad)"
     assert line("abc", [slow, lost, slower]) == "abc bad: l crash (3 of 3 bad)"
     assert line("abc", [good, open_]) == "abc skip: u 9x (1 of 2 unclear)"

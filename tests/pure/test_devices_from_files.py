@@ -127,7 +127,7 @@ def _through_report(device: DeviceRecord) -> DeviceRecord:
     from vkprobe.results import gpuinfo
     from vkprobe.results.devices import EXPECTED
     from vkprobe.results.document import parse
-    from vkprobe.results.told import record
+    from vkprobe.results.facts_file import record
 
     root = parse(json.dumps(report(device)).encode(), "report.json", EXPECTED)
     assert gpuinfo.is_report(root)

@@ -34,7 +34,7 @@ def test_processes_that_agree_lend_all_their_rounds() -> None:
 def test_one_round_each_is_never_judged() -> None:
     """However far apart they are."""
     (said,) = judge([unpaired(Side((0.0,), 1e-6), Side((1.0,), 1e-6))])
-    assert (said.verdict, said.told, said.p) == ("unclear", False, 1.0)
+    assert (said.verdict, said.has_interval, said.p) == ("unclear", False, 1.0)
 
 
 def test_a_difference_below_the_margin_is_no_verdict() -> None:

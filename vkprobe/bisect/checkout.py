@@ -48,16 +48,16 @@ def checkout(logs: Path | None = None) -> Checkout:
     Raises:
         UsageError: this is no git checkout, or the folder can't be made.
     """
-    found = Checkout(
+    result = Checkout(
         commit=_git("rev-parse", "HEAD"),
         short=_git("rev-parse", "--short", "HEAD"),
         logs=Path(os.path.abspath(logs if logs is not None else _git("rev-parse", "--git-path", _FOLDER))),
     )
     try:
-        found.logs.mkdir(parents=True, exist_ok=True)
+        result.logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--log {found.logs}: can't be made: {error.strerror}") from None
-    return found
+        raise UsageError(f"--log {result.logs}: can't be made: {error.strerror}") from None
+    return result
 
 
 def _git(*arguments: str) -> str:

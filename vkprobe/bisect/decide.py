@@ -23,7 +23,7 @@ OF_STATISTICS = frozenset({"worse", "changed"})
 """The conditions that compile statistics meet, and nothing else does."""
 CONFIRMED = 2
 """Processes that a slower time must be seen in: a kernel with two speeds keeps one of them for a process's life."""
-_CHANGES_TOLD = 3
+_MOST_CHANGES = 3
 _LOST = dict.fromkeys(("crash", "timeout", "device-lost", "error"), "crash")
 _CONDITION = {"wrong": "wrong", "unsupported": "missing", **_LOST}
 
@@ -42,7 +42,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 
     name: str
     verdict: Verdict
-    told: str
+    words: str
     size: float = math.inf
 
 
@@ -72,12 +72,12 @@ def asked(text: str, *, crash: bool | None = None, wrong: bool | None = None) ->
 def by_status(name: str, status: Status, reason: str | None, conditions: Asked) -> Finding:
     """Of a cell that is not ok: bad where that was asked for, else nothing can be said; nor of one that was given up (skipped, noop)."""
     verdict: Verdict = "bad" if _CONDITION.get(status) in conditions.shares else "unclear"
-    return Finding(name=name, verdict=verdict, told=f"{status}: {reason}" if reason else status)
+    return Finding(name=name, verdict=verdict, words=f"{status}: {reason}" if reason else status)
 
 
 def not_measured(name: str, because: str | None = None) -> Finding:
     """Of a cell that no record came of."""
-    return Finding(name=name, verdict="unclear", told=f"not measured: {because}" if because else "not measured")
+    return Finding(name=name, verdict="unclear", words=f"not measured: {because}" if because else "not measured")
 
 
 def by_times(cells: Mapping[str, tuple[Side, Sequence[Side]]], share: float, *, least_processes: int = CONFIRMED) -> list[Finding]:
@@ -113,24 +113,24 @@ def _timed(name: str, together: Judgement, alone: Sequence[Judgement], limit: fl
         low, high = min(j.ci95[0] for j in alone), max(j.ci95[1] for j in alone)
     elif verdict == "bad" and len(alone) < least_processes:
         verdict = "unclear"
-    told = f"{together.ratio * limit:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
-    told += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be told from it"}[verdict]
-    return Finding(name=name, verdict=verdict, told=told, size=together.ratio * limit)
+    words = f"{together.ratio * limit:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
+    words += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be told from it"}[verdict]
+    return Finding(name=name, verdict=verdict, words=words, size=together.ratio * limit)
 
 
 def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
     """Of a pipeline as `compare` has it."""
     if cell.new is None:
         verdict: Verdict = "bad" if "missing" in conditions else "unclear"
-        return Finding(name=name, verdict=verdict, told="missing: this build has no such pipeline")
+        return Finding(name=name, verdict=verdict, words="missing: this build has no such pipeline")
     if cell.new.status != "ok":
         return by_status(name, cell.new.status, cell.new.reason, conditions)
     worse = cell.verdict == "worse" and "worse" in conditions
     changed = bool(cell.changes) and "changed" in conditions
-    told = ", ".join(f"{c.name} {c.old} -> {c.new}" for c in cell.changes[:_CHANGES_TOLD]) or "same"
+    words = ", ".join(f"{c.name} {c.old} -> {c.new}" for c in cell.changes[:_MOST_CHANGES]) or "same"
     instructions = cell.change("instructions")
     size = instructions.new / instructions.old if instructions and instructions.old and instructions.new else 1.0
-    return Finding(name=name, verdict="bad" if worse or changed else "good", told=told, size=size)
+    return Finding(name=name, verdict="bad" if worse or changed else "good", words=words, size=size)
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
@@ -148,4 +148,4 @@ def line(commit: str, findings: Sequence[Finding]) -> str:
     verdict, cell = verdict_of(findings), worst(findings)
     word = "skip" if verdict == "unclear" else verdict
     count = sum(f.verdict == verdict for f in findings)
-    return f"{commit} {word}: {cell.name} {cell.told} ({count} of {len(findings)} {verdict})"
+    return f"{commit} {word}: {cell.name} {cell.words} ({count} of {len(findings)} {verdict})"

@@ -76,10 +76,10 @@ def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
     """
     store = Store(read_records(path))
     matches = matcher(pattern)
-    found = [good for one in held(store) if (good := _good(one, store, matches, statistics)) is not None]
-    if not found:
+    goods = [good for one in held(store) if (good := _good(one, store, matches, statistics)) is not None]
+    if not goods:
         raise UsageError(_none(path, pattern, store))
-    return found
+    return goods
 
 
 def _good(one: Held, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:

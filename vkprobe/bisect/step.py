@@ -20,7 +20,8 @@ from vkprobe.errors import UsageError
 from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, build_change
-from vkprobe.results.store import Store, pipeline_key
+from vkprobe.results.keys import pipeline_key
+from vkprobe.results.store import Store
 from vkprobe.session.compiling import Compiler, Lane, Progress, compile_all
 from vkprobe.session.opening import open_request
 from vkprobe.session.policy import Policy
@@ -69,18 +70,18 @@ class Step:
         known = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
         pipelines = _of_records(self._good.pipelines, known)
         self._same_kernels(planned, pipelines)
-        found = self._statistics(pipelines)
+        findings = self._statistics(pipelines)
         if not self._conditions.shares.keys() - OF_STATISTICS:
-            return found or [not_measured(c.name, "the good records lack its pipeline's statistics") for c in self._good.cells.values()]
-        if found and verdict_of(found) == "bad":
-            return found
-        return found + (self._measured(planned) if planned else [])
+            return findings or [not_measured(c.name, "the good records lack its pipeline's statistics") for c in self._good.cells.values()]
+        if findings and verdict_of(findings) == "bad":
+            return findings
+        return findings + (self._measured(planned) if planned else [])
 
     def _same_kernels(self, planned: dict[Cell, Plan], pipelines: Sequence[Plan]) -> None:
         """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
         now = {p.kernel.name: p for p in (*planned.values(), *pipelines)}
-        made: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
-        for then in made:
+        records: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
+        for then in records:
             if (here := now.get(then.kernel)) is not None and build_change(then, here, same_kernel=True):
                 raise UsageError(
                     f"--good: {then.kernel} of these records is not this vkprobe's {then.kernel}: measure the good commit with this one"
@@ -99,35 +100,35 @@ class Step:
     def _measured(self, planned: dict[Cell, Plan]) -> list[Finding]:
         """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
         cells = self._good.cells
-        told: dict[Cell, Finding] = {}
+        findings: dict[Cell, Finding] = {}
         sides: dict[Cell, list[Side]] = {}
         waiting = list(cells)
         for number in range(self._tries):
             records = self._campaign([planned[key] for key in waiting], self._policy(number))
             for key, record in records.items():
                 if record.time is not UNSET and (other := other_clock(cells[key], record.time)):
-                    told[key] = Finding(name=cells[key].name, verdict="unclear", told=other)
+                    findings[key] = Finding(name=cells[key].name, verdict="unclear", words=other)
                     sides.pop(key, None)
                 elif record.status == "ok" and record.time is not UNSET:
                     sides.setdefault(key, []).append(side(rounds_of(record.time)))
                 else:
-                    told[key] = by_status(cells[key].name, record.status, record.reason, self._conditions)
+                    findings[key] = by_status(cells[key].name, record.status, record.reason, self._conditions)
                     sides.pop(key, None)
             judged = self._times(sides)
-            told.update({key: judged[key] for key in waiting if key in judged})
-            waiting = [key for key in waiting if key in judged and told[key].verdict == "unclear"]
-            if not waiting or verdict_of(list(told.values())) == "bad":
+            findings.update({key: judged[key] for key in waiting if key in judged})
+            waiting = [key for key in waiting if key in judged and findings[key].verdict == "unclear"]
+            if not waiting or verdict_of(list(findings.values())) == "bad":
                 break
-        return [told.get(key) or not_measured(cell.name) for key, cell in cells.items()]
+        return [findings.get(key) or not_measured(cell.name) for key, cell in cells.items()]
 
     def _times(self, sides: dict[Cell, list[Side]]) -> dict[Cell, Finding]:
         """Of all cells that have times, together; where times do not count, each is good."""
         named = {self._good.cells[key].name: key for key in sides}
         if "slower" not in self._conditions:
-            return {key: Finding(name=name, verdict="good", told="ok", size=1.0) for name, key in named.items()}
+            return {key: Finding(name=name, verdict="good", words="ok", size=1.0) for name, key in named.items()}
         table = {name: (self._good.cells[key].side, sides[key]) for name, key in named.items()}
-        found = by_times(table, self._conditions.shares["slower"], least_processes=min(CONFIRMED, self._tries))
-        return {named[finding.name]: finding for finding in found}
+        findings = by_times(table, self._conditions.shares["slower"], least_processes=min(CONFIRMED, self._tries))
+        return {named[finding.name]: finding for finding in findings}
 
     def _campaign(self, planned: Sequence[Plan], how: Policy) -> dict[Cell, ResultRecord]:
         """The cells' records of one worker's life."""
@@ -146,10 +147,10 @@ class Step:
         """Of the pipelines, held against the good ones as `compare` does."""
         if not self._good.pipelines:
             return []
-        made: list[AnyRecord] = []
+        records: list[AnyRecord] = []
 
         def take(record: AnyRecord) -> None:
-            made.append(record)
+            records.append(record)
             self._sink(record)
 
         if pipelines:
@@ -158,20 +159,20 @@ class Step:
             compiler = Compiler(self._spec, self._device, request, run=self._run, limit_s=limit, sink=take)
             lane = Lane(device=self._device.device, compiler=compiler, waiting=list(pipelines))
             compile_all([lane], progress=self._progress, parallel=1)
-        pipelines_made = [r for r in made if isinstance(r, PipelineRecord)]
-        if not pipelines_made:
+        created = [r for r in records if isinstance(r, PipelineRecord)]
+        if not created:
             return [_missing(p, self._conditions) for p in self._good.pipelines]
-        return statistics_of(self._good, self._device, pipelines_made, self._conditions)
+        return statistics_of(self._good, self._device, created, self._conditions)
 
 
-def statistics_of(good: Good, device: DeviceRecord, made: Sequence[PipelineRecord], conditions: Asked) -> list[Finding]:
+def statistics_of(good: Good, device: DeviceRecord, created: Sequence[PipelineRecord], conditions: Asked) -> list[Finding]:
     """Of every good pipeline, held against those that the device made."""
     # Records find their device by its run: good pipelines of several runs belong to the newest one's device here.
     theirs = [replace(p, run=good.device.run) for p in good.pipelines]
     threshold = conditions.shares.get("worse", DEFAULT_SHARE)
-    cells = compare(Store([good.device, *theirs]), Store([device, *made]), threshold=threshold).cells
-    told = {pipeline_key(c.old): by_statistics(cell_name(c.old), c, conditions) for c in cells if isinstance(c.old, PipelineRecord)}
-    return [told.get(pipeline_key(p)) or not_measured(cell_name(p)) for p in theirs]
+    cells = compare(Store([good.device, *theirs]), Store([device, *created]), threshold=threshold).cells
+    findings = {pipeline_key(c.old): by_statistics(cell_name(c.old), c, conditions) for c in cells if isinstance(c.old, PipelineRecord)}
+    return [findings.get(pipeline_key(p)) or not_measured(cell_name(p)) for p in theirs]
 
 
 def other_clock(good: GoodCell, time: Time) -> str | None:
@@ -188,9 +189,9 @@ def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
 def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Plan]) -> list[Plan]:
     """What is to be compiled for these records, each once: the same kernel and tile; where the driver's own choices made another
     tile of it (another subgroup size), all of that kernel."""
-    found: dict[int, Plan] = {}
+    wanted: dict[int, Plan] = {}
     for pipeline in pipelines:
         mine = [p for p in known if p.kernel.name == pipeline.kernel]
         exact = [r for r in mine if r.tile == pipeline.tile]
-        found.update({id(r): r for r in (exact[:1] or mine)})
-    return list(found.values())
+        wanted.update({id(r): r for r in (exact[:1] or mine)})
+    return list(wanted.values())

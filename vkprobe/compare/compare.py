@@ -48,13 +48,13 @@ def compare(
     for name, devices in zip(names, (left, right), strict=True):
         if not devices:
             raise UsageError(f"{name}: holds no pipeline and no result records: `vkprobe compile`, gemm or run -o write such files")
-    known = expectations.names_in([*left, *right])
+    names_in_files = expectations.names_in([*left, *right])
     (left, left_out), (right, also) = expectations.without(left, expected), expectations.without(right, expected)
     pairing = pair(left, right)
     if not pairing.pairs:
-        told = "; ".join(f"{name} holds {_list(devices)}" for name, devices in zip(names, (left, right), strict=True))
+        contents = "; ".join(f"{name} holds {_list(devices)}" for name, devices in zip(names, (left, right), strict=True))
         raise UsageError(
-            f"nothing to compare: {told}. Cells are paired by hardware (vendor, device id, chip); compare two drivers of one chip"
+            f"nothing to compare: {contents}. Cells are paired by hardware (vendor, device id, chip); compare two drivers of one chip"
         )
     cells: list[Compared] = []
     drafts: list[times.Draft] = []
@@ -81,7 +81,7 @@ def compare(
         groups=times.groups(cells),
         skipped=len(left_out | also),
     )
-    return expectations.applied(comparison, expected, known)
+    return expectations.applied(comparison, expected, names_in_files)
 
 
 def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
     for h in devices:
         if len(h.drivers) > 1:
             yield f"{name} holds {len(h.drivers)} drivers of {h.device} ({h.driver}): the newest record of each cell counts"
-        several = sum(len(found) > 1 for found in h.measured.values())
+        several = sum(len(records) > 1 for records in h.measured.values())
         if several:
             yield f"{name} holds several runs of {several} cells of {h.device}: each run is a process of its own"
         if h.other:
@@ -212,8 +212,8 @@ def _changes(old: PipelineRecord, new: PipelineRecord) -> list[Change]:
     """What differs: the normal form, the subgroup size, then raw statistics that the normal form does not tell; hashes aside."""
     fields = [*NORMAL, "subgroup_size"]
     changes = [Change(name, getattr(old, name), getattr(new, name)) for name in fields if getattr(old, name) != getattr(new, name)]
-    told = HASHES.union(*(names_of(change.name) for change in changes))
-    names = [name for name in dict.fromkeys((*new.raw, *old.raw)) if name not in told]
+    normalised = HASHES.union(*(names_of(change.name) for change in changes))
+    names = [name for name in dict.fromkeys((*new.raw, *old.raw)) if name not in normalised]
     return changes + [Change(name, old.raw.get(name), new.raw.get(name)) for name in names if old.raw.get(name) != new.raw.get(name)]
 
 
@@ -259,11 +259,11 @@ def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
 
 
 def _by_tile(device: Held) -> dict[tuple[Any, ...], list[PipelineRecord]]:
-    found: dict[tuple[Any, ...], list[PipelineRecord]] = {}
+    by_tile: dict[tuple[Any, ...], list[PipelineRecord]] = {}
     for p in device.pipelines.values():
         if p.status == "ok":
-            found.setdefault((p.kernel, p.tile), []).append(p)
-    return found
+            by_tile.setdefault((p.kernel, p.tile), []).append(p)
+    return by_tile
 
 
 def _pipeline_of(r: ResultRecord, pipelines: dict[tuple[Any, ...], list[PipelineRecord]]) -> PipelineRecord | None:
@@ -283,8 +283,8 @@ def _badness(cell: Compared) -> tuple[Any, ...]:
     """Sorts the worst first: by verdict, then by the ratio of times, then by spills, instructions and registers gained."""
     spills, registers = (_gained(cell, name) for name in ("spills", "registers"))
     instructions = cell.change("instructions")
-    told = instructions is not None and instructions.old is not None and instructions.new is not None
-    more = growth(instructions) if told and instructions is not None else 0.0
+    comparable = instructions is not None and instructions.old is not None and instructions.new is not None
+    more = growth(instructions) if comparable and instructions is not None else 0.0
     far = abs(math.log(cell.ratio)) if cell.ratio else 0.0
     return list(VERDICTS).index(cell.verdict), -far, -spills, -more, -registers, cell.device, cell.record.kernel
 

@@ -82,18 +82,18 @@ def failing(comparison: Comparison, condition: Condition) -> list[Compared]:
 
 def met(comparison: Comparison, conditions: list[Condition]) -> list[str]:
     """The conditions that are met, each with how often and by what: `slower:5% (2: gemm/... 1.062, gemv/... 1.055)`."""
-    found = []
+    texts = []
     for condition in conditions:
-        told = [_named(cell) for cell in failing(comparison, condition)]
+        hits = [_named(cell) for cell in failing(comparison, condition)]
         if condition.name == "unexpected":
-            told = [f"{line.where} {line.name}" for line in comparison.improved]
+            hits = [f"{line.where} {line.name}" for line in comparison.improved]
         gone = [one for one in comparison.missing if condition.name == "missing" and not one.known]
-        told += [f"all of {one.device}" for one in gone]
-        count = len(told) + sum(one.records - 1 for one in gone)
+        hits += [f"all of {one.device}" for one in gone]
+        count = len(hits) + sum(one.records - 1 for one in gone)
         if count:
-            more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
-            found.append(f"{condition} ({count}: {', '.join(told[:_NAMED])}{more})")
-    return found
+            more = f" and {len(hits) - _NAMED} more" if len(hits) > _NAMED else ""
+            texts.append(f"{condition} ({count}: {', '.join(hits[:_NAMED])}{more})")
+    return texts
 
 
 def _named(cell: Compared) -> str:

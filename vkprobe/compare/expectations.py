@@ -66,9 +66,9 @@ def _lines(path: str | os.PathLike[str] | None) -> Iterator[tuple[str, str]]:
     except UnicodeDecodeError:
         raise UsageError(f"{name}: is no UTF-8 text") from None
     for number, line in enumerate(text.splitlines(), 1):
-        told = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
-        if told:
-            yield f"{name}:{number}", told
+        content = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
+        if content:
+            yield f"{name}:{number}", content
 
 
 def _known(where: str, line: str) -> Known:

@@ -81,9 +81,9 @@ class Compared(Struct, frozen=True, kw_only=True):
     @property
     def record(self) -> PipelineRecord | ResultRecord:
         """What there is of it, NEW's first."""
-        found = self.new if self.new is not None else self.old
-        assert found is not None
-        return found
+        either = self.new if self.new is not None else self.old
+        assert either is not None
+        return either
 
     @property
     def reason(self) -> str | None:

@@ -79,20 +79,20 @@ class Prior(NamedTuple):
     s2: float
 
 
-def prior(found: Sequence[tuple[float, float]]) -> Prior:
+def prior(variances: Sequence[tuple[float, float]]) -> Prior:
     """The scaled inverse chi-squared distribution that variances `found`, each (s2, df), are draws around.
 
     Each cell has few rounds, but a table has many cells: what they have in common makes up for the few rounds of each.
     Fitted by the moments of log s2; what varies far more than the rest is left out, and stands on its own.
     Source: G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression, 2004, section 6.2.
     """
-    told = [(s2, df) for s2, df in found if s2 > 0 and df > 0]
+    usable = [(s2, df) for s2, df in variances if s2 > 0 and df > 0]
     while True:
-        common = _fitted(told)
-        kept = [(s2, df) for s2, df in told if common.df == 0 or s2 <= _FAR * common.s2]
-        if len(kept) == len(told):
+        common = _fitted(usable)
+        kept = [(s2, df) for s2, df in usable if common.df == 0 or s2 <= _FAR * common.s2]
+        if len(kept) == len(usable):
             return common
-        told = kept
+        usable = kept
 
 
 def _apart(s2: float, df: float, common: Prior) -> bool:
@@ -105,11 +105,11 @@ _PERCENTILE = 2.326  # 99 % of the normal distribution
 _FAR = 6.0  # beyond it a variance says nothing of the common one; a closer limit would make cells look more alike than they are
 
 
-def _fitted(told: Sequence[tuple[float, float]]) -> Prior:
-    if len(told) < _FEWEST:
+def _fitted(usable: Sequence[tuple[float, float]]) -> Prior:
+    if len(usable) < _FEWEST:
         return Prior(0.0, 0.0)
-    logs = [math.log(s2) - _digamma(df / 2) + math.log(df / 2) for s2, df in told]
-    excess = variance(logs) - fmean(_trigamma(df / 2) for _, df in told)
+    logs = [math.log(s2) - _digamma(df / 2) + math.log(df / 2) for s2, df in usable]
+    excess = variance(logs) - fmean(_trigamma(df / 2) for _, df in usable)
     if excess <= 0:  # they differ by no more than their own few degrees of freedom explain
         return Prior(math.inf, math.exp(fmean(logs)))
     half = _inverse_trigamma(excess)

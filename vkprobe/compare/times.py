@@ -70,7 +70,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why), cause=why.cause))
     reasons = _unsteady(a), _unsteady(b)
     rounds = in_rounds(runs[0]), in_rounds(runs[1])
-    told = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
+    explained = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
     typical = (math.exp(fmean(rounds[0].logs)), math.exp(fmean(rounds[1].logs)))
     return Draft(
@@ -79,7 +79,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         causes=(*ran, *causes),
         unsteady=_unsteady_in_words(*reasons),
         unsteady_cause=_unsteady_in_words(_cause(a), _cause(b)),
-        undecided=any(reasons) and not (told and _apart(*rounds)),
+        undecided=any(reasons) and not (explained and _apart(*rounds)),
     )
 
 
@@ -109,13 +109,13 @@ def finished(drafts: Sequence[Draft]) -> list[Compared]:
 def groups(cells: Iterable[Compared]) -> tuple[Group, ...]:
     """Geometric means of judged cells by device, op and path; by type too where such a group has several, of more than one cell."""
     judged = [c for c in cells if c.judgement is not None and isinstance(c.record, ResultRecord)]
-    found = []
+    means = []
     for (device, op, path), members in _by(judged, ("op", "path")).items():
         of_types = _by(members, ("type",))
-        found.append(_group(device, op, path, None, members))
+        means.append(_group(device, op, path, None, members))
         if len(of_types) > 1:
-            found += [_group(device, op, path, weights, some) for (_, weights), some in of_types.items()]
-    return tuple(g for g in found if g.cells > 1)
+            means += [_group(device, op, path, weights, some) for (_, weights), some in of_types.items()]
+    return tuple(g for g in means if g.cells > 1)
 
 
 def _by(cells: Sequence[Compared], fields: Sequence[str]) -> dict[tuple[str, ...], list[Compared]]:
@@ -160,22 +160,22 @@ def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
 
 def _core_clock(times: Sequence[Time]) -> float | None:
     """MHz, over all rounds; None where it was not told."""
-    told = [
+    readings = [
         row[_CORE_CLOCK]
         for time in times
         if isinstance(rows := time.telemetry.get("rounds"), list)
         for row in rows
         if isinstance(row, dict) and isinstance(row.get(_CORE_CLOCK), (int, float))
     ]
-    return float(median(told)) if told else None
+    return float(median(readings)) if readings else None
 
 
 def _unsteady(times: Sequence[Time]) -> str | None:
     """Why a side is unsteady: most of its runs were."""
-    found = [t for t in times if not t.steady]
-    if 2 * len(found) <= len(times) and len(found) < len(times):
+    wavering = [t for t in times if not t.steady]
+    if 2 * len(wavering) <= len(times) and len(wavering) < len(times):
         return None
-    return found[-1].unsteady_because or "its rounds do not agree"
+    return wavering[-1].unsteady_because or "its rounds do not agree"
 
 
 def _cause(times: Sequence[Time]) -> str | None:

@@ -71,7 +71,7 @@ class Judgement(Struct, frozen=True):
     verdict: TimeVerdict
 
     @property
-    def told(self) -> bool:
+    def has_interval(self) -> bool:
         """Whether there is an interval: one round on each side gives none."""
         return math.isfinite(self.ci95[1])
 
@@ -215,11 +215,11 @@ def adjusted(p: Sequence[float]) -> list[float]:
     [0.03, 0.04, 0.04]
     """
     order = sorted(range(len(p)), key=p.__getitem__, reverse=True)
-    least, found = 1.0, [1.0] * len(p)
+    least, values = 1.0, [1.0] * len(p)
     for rank, i in zip(range(len(p), 0, -1), order, strict=True):
         least = min(least, p[i] * len(p) / rank)
-        found[i] = least
-    return found
+        values[i] = least
+    return values
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:

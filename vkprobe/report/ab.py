@@ -35,8 +35,10 @@ def as_text(comparison: Comparison, form: str, *, width: int | None = None, colo
             row[2] = f"{start}{row[2]}\x1b[0m" if start else row[2]
     counts = Counter(_counted_as(cell) for cell in cells)
     words = {"status": "with another status", "unjudged": "not judged"}
-    told = ", ".join(f"{count} {words.get(v, v)}" for v, count in sorted(counts.items(), key=lambda one: _ORDER.get(one[0], len(_ORDER))))
-    title = [f"A {pair.old} ({pair.old_driver}), B {pair.new} ({pair.new_driver}): {told}" for pair in comparison.devices]
+    summary = ", ".join(
+        f"{count} {words.get(v, v)}" for v, count in sorted(counts.items(), key=lambda one: _ORDER.get(one[0], len(_ORDER)))
+    )
+    title = [f"A {pair.old} ({pair.old_driver}), B {pair.new} ({pair.new_driver}): {summary}" for pair in comparison.devices]
     table = render([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], form, width=width, pinned=3) if rows else ""
     foot = [*(f"[{number}] {reason}" for number, reason in notes), *reasons(cells)]
     parts = [*(folded(line, width if form == "table" else None) for line in title), table, means(comparison.groups, form, width)]
@@ -69,10 +71,10 @@ def _row(cell: Compared, notes: Footnotes) -> list[str]:
 
 def _reasons(cell: Compared) -> list[str]:
     """Why it is not ok, by side where only one says so."""
-    told = [(side.reason if side is not None and side.status != "ok" else None) for side in (cell.old, cell.new)]
-    if told[0] == told[1]:
-        return [told[0]] if told[0] else []
-    return [f"{side}: {reason}" for side, reason in zip("AB", told, strict=True) if reason]
+    reasons = [(side.reason if side is not None and side.status != "ok" else None) for side in (cell.old, cell.new)]
+    if reasons[0] == reasons[1]:
+        return [reasons[0]] if reasons[0] else []
+    return [f"{side}: {reason}" for side, reason in zip("AB", reasons, strict=True) if reason]
 
 
 def _statistic(cell: Compared, name: str) -> str:

@@ -140,11 +140,11 @@ def tuple_lines(device: DeviceRecord) -> list[tuple[str, str, str, str]]:
 
     Shapes with a granularity (NV flexible dimensions, EXT maintenance1) end with `n`, as in `16x16x16 n`.
     """
-    found: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    texts_of: dict[tuple[str, str, str], list[str]] = defaultdict(list)
 
     def add(scope: str, shape: str, row: Mapping[str, Any]) -> None:
         accumulator = row["c"] if row["c"] == row["result"] else f"{row['c']}->{row['result']}"
-        found[scope, shape, f"{row['a']} x {row['b']}"].append(accumulator + (" saturating" if row["saturating"] else ""))
+        texts_of[scope, shape, f"{row['a']} x {row['b']}"].append(accumulator + (" saturating" if row["saturating"] else ""))
 
     for khr in device.coopmat.khr or []:
         add(khr.scope, f"{khr.m}x{khr.n}x{khr.k}", {f: getattr(khr, f) for f in khr.__struct_fields__})
@@ -156,7 +156,7 @@ def tuple_lines(device: DeviceRecord) -> list[tuple[str, str, str, str]]:
         where = ext["scope"] + (f" of {ext['invocations']}" if ext["scope"] == "workgroup" else "")
         where += f", size {ext['subgroup_size'] or 'varying'}"
         add(where, f"{ext['m_granularity']}x{ext['n_granularity']}x{ext['k_granularity']} n", ext)
-    return [(*key, ", ".join(accumulators)) for key, accumulators in found.items()]
+    return [(*key, ", ".join(accumulators)) for key, accumulators in texts_of.items()]
 
 
 def tuples_told(device: DeviceRecord) -> str:
@@ -209,9 +209,9 @@ def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = Fa
         for device in devices:
             key = (tuples_told(device), *tuple_lines(device))
             alike[key].append(device.device)
-        for (counts, *told), ids in alike.items():
+        for (counts, *tuples_of), ids in alike.items():
             heading = f"{', '.join(ids)}: cooperative-matrix tuples: {counts}"
-            parts.append(heading + ("\n\n" + render(("scope", "shape", "A x B", "accumulators"), told, form) if told else ""))
+            parts.append(heading + ("\n\n" + render(("scope", "shape", "A x B", "accumulators"), tuples_of, form) if tuples_of else ""))
     return "\n\n".join(parts)
 
 

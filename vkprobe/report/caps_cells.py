@@ -112,9 +112,9 @@ def cooperative_vector(device: DeviceRecord) -> str:
 
 
 def _shapes(shapes: Iterable[str], limit: int = 3) -> str:
-    found = list(dict.fromkeys(shapes))
-    more = f" +{len(found) - limit}" if len(found) > limit else ""
-    return " ".join(found[:limit]) + more if found else "no"
+    shape_names = list(dict.fromkeys(shapes))
+    more = f" +{len(shape_names) - limit}" if len(shape_names) > limit else ""
+    return " ".join(shape_names[:limit]) + more if shape_names else "no"
 
 
 def coopmat_shapes(a: Sequence[str], accumulators: Sequence[str]) -> Cell:
@@ -247,13 +247,13 @@ def subgroup_operations(device: DeviceRecord) -> str:
 def timestamps(device: DeviceRecord) -> str:
     """Valid timestamp bits of the compute queues and the period (ns), as the driver states both."""
     period = lookup(device.properties, "VkPhysicalDeviceProperties", "limits.timestampPeriod")
-    told = UNKNOWN if period is None else f"{period:g}" if isinstance(period, float) else str(period)
+    period_text = UNKNOWN if period is None else f"{period:g}" if isinstance(period, float) else str(period)
     if device.queues is None:
-        return f"bits {UNKNOWN}, {told} ns"
+        return f"bits {UNKNOWN}, {period_text} ns"
     bits = list(dict.fromkeys(q.timestamp_bits for q in device.queues if "COMPUTE" in q.flags))
     if not bits:
         return "no compute queue"
-    return ("no, " if not any(bits) else "") + f"{' or '.join(map(str, bits))} bits, {told} ns"
+    return ("no, " if not any(bits) else "") + f"{' or '.join(map(str, bits))} bits, {period_text} ns"
 
 
 def heaps(device: DeviceRecord) -> str:

@@ -177,7 +177,7 @@ def _told(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
 
 def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> list[Change]:
     """Changed members of feature or property structs; what a core struct repeats of an extension's is told once."""
-    found: list[Change] = []
+    differences: list[Change] = []
     seen: set[tuple[str, str]] = set()
     for device in (after, before):
         for struct, member, _ in _flat(device.features if kind == "feature" else device.properties):
@@ -194,11 +194,11 @@ def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: 
                 old, new = (v or None for v in (old, new))
             if old != new:
                 section: Section = "identity" if kind == "property" and _IDENTITY.search(member) else kind
-                found.append(_change(section, name, old, new, False if section == "identity" else _stage_relevance(member, old, new)))
-    return [c for c in found if not _repeats(c, found)]
+                differences.append(_change(section, name, old, new, False if section == "identity" else _stage_relevance(member, old, new)))
+    return [c for c in differences if not _repeats(c, differences)]
 
 
-def _repeats(change: Change, found: list[Change]) -> bool:
+def _repeats(change: Change, differences: list[Change]) -> bool:
     """Whether a core struct's member only says again what an extension's struct says, there under its own name or the same."""
     struct, _, member = change.name.partition(".")
     if not _CORE.fullmatch(struct):
@@ -208,7 +208,7 @@ def _repeats(change: Change, found: list[Change]) -> bool:
         other is not change
         and (other.before, other.after) == (change.before, change.after)
         and (other.name in names or (other.name.endswith(f".{member}") and not _CORE.match(other.name)))
-        for other in found
+        for other in differences
     )
 
 
@@ -245,8 +245,8 @@ _QUERIES = {
 
 
 def _rows(device: DeviceRecord, query: str) -> list[Any] | None:
-    told: list[Any] | None = getattr(device.coopmat, query)
-    return [] if told is None and has_extension(device, _QUERIES[query][1]) is False else told
+    tuple_rows: list[Any] | None = getattr(device.coopmat, query)
+    return [] if tuple_rows is None and has_extension(device, _QUERIES[query][1]) is False else tuple_rows
 
 
 def _tuples(before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> Iterator[Change]:

@@ -20,7 +20,7 @@ _MOST_ITEMS = 8
 _MOST_FLAGS = 3
 
 
-def as_text(found: Difference, form: str, *, everything: bool = False, width: int | None = None) -> str:
+def as_text(diff: Difference, form: str, *, everything: bool = False, width: int | None = None) -> str:
     """All that `caps --diff` prints in one of the table formats.
 
     Args:
@@ -31,16 +31,16 @@ def as_text(found: Difference, form: str, *, everything: bool = False, width: in
         width: columns of the terminal; None where there is none.
     """
     if form == "json":
-        return _as_json(found)
-    changes = [c for section in _ORDER for c in found.changes if c.section == section]
-    identity = [c for c in found.changes if c.section == "identity"]
+        return _as_json(diff)
+    changes = [c for section in _ORDER for c in diff.changes if c.section == section]
+    identity = [c for c in diff.changes if c.section == "identity"]
     if form == "csv":
         titles = ("section", "what", "name", "before", "after", "relevant")
         flat = [(c.section, c.what, c.name, *(_plain(v) for v in (c.before, c.after)), text(c.relevant)) for c in [*changes, *identity]]
         return render(titles, flat, "csv")
     first = [c for c in changes if c.relevant or c.section == "heap"]
     rest = [c for c in changes if c not in first]
-    head = [f"from {found.before.device}: {_about(found.before)}", f"to   {found.after.device}: {_about(found.after)}"]
+    head = [f"from {diff.before.device}: {_about(diff.before)}", f"to   {diff.after.device}: {_about(diff.after)}"]
     head.append("+ appeared, - vanished, ~ changed" if changes else "No difference in what they offer.")
     parts = ["\n\n".join(head) if form == "md" else "\n".join(folded(line, width) for line in head)]
     if first:
@@ -53,8 +53,8 @@ def as_text(found: Difference, form: str, *, everything: bool = False, width: in
         parts.append("\n".join(_listed(listed, width, form)))
     if identity:
         parts.append(_block("Identity", identity, form, width))
-    if found.untold:
-        parts.append(folded(f"{len(found.untold)} facts of one can't be held against the other, whose record does not tell them.", width))
+    if diff.untold:
+        parts.append(folded(f"{len(diff.untold)} facts of one can't be held against the other, whose record does not tell them.", width))
     return "\n\n".join(parts)
 
 
@@ -132,14 +132,14 @@ def _plain(value: Any) -> Any:
     return text(value) if isinstance(value, (bool, list, dict)) else value
 
 
-def _as_json(found: Difference) -> str:
+def _as_json(diff: Difference) -> str:
     def side(device: DeviceRecord) -> dict[str, Any]:
         driver = {"name": device.driver.name, "info": device.driver.info, "version": device.driver.version, "api": device.driver.api}
         return {"device": device.device, "name": device.name, "null": device.null, "driver": driver}
 
     changes: dict[str, list[dict[str, Any]]] = {section: [] for section in (*_ORDER, "identity")}
-    for c in found.changes:
+    for c in diff.changes:
         row = {"what": c.what, "name": c.name, "before": c.before, "after": c.after, "relevant": c.relevant}
         changes[c.section].append(row)
-    whole = {"before": side(found.before), "after": side(found.after), "changes": changes, "untold": found.untold}
+    whole = {"before": side(diff.before), "after": side(diff.after), "changes": changes, "untold": diff.untold}
     return json.dumps(whole, indent=1, ensure_ascii=False)

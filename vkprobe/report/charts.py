@@ -84,8 +84,8 @@ def stacked_bars(stacks: Sequence[Stack]) -> Markup:
                 f"<title>{escape(stack.heading)}: {count} {escape(label)}</title></rect>"
             )
             x += width
-        told = ", ".join(f"{count} {label}" for label, count, _ in stack.parts)
-        cells.append(f'<text class="value" x="{x + 6:.1f}" y="{y + 13}">{escape(told)}</text>')
+        summary = ", ".join(f"{count} {label}" for label, count, _ in stack.parts)
+        cells.append(f'<text class="value" x="{x + 6:.1f}" y="{y + 13}">{escape(summary)}</text>')
         rows.append(f"<g>{''.join(cells)}</g>")
     height = len(stacks) * _ROW + 6
     return Markup(f'<svg class="bars stacks" viewBox="0 0 {_STACKS_WIDTH} {height}" role="img">{"".join(rows)}</svg>')

@@ -47,9 +47,11 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
             for name, by_device in named.items()
         )
 
-    made = (("Ladder of tuples", "tuple", rows({**tuples, **shown_alone})), ("Ladder of features", "feature", rows(of_features)))
+    tables = (("Ladder of tuples", "tuple", rows({**tuples, **shown_alone})), ("Ladder of features", "feature", rows(of_features)))
     return [
-        Section(kind="ladder", title=title, note=_NOTE, labels=(label,), columns=shown, rows=found) for title, label, found in made if found
+        Section(kind="ladder", title=title, note=_NOTE, labels=(label,), columns=shown, rows=lines)
+        for title, label, lines in tables
+        if lines
     ]
 
 
@@ -84,11 +86,11 @@ def _cell(climbs: Sequence[LadderRecord], column: Column, counts: bool) -> Cell:
 
 def _status(climbs: Sequence[LadderRecord], column: Column) -> str:
     """The worst status among them; where none is bad, the one that they share."""
-    found = [r.status for r in climbs]
-    if "noop" in found and column.device is not None and not column.null:
+    statuses = [r.status for r in climbs]
+    if "noop" in statuses and column.device is not None and not column.null:
         return "executed nothing"
-    bad = [status for status in found if status in BAD]
-    return bad[0] if bad else "ok" if "ok" in found else found[0]
+    bad = [status for status in statuses if status in BAD]
+    return bad[0] if bad else "ok" if "ok" in statuses else statuses[0]
 
 
 def _alone(r: LadderRecord, status: str) -> str:
@@ -146,10 +148,10 @@ def lines(climbs: Iterable[LadderRecord]) -> list[str]:
     return texts
 
 
-def alarms(made: Iterable[Section], columns: Sequence[Column]) -> list[str]:
+def alarms(sections: Iterable[Section], columns: Sequence[Column]) -> list[str]:
     """The alarms of the ladder: `1 wrong on the ladder (nvidia/0)`."""
     seen: dict[int, tuple[str, str]] = {}
-    for section in made:
+    for section in sections:
         for row in section.rows:
             for i, cell in zip(section.columns, row.cells, strict=True):
                 for r in cell.climbs:

@@ -70,10 +70,10 @@ def _title(pair: DevicePair, cells: Sequence[Compared]) -> str:
     measured = [cell for cell in cells if isinstance(cell.record, ResultRecord)]
     compiled = [cell for cell in cells if isinstance(cell.record, PipelineRecord)]
     if measured and compiled:
-        told = f"of {len(measured)} cells {_counted(measured)}; of {len(compiled)} pipelines {_counted(compiled)}"
+        summary = f"of {len(measured)} cells {_counted(measured)}; of {len(compiled)} pipelines {_counted(compiled)}"
     else:
-        told = _counted(cells) or "nothing left to compare"
-    return f"{name} ({drivers}): {told}"
+        summary = _counted(cells) or "nothing left to compare"
+    return f"{name} ({drivers}): {summary}"
 
 
 def _counted(cells: Sequence[Compared]) -> str:
@@ -155,6 +155,6 @@ def _value(value: Any) -> str:
 
 
 def _others(changes: Sequence[Change]) -> str:
-    told = [f"{c.name.replace('_', ' ')} {_change(c)}" for c in changes[:_FEW]]
+    texts = [f"{c.name.replace('_', ' ')} {_change(c)}" for c in changes[:_FEW]]
     left = len(changes) - _FEW
-    return ", ".join(told) + (f" and {left} more" if left > 0 else "")
+    return ", ".join(texts) + (f" and {left} more" if left > 0 else "")

@@ -69,7 +69,7 @@ def _object(cell: Compared) -> dict[str, Any]:
         "old_s": old_s,
         "new_s": new_s,
         "ratio": cell.ratio,
-        "ci95": None if j is None or not j.told else list(j.ci95),
+        "ci95": None if j is None or not j.has_interval else list(j.ci95),
         "p": j.p if j is not None else None,
         "clock": _clock(cell),
         "changes": [{"statistic": c.name, "old": c.old, "new": c.new} for c in cell.changes],
@@ -93,7 +93,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
         reason = cell.because or cell.reason
         if cell.times is not None:
             j = cell.judgement
-            interval = (None, None) if j is None or not j.told else j.ci95
+            interval = (None, None) if j is None or not j.has_interval else j.ci95
             yield (*label, "time_s", *cell.times, cell.ratio, *interval, j.p if j is not None else None, _clock(cell), reason)
         elif not cell.changes and cell.verdict != "same":
             status = tuple(r.status if r is not None else None for r in (cell.old, cell.new))

@@ -17,7 +17,9 @@ EXPECTED = {"known": "known: --fails lists it", "flaky": "a flake: --flakes list
 
 def shown(cell: Compared) -> bool:
     """Whether a cell has a row: a verdict, or an interval that is too wide for one. The others' reasons are counted."""
-    return cell.verdict in ("slower", "faster") or (cell.verdict == "unclear" and cell.judgement is not None and cell.judgement.told)
+    return cell.verdict in ("slower", "faster") or (
+        cell.verdict == "unclear" and cell.judgement is not None and cell.judgement.has_interval
+    )
 
 
 def table(cells: Sequence[Compared], form: str, width: int | None, colours: dict[str, str], notes: Footnotes) -> str:
@@ -51,8 +53,10 @@ def means(groups: Iterable[Group], form: str, width: int | None) -> str:
     by_type = {(g.op, g.path, g.type): g for g in groups}
     rows = []
     for op, path in dict.fromkeys((g.op, g.path) for g in groups):
-        found = [by_type.get((op, path, name)) for name in (None, *types)]
-        rows.append([op, path, str(found[0].cells) if found[0] else "", *("" if g is None else f"{g.ratio:.3f}" for g in found)])
+        row_groups = [by_type.get((op, path, name)) for name in (None, *types)]
+        rows.append(
+            [op, path, str(row_groups[0].cells) if row_groups[0] else "", *("" if g is None else f"{g.ratio:.3f}" for g in row_groups)]
+        )
     if not rows:
         return ""
     return "geometric means of the ratios\n\n" + render(

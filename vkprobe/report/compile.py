@@ -52,9 +52,9 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
                     lines.setdefault((kernel, name), {})[key] = p
     rows = []
     for line in sorted(lines, key=_order):
-        found = [lines[line].get(columns[i].key) for i in shown]
-        tiles = [tile_words(p)[-1] if p and p.status == "ok" else None for p in found]
-        common, cells = variants([_cell(p) for p in found], tiles)
+        pipelines = [lines[line].get(columns[i].key) for i in shown]
+        tiles = [tile_words(p)[-1] if p and p.status == "ok" else None for p in pipelines]
+        common, cells = variants([_cell(p) for p in pipelines], tiles)
         rows.append(Row(labels=(line[0][3], common or line[1]), cells=tuple(cells)))
     if not rows:
         return []
@@ -106,10 +106,13 @@ def blind(pipelines: Sequence[Section], columns: Sequence[Column]) -> list[str]:
         for position, index in enumerate(section.columns):
             # A reason beside `ok` is there only for this.
             count[columns[index].id] += sum(p.matrix_instructions == 0 and p.reason is not None for p in _compiled(section, position))
-    found = +count
-    if not found:
+    blind_ones = +count
+    if not blind_ones:
         return []
-    return [f"{found.total()} coopmat pipeline{'s' * (found.total() != 1)} without a matrix instruction ({', '.join(sorted(found))})"]
+    return [
+        f"{blind_ones.total()} coopmat pipeline{'s' * (blind_ones.total() != 1)} without a matrix instruction"
+        f" ({', '.join(sorted(blind_ones))})"
+    ]
 
 
 def compile_matrix(matrix: Matrix, *, times: bool) -> Matrix:
@@ -142,14 +145,14 @@ def _notes(section: Section, columns: Sequence[Column]) -> list[str]:
     """By device: how long its pipelines took, which spills most, how to read its registers."""
     notes = []
     for position, index in enumerate(section.columns):
-        made = _compiled(section, position)
-        timed = [p for p in made if p.compile_s is not None]
+        created = _compiled(section, position)
+        timed = [p for p in created if p.compile_s is not None]
         if timed:
             slowest = max(timed, key=lambda p: p.compile_s or 0.0)
             took, longest = seconds(sum(p.compile_s or 0.0 for p in timed)), seconds(slowest.compile_s or 0.0)
             several = "s" * (len(timed) != 1)
             text = f"{columns[index].id}: {len(timed)} pipeline{several} created in {took}, slowest {slowest.kernel} ({longest})"
-            notes.append("; ".join(filter(None, [text, spills_in_words(made)])))
+            notes.append("; ".join(filter(None, [text, spills_in_words(created)])))
     demand = [
         columns[index].id
         for position, index in enumerate(section.columns)

@@ -107,11 +107,11 @@ def build(
 
 
 def _chosen(paths: Sequence[str]) -> list[Requirement]:
-    known = all_requirements()
-    unknown = [path for path in paths if path not in {need.path for need in known}]
+    every = all_requirements()
+    unknown = [path for path in paths if path not in {need.path for need in every}]
     if unknown:
-        raise UsageError(f"no path {', '.join(unknown)}; there are {', '.join(need.path for need in known)}")
-    return [need for need in known if not paths or need.path in paths]
+        raise UsageError(f"no path {', '.join(unknown)}; there are {', '.join(need.path for need in every)}")
+    return [need for need in every if not paths or need.path in paths]
 
 
 def _side(
@@ -160,8 +160,8 @@ def gap_records(report: Gaps, run: str) -> Iterator[GapRecord]:
 def choice_records(report: Gaps, run: str) -> Iterator[ChoiceRecord]:
     """A record for every device and workload, in the order of the report."""
     for side in report.sides:
-        for made in side.choices:
-            w = made.workload
+        for taken in side.choices:
+            w = taken.workload
             yield ChoiceRecord(
                 run=run,
                 device=side.device.device,
@@ -170,10 +170,10 @@ def choice_records(report: Gaps, run: str) -> Iterator[ChoiceRecord]:
                 m=w.m,
                 n=w.n,
                 k=w.k,
-                path=made.path,
-                because=f"{made.left_out}; there: {made.because}" if made.left_out else made.because,
-                tile=made.tile,
-                split_k=made.split_k,
+                path=taken.path,
+                because=f"{taken.left_out}; there: {taken.because}" if taken.left_out else taken.because,
+                tile=taken.tile,
+                split_k=taken.split_k,
             )
 
 
@@ -356,9 +356,9 @@ def _choices(report: Gaps, form: str, width: int | None) -> str:
     """The paths that llama.cpp would take, equal rows in one, with a footnote for every reason."""
     notes = Footnotes()
     grouped: dict[tuple[int, int, tuple[str, ...]], list[int]] = {}
-    for position, made in enumerate(report.sides[0].choices):
+    for position, taken in enumerate(report.sides[0].choices):
         paths = tuple(side.choices[position].path or "unknown" for side in report.sides)
-        grouped.setdefault((made.workload.n, made.workload.k, paths), []).append(position)
+        grouped.setdefault((taken.workload.n, taken.workload.k, paths), []).append(position)
     rows = []
     for (n, k, paths), positions in grouped.items():
         types = [report.sides[0].choices[i].workload.type for i in positions]
@@ -384,13 +384,13 @@ def _took(path: str, reasons: Iterable[int], form: str) -> str:
 
 def _json(report: Gaps) -> str:
     """The report as one JSON object; facts stay in the records."""
-    made: dict[str, Any] = {
+    report_data: dict[str, Any] = {
         "baseline": None if report.baseline is None else report.sides[report.baseline].device.device,
         "devices": [side.device.device for side in report.sides],
         "gaps": [msgspec.to_builtins(record) for record in gap_records(report, "")],
         "choices": [msgspec.to_builtins(record) for record in choice_records(report, "")],
     }
-    for record in (*made["gaps"], *made["choices"]):
+    for record in (*report_data["gaps"], *report_data["choices"]):
         for name in ("kind", "run", "at"):
             record.pop(name, None)
-    return json.dumps(made, indent=1, ensure_ascii=False)
+    return json.dumps(report_data, indent=1, ensure_ascii=False)

@@ -173,7 +173,7 @@ def _bests(matrix: Matrix, section: Section) -> dict[tuple[str, int | None], flo
         for i, cell in zip(section.columns, row.cells, strict=True):
             if cell.value:
                 values.setdefault((row.labels[0], i if matrix.columns[i].software else None), []).append(cell.value)
-    return {key: max(found) for key, found in values.items() if len(found) > 1}  # one alone is neither fast nor slow
+    return {key: max(rates) for key, rates in values.items() if len(rates) > 1}  # one alone is neither fast nor slow
 
 
 def _result_path(row: Row) -> str:

@@ -62,8 +62,8 @@ def _untested(store: Store, columns: Sequence[Column]) -> tuple[int, ...]:
 
 def _columns(store: Store) -> tuple[Column, ...]:
     keys = list(store.devices)
-    known = set(keys)
-    keys += dict.fromkeys(key for key, _ in (*store.results, *store.pipelines, *store.ladder) if key not in known)
+    listed = set(keys)
+    keys += dict.fromkeys(key for key, _ in (*store.results, *store.pipelines, *store.ladder) if key not in listed)
     columns = [
         Column(id=name, key=key, device=device, software=device is not None and device.type.lower() == "cpu")
         for key, name in labels(keys).items()

@@ -46,7 +46,7 @@ def sections(store: Store, columns: tuple[Column, ...], baseline: int | None) ->
         lines = [_line(records_of.get(column.key), column, finder) for column in columns]
         row = _row(lines, columns, baseline)
         by_op.setdefault(next(line.record.op for line in lines if line is not None), []).append(row)
-    return [_section(find(name), found, len(columns)) for name, found in by_op.items()]
+    return [_section(find(name), of_op, len(columns)) for name, of_op in by_op.items()]
 
 
 def _order(records_of: dict[DeviceKey, ResultRecord]) -> tuple[Any, ...]:

@@ -71,13 +71,13 @@ def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Measured
     """
     parts = [requirement(path) for path in need.includes]
     lesser = [part for part in parts if evaluate(device, part).met is not True]
-    found = []
+    gains = []
     for op, kind in dict.fromkeys(key for baseline in baselines for key in baseline.rates):
         offers = [_price(device, need, lesser, op, kind, baseline, paths) for baseline in baselines]
         best = max((offer for offer in offers if offer is not None), key=lambda offer: offer.workloads, default=None)
         if best is not None:
-            found.append(best)
-    return sorted(found, key=lambda price: -price.ratio)
+            gains.append(best)
+    return sorted(gains, key=lambda price: -price.ratio)
 
 
 def _price(
@@ -152,10 +152,10 @@ def _workload(op: str, kind: str, axes: _Axes) -> Workload | None:
     return work if work.op == op else None
 
 
-def in_words(found: Sequence[PriceRecord]) -> str:
+def in_words(gains: Sequence[PriceRecord]) -> str:
     """Prices in one line: `worth 3.9x in gemm bf16 (coopmat in place of scalar-f32, measured on nvidia/0, 1 workload)`."""
     groups: dict[tuple[str, str, str, str], list[PriceRecord]] = {}
-    for price in found:
+    for price in gains:
         groups.setdefault((price.op, price.from_path, price.to_path, price.measured_on), []).append(price)
     texts = []
     for (op, before, after, where), members in groups.items():

@@ -63,8 +63,8 @@ def as_text(
     title, kept = _columns(shown, rows)
     text = _fitting(_headers(shown), kept, rows, width) if form == "table" else _picked(_headers(shown), kept, rows, form)
     foot = [_counts(shown), *(f"[{number}] {reason}" for number, reason in notes), *_notes(lines, shown, rows)]
-    told = "\n".join(f"- {line}" if form == "md" else folded(line, width, "    ") for line in foot)
-    return "\n\n".join(filter(None, [title, text, told]))
+    notes_below = "\n".join(f"- {line}" if form == "md" else folded(line, width, "    ") for line in foot)
+    return "\n\n".join(filter(None, [title, text, notes_below]))
 
 
 def _headers(lines: Sequence[Line]) -> list[str]:

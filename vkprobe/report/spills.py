@@ -33,9 +33,11 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     for (key, _), p in store.pipelines.items():
         if p.status in ("ok", "noop") and p.spills is not None:
             lines.setdefault((p.op or "", p.family or p.kernel, p.tile_name or ""), {}).setdefault(key, []).append(p)
-    telling = {key for found in lines.values() for key in found}
+    telling = {key for by_device in lines.values() for key in by_device}
     shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
-    spilling = {line: found for line, found in lines.items() if any(p.spills for pipelines in found.values() for p in pipelines)}
+    spilling = {
+        line: by_device for line, by_device in lines.items() if any(p.spills for pipelines in by_device.values() for p in pipelines)
+    }
     rows = tuple(
         Row(labels=line[1:], cells=tuple(_cell(spilling[line].get(columns[i].key, [])) for i in shown))
         for line in sorted(spilling, key=lambda line: _order(line, spilling[line]))
@@ -47,9 +49,9 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
 
 def health(section: Section, position: int) -> list[tuple[str, int, str]]:
     """How a column's pipelines ended, as (words, count, style): without spills, spilling by cause, failed; unsupported ones left out."""
-    found = {id(cell.pipeline): cell.pipeline for row in section.rows for cell in [row.cells[position]] if cell.pipeline is not None}
+    by_device = {id(cell.pipeline): cell.pipeline for row in section.rows for cell in [row.cells[position]] if cell.pipeline is not None}
     counts: Counter[tuple[str, str]] = Counter()
-    for p in found.values():
+    for p in by_device.values():
         if p.status in ("ok", "noop"):
             without = "compiled" if p.spills is None else "without spills"
             counts[(f"spill ({spill_cause(p)})", f"s-{spill_cause(p)}") if p.spills else (without, "s-none")] += 1
@@ -59,8 +61,8 @@ def health(section: Section, position: int) -> list[tuple[str, int, str]]:
     return sorted(((words, n, style) for (words, style), n in counts.items()), key=lambda part: (order.index(part[2]), part[0]))
 
 
-def _order(line: _Line, found: dict[DeviceKey, list[PipelineRecord]]) -> tuple[object, ...]:
-    most = max(p.spills or 0 for pipelines in found.values() for p in pipelines)
+def _order(line: _Line, by_device: dict[DeviceKey, list[PipelineRecord]]) -> tuple[object, ...]:
+    most = max(p.spills or 0 for pipelines in by_device.values() for p in pipelines)
     return -most, rank(in_tables(), line[0]), line
 
 

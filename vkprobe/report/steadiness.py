@@ -40,12 +40,12 @@ def causes(times: Iterable[Time]) -> str:
     """The causes of unsteady times, the most frequent first; one sentence per cause, with the range of its numbers."""
     grouped: dict[tuple[str, bool], list[tuple[float, ...]]] = {}
     for time in times:
-        known = time.unsteady is not None and time.unsteady.cause in _WORDS
-        name = time.unsteady.cause if time.unsteady is not None and known else time.unsteady_because or UNKNOWN_CAUSE
-        grouped.setdefault((name, known), []).append(time.unsteady.numbers if time.unsteady is not None else ())
+        worded = time.unsteady is not None and time.unsteady.cause in _WORDS
+        name = time.unsteady.cause if time.unsteady is not None and worded else time.unsteady_because or UNKNOWN_CAUSE
+        grouped.setdefault((name, worded), []).append(time.unsteady.numbers if time.unsteady is not None else ())
     words = []
-    for (name, known), numbers in sorted(grouped.items(), key=lambda item: -len(item[1])):
-        text = _sentence(name, numbers) if known else name
+    for (name, worded), numbers in sorted(grouped.items(), key=lambda item: -len(item[1])):
+        text = _sentence(name, numbers) if worded else name
         words.append(text + (f" ({len(numbers)} cell{'s' * (len(numbers) != 1)})" if len(grouped) > 1 else ""))
     return "; ".join(words)
 

@@ -16,8 +16,8 @@ from vkprobe.errors import UsageError
 from vkprobe.records import Coopmat, DeviceRecord, Heap
 from vkprobe.results import gpuinfo, vulkaninfo
 from vkprobe.results.document import Node, parse, read
+from vkprobe.results.facts_file import record
 from vkprobe.results.store import Store
-from vkprobe.results.told import record
 from vkprobe.results.values import boolean, struct
 
 EXPECTED = "A device's facts are vulkaninfo --json, a report of vulkan.gpuinfo.org as JSON, or vkprobe records"
@@ -43,10 +43,10 @@ def devices_from(path: str | Path, run: str = "", *, name: str | None = None) ->
     path = Path(path)
     prefix = f"file:{path.stem if name is None else name}"
     if path.is_file() and _holds_records(path):
-        known = [_checked(device, str(path)) for device in Store.load([path]).devices.values()]
-        if not known:
+        checked = [_checked(device, str(path)) for device in Store.load([path]).devices.values()]
+        if not checked:
             raise UsageError(f"{path}: holds records, but no device record: `vkprobe caps -o FILE.jsonl` writes them")
-        return [replace(device, run=run, device=f"{prefix}/{index}") for index, device in enumerate(known)]
+        return [replace(device, run=run, device=f"{prefix}/{index}") for index, device in enumerate(checked)]
     root = parse(read(path, _MOST_BYTES), str(path), EXPECTED)
     if vulkaninfo.is_profile(root):
         devices = [record(one, root, run=run, device=f"{prefix}/{index}") for index, one in enumerate(vulkaninfo.devices(root))]
@@ -58,13 +58,13 @@ def devices_from(path: str | Path, run: str = "", *, name: str | None = None) ->
 
 def devices_from_all(paths: Sequence[str | Path], run: str = "") -> list[DeviceRecord]:
     """The devices of several files; files of one name get numbers (`file:caps-2/0`). Raises as `devices_from` does."""
-    found: list[DeviceRecord] = []
+    every: list[DeviceRecord] = []
     seen: dict[str, int] = {}
     for path in paths:
         stem = Path(path).stem
         seen[stem] = seen.get(stem, 0) + 1
-        found += devices_from(path, run, name=stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return found
+        every += devices_from(path, run, name=stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    return every
 
 
 class _Sidecar(Struct, frozen=True, kw_only=True):
@@ -83,14 +83,14 @@ def _with_sidecar(device: DeviceRecord, path: Path) -> DeviceRecord:
         return device
     value = parse(read(beside, _MOST_BYTES), str(beside), "vkprobe profile writes it").value
     try:
-        told = msgspec.convert(value, _Sidecar)
+        sidecar = msgspec.convert(value, _Sidecar)
     except msgspec.ValidationError:
         raise UsageError(
             f"{beside}: {mismatch(value, _Sidecar)}; `vkprobe profile -o {path.name}` writes it: remove it where it is something else"
         ) from None
-    if told.name != device.name:
-        raise UsageError(f"{beside}: is of {told.name!r}, {path.name} of {device.name!r}: remove it, or write both again")
-    return replace(device, coopmat=told.coopmat, heaps=told.heaps, extensions={**device.extensions, **told.extensions})
+    if sidecar.name != device.name:
+        raise UsageError(f"{beside}: is of {sidecar.name!r}, {path.name} of {device.name!r}: remove it, or write both again")
+    return replace(device, coopmat=sidecar.coopmat, heaps=sidecar.heaps, extensions={**device.extensions, **sidecar.extensions})
 
 
 def _checked(device: DeviceRecord, file: str) -> DeviceRecord:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vkprobe.records import Heap, Queue
 from vkprobe.results.document import Node
-from vkprobe.results.told import Told
+from vkprobe.results.facts_file import FileFacts
 from vkprobe.results.values import boolean, number, properties, queue_flags, struct, structs_of, value
 
 _CORE = "VkPhysicalDeviceProperties"
@@ -25,21 +25,21 @@ def is_report(root: Node) -> bool:
     return isinstance(root.value, dict) and "properties" in root.value and bool({"extended", "extensions"} & set(root.value))
 
 
-def device(root: Node) -> Told:
+def device(root: Node) -> FileFacts:
     """The device of a report.
 
     Raises:
         UsageError: something in it is of another type than reports have it.
     """
     features = {"VkPhysicalDeviceFeatures": _truths(root.field("features"))}
-    properties_told: dict[str, dict[str, Any]] = {}
+    file_properties: dict[str, dict[str, Any]] = {}
     core = root.field("properties")
     if core is not None:
-        told = {name: member for name, member in core.fields() if name not in _VIEWERS_OWN}
-        properties_told[_CORE] = {name: value(v, properties()[_CORE].get(name, ""), spoken=True) for name, v in told.items()}
+        given_members = {name: member for name, member in core.fields() if name not in _VIEWERS_OWN}
+        file_properties[_CORE] = {name: value(v, properties()[_CORE].get(name, ""), spoken=True) for name, v in given_members.items()}
         subgroup = core.field("subgroupProperties")
         if subgroup is not None and subgroup.value:
-            properties_told[_SUBGROUP] = struct(subgroup, _SUBGROUP, spoken=True)
+            file_properties[_SUBGROUP] = struct(subgroup, _SUBGROUP, spoken=True)
     for version in ("11", "12", "13", "14"):
         block = root.field(f"core{version}")
         if block is None:
@@ -49,18 +49,18 @@ def device(root: Node) -> Told:
         members = block.field("properties")
         if members is not None:
             name = f"VkPhysicalDeviceVulkan{version}Properties"
-            properties_told[name] = struct(members, name, spoken=True)
-    _extended(root, features, properties_told)
-    return Told(
+            file_properties[name] = struct(members, name, spoken=True)
+    _extended(root, features, file_properties)
+    return FileFacts(
         extensions={_text(e, "extensionName"): _integer(e, "specVersion") for e in _items(root, "extensions")},
         features=features,
-        properties=properties_told,
+        properties=file_properties,
         queues=[_queue(q) for q in _items(root, "queues")] or None,
         heaps=_heaps(root),
     )
 
 
-def _extended(root: Node, features: dict[str, dict[str, Any]], told: dict[str, dict[str, Any]]) -> None:
+def _extended(root: Node, features: dict[str, dict[str, Any]], members_by_struct: dict[str, dict[str, Any]]) -> None:
     """Add the members of extensions' structs to `features` and `told`; of an extension that is not known, under its own name."""
     extended = root.field("extended")
     if extended is None:
@@ -76,7 +76,7 @@ def _extended(root: Node, features: dict[str, dict[str, Any]], told: dict[str, d
         owner = next((s for s in structs_of(extension) if name in properties().get(s, {})), extension)
         given = entry.field("value")
         if given is not None:
-            told.setdefault(owner, {})[name] = value(given, properties().get(owner, {}).get(name, ""), spoken=True)
+            members_by_struct.setdefault(owner, {})[name] = value(given, properties().get(owner, {}).get(name, ""), spoken=True)
 
 
 def _truths(node: Node | None) -> dict[str, Any]:

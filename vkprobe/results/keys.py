@@ -126,8 +126,8 @@ def _aspects(keys: Sequence[DeviceKey]) -> list[dict[DeviceKey, str]]:
     named = [{key: value(key) for key in keys} for value in values]
     variables = sorted({name for key in keys for name, _ in key.environment})
     for name in variables:
-        found = {key: dict(key.environment).get(name) for key in keys}
-        named.append({key: f"{name} unset" if value is None else f"{name}={value}" for key, value in found.items()})
+        by_key = {key: dict(key.environment).get(name) for key in keys}
+        named.append({key: f"{name} unset" if value is None else f"{name}={value}" for key, value in by_key.items()})
     named.append({key: key.info or "" for key in keys})
     named.append({key: f"build {key.build_id[:8]}" if key.build_id else "" for key in keys})
     return named

@@ -76,11 +76,11 @@ def _without_unknown(members: Mapping[str, Any]) -> dict[str, Any]:
 def _struct(name: str, members: Mapping[str, Any]) -> dict[str, Any]:
     """A property struct: flags and enumerations by name, bytes as numbers; members that have no value of their kind are left out."""
     kinds = properties().get(name, {})
-    made = {member: _value(kinds.get(member, ""), value) for member, value in members.items()}
-    for member, bits in made.items():
+    spelled = {member: _value(kinds.get(member, ""), value) for member, value in members.items()}
+    for member, bits in spelled.items():
         if f"{name}.{member}" in _SINGLE and isinstance(bits, list):
-            made[member] = bits[0] if len(bits) == 1 else None
-    return _without_unknown(made)
+            spelled[member] = bits[0] if len(bits) == 1 else None
+    return _without_unknown(spelled)
 
 
 def _value(kind: str, value: Any) -> Any:
@@ -105,11 +105,11 @@ def _value(kind: str, value: Any) -> Any:
 @cache
 def _names(type: str) -> dict[int, str]:
     """Numbers of an enumeration or of flag bits and their names; of several names of one number the shortest, which is the core's."""
-    found: dict[int, str] = {}
+    shortest: dict[int, str] = {}
     for name, number in values(type).items():
-        if number not in found or len(name) < len(found[number]):
-            found[number] = name
-    return found
+        if number not in shortest or len(name) < len(shortest[number]):
+            shortest[number] = name
+    return shortest
 
 
 def _flags(type: str, value: Any) -> list[str] | None:
@@ -140,22 +140,22 @@ def path_profile(paths: Iterable[str]) -> dict[str, Any]:
     Raises:
         UsageError: there is no requirement for a path.
     """
-    made: dict[str, Any] = {"$schema": SCHEMA, "capabilities": {}, "profiles": {}}
+    document: dict[str, Any] = {"$schema": SCHEMA, "capabilities": {}, "profiles": {}}
     for path in _with_included(paths):
         file = json.loads((FOLDER / f"{path}.json").read_bytes())
-        made["capabilities"].update(file["capabilities"])
-        made["profiles"].update(file["profiles"])
-    return made
+        document["capabilities"].update(file["capabilities"])
+        document["profiles"].update(file["profiles"])
+    return document
 
 
 def path_sidecar(paths: Iterable[str]) -> dict[str, Any]:
     """The tuples that the paths ask for, by path; without any where they ask for none."""
-    found = {}
+    by_path = {}
     for path in _with_included(paths):
         tuples = json.loads((FOLDER / f"{path}.json").read_bytes())["vkprobe"].get("tuples")
         if tuples:
-            found[path] = tuples
-    return found
+            by_path[path] = tuples
+    return by_path
 
 
 def _with_included(paths: Iterable[str]) -> list[str]:

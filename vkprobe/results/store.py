@@ -85,7 +85,7 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[AnyRecord]:
 
 
 def _read(file: IO[bytes], name: str) -> Iterator[AnyRecord]:
-    number = found = 0
+    number = count = 0
     while line := file.readline(_MAX_LINE_BYTES):
         number += 1
         ended = line.endswith(b"\n")
@@ -95,15 +95,15 @@ def _read(file: IO[bytes], name: str) -> Iterator[AnyRecord]:
         if not line:
             continue
         try:
-            record = None if found and _START.startswith(line) else _decode(line, f"{name}, line {number}")
+            record = None if count and _START.startswith(line) else _decode(line, f"{name}, line {number}")
         except _NotJson:
-            if ended or not found:
+            if ended or not count:
                 raise
             break  # the last line, which nobody has ended: a process was killed while it wrote
-        found += 1
+        count += 1
         if record is not None:
             yield record
-    if not found:
+    if not count:
         raise UsageError(f"{name}: holds no records. {_EXPECTED}")
 
 

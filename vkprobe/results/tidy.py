@@ -67,9 +67,9 @@ class Line(Struct, frozen=True, kw_only=True):
     def rate(self) -> float | None:
         """The number that cells of one row are compared by: the op's own rate, else another one, else dispatches per second."""
         for name in (self.op.measure, "bytes_per_s", "flops_per_s"):
-            found: float | None = self.get(name)
-            if found:
-                return found
+            rate: float | None = self.get(name)
+            if rate:
+                return rate
         return 1 / self.time.median_s if self.time is not None and self.time.median_s > 0 else None
 
     def get(self, name: str) -> Any:
@@ -99,8 +99,8 @@ def _number(name: str) -> Callable[[Line], Any]:
     """A field of the record that is only set where something was measured."""
 
     def value(line: Line) -> Any:
-        found = getattr(line.record, name)
-        return found if isinstance(found, (int, float)) else None
+        number = getattr(line.record, name)
+        return number if isinstance(number, (int, float)) else None
 
     return value
 

@@ -15,28 +15,28 @@ _DRIVER_ID = "VkDriverId"  # the one enumeration that records name
 
 def _tables(section: str) -> dict[str, list[str]]:
     """Head lines of a section with the words indented below them."""
-    found: dict[str, list[str]] = {}
+    table: dict[str, list[str]] = {}
     words: list[str] = []
     for line in section.splitlines():
         if line.startswith(" "):
             words += line.split()
         else:
-            words = found[line] = []
-    return found
+            words = table[line] = []
+    return table
 
 
 @cache
 def properties() -> dict[str, dict[str, str]]:
     """Property structs and those nested in them: {struct: {member: kind}}."""
-    found: dict[str, dict[str, str]] = {}
+    table: dict[str, dict[str, str]] = {}
     for struct, words in _tables(registry.PROPERTIES).items():
         kind = ""
         for word in words:
             if word.endswith(":"):
                 kind = word[:-1]
             else:
-                found.setdefault(struct, {})[word] = kind
-    return found
+                table.setdefault(struct, {})[word] = kind
+    return table
 
 
 @cache
@@ -142,17 +142,17 @@ def _hex(node: Node) -> str:
 
 def _flags(node: Node, type: str, spoken: bool) -> Any:
     """The number; a list with names that this registry does not know stays a list."""
-    known = values(type)
+    enumerants = values(type)
     if isinstance(node.value, list):
         names = [item.text() for item in node.items()]
-        if any(name not in known for name in names):
+        if any(name not in enumerants for name in names):
             return names
         bits = 0
         for name in names:
-            bits |= known[name]
+            bits |= enumerants[name]
         return bits
-    if isinstance(node.value, str) and node.value in known:
-        return known[node.value]
+    if isinstance(node.value, str) and node.value in enumerants:
+        return enumerants[node.value]
     flags = number(node, spoken=spoken)
     if not isinstance(flags, int):
         node.wrong(f"names of {type} in an array, or their number")
@@ -161,14 +161,14 @@ def _flags(node: Node, type: str, spoken: bool) -> Any:
 
 def _enumerant(node: Node, type: str, spoken: bool) -> Any:
     """The number, of a driver id the name; a name that this registry does not know stays."""
-    known = values(type)
+    enumerants = values(type)
     if isinstance(node.value, str) and node.value.startswith("VK_"):
-        return node.value if type == _DRIVER_ID else known.get(node.value, node.value)
+        return node.value if type == _DRIVER_ID else enumerants.get(node.value, node.value)
     given = number(node, spoken=spoken)
     if not isinstance(given, int):
         node.wrong(f"a name of {type}, or its number")
     if type == _DRIVER_ID:
-        return next((name for name, one in known.items() if one == given), given)
+        return next((name for name, one in enumerants.items() if one == given), given)
     return given
 
 
@@ -187,10 +187,10 @@ def queue_flags(node: Node) -> list[str]:
     if isinstance(node.value, list):
         names = [item.text() for item in node.items()]
     else:
-        bits, known = node.integer(), {number: name for name, number in reversed(values("VkQueueFlagBits").items())}
+        bits, enumerants = node.integer(), {number: name for name, number in reversed(values("VkQueueFlagBits").items())}
         if not 0 <= bits < 1 << 32:
             node.wrong("VkQueueFlags")
-        names = [known.get(1 << i, hex(1 << i)) for i in range(32) if bits >> i & 1]
+        names = [enumerants.get(1 << i, hex(1 << i)) for i in range(32) if bits >> i & 1]
     return [name.replace("VK_QUEUE_", "").replace("_BIT", "") for name in names]
 
 
@@ -205,14 +205,14 @@ def words(struct: str, member: str, given: Any) -> str | None:
     kind = properties().get(struct, {}).get(member.partition(".")[0], "")
     if "." in member:
         return words(kind, member.partition(".")[2], given)
-    known = values(kind.strip("&[]"))
-    if not known or not isinstance(given, (int, list)) or isinstance(given, bool):
+    enumerants = values(kind.strip("&[]"))
+    if not enumerants or not isinstance(given, (int, list)) or isinstance(given, bool):
         return None
     numbers = given if isinstance(given, list) else [given]
     if kind.startswith("&"):
         numbers = [1 << i for i in range(64) for number in numbers if isinstance(number, int) and number >> i & 1]
-    names = {number: name for name, number in reversed(known.items())}
-    prefix = _common_words(list(known))
+    names = {number: name for name, number in reversed(enumerants.items())}
+    prefix = _common_words(list(enumerants))
     return " ".join(names.get(n, str(n)).removeprefix(prefix).replace("_BIT", "") for n in numbers) or "none"
 
 

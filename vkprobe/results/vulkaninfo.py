@@ -11,7 +11,7 @@ from typing import Any
 
 from vkprobe.records import Queue
 from vkprobe.results.document import Node
-from vkprobe.results.told import Told
+from vkprobe.results.facts_file import FileFacts
 from vkprobe.results.values import boolean, number, queue_flags, struct
 from vkprobe.spirv_enables import canonical_struct
 
@@ -21,7 +21,7 @@ def is_profile(root: Node) -> bool:
     return isinstance(root.value, dict) and "capabilities" in root.value
 
 
-def devices(root: Node) -> list[Told]:
+def devices(root: Node) -> list[FileFacts]:
     """The devices of a document, one a profile (vulkaninfo writes one).
 
     Raises:
@@ -31,15 +31,15 @@ def devices(root: Node) -> list[Told]:
     profiles = root.field("profiles")
     if profiles is None or not profiles.value:
         return [_device(list(blocks.values()))]
-    found = []
+    facts = []
     for _, profile in profiles.fields():
         named = []
         for entry in _required(profile, "capabilities").items():
             if entry.value not in blocks if isinstance(entry.value, str) else True:
                 entry.wrong("the name of a capabilities block (alternatives are for requirements, which are no device)")
             named.append(blocks[entry.value])
-        found.append(_device(named))
-    return found
+        facts.append(_device(named))
+    return facts
 
 
 def _required(node: Node, name: str) -> Node:
@@ -49,7 +49,7 @@ def _required(node: Node, name: str) -> Node:
     return child
 
 
-def _device(blocks: list[Node]) -> Told:
+def _device(blocks: list[Node]) -> FileFacts:
     extensions: dict[str, int] = {}
     features: dict[str, dict[str, Any]] = {}
     properties: dict[str, dict[str, Any]] = {}
@@ -63,7 +63,7 @@ def _device(blocks: list[Node]) -> Told:
             properties.setdefault(canonical_struct(name), {}).update(struct(members, canonical_struct(name)))
         listed = block.field("queueFamiliesProperties")
         queues += [_queue(family) for family in listed.items()] if listed is not None else []
-    return Told(extensions=extensions, features=features, properties=properties, queues=queues or None, heaps=None)
+    return FileFacts(extensions=extensions, features=features, properties=properties, queues=queues or None, heaps=None)
 
 
 def _members(block: Node, name: str) -> list[tuple[str, Node]]:
@@ -73,10 +73,10 @@ def _members(block: Node, name: str) -> list[tuple[str, Node]]:
 
 
 def _queue(family: Node) -> Queue:
-    told = _required(family, "VkQueueFamilyProperties")
-    bits = number(_required(told, "timestampValidBits"))
+    properties_of = _required(family, "VkQueueFamilyProperties")
+    bits = number(_required(properties_of, "timestampValidBits"))
     return Queue(
-        flags=queue_flags(_required(told, "queueFlags")),
-        count=_required(told, "queueCount").integer(),
-        timestamp_bits=bits if isinstance(bits, int) else _required(told, "timestampValidBits").integer(),
+        flags=queue_flags(_required(properties_of, "queueFlags")),
+        count=_required(properties_of, "queueCount").integer(),
+        timestamp_bits=bits if isinstance(bits, int) else _required(properties_of, "timestampValidBits").integer(),
     )

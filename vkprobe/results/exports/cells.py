@@ -101,7 +101,7 @@ def exported(store: Store) -> list[Exported]:
     """
     if not store.results:
         kinds = (("devices", store.devices), ("pipelines", store.pipelines), ("climbs of the ladder", store.ladder))
-        there = ", ".join(f"{len(found)} {name}" for name, found in kinds if found)
+        there = ", ".join(f"{len(records)} {name}" for name, records in kinds if records)
         raise UsageError(f"nothing to export: no cell was measured in these records (they hold {there or 'no device'})")
     named = _labelled(store, {key for key, _ in store.results})
     place = {key: i for i, key in enumerate(named)}
@@ -121,12 +121,12 @@ def exported(store: Store) -> list[Exported]:
 
 def compiled(store: Store) -> list[Compiled]:
     """The pipelines that were created, by device, in the files' order of devices."""
-    found: dict[DeviceKey, list[PipelineRecord]] = {}
+    by_device: dict[DeviceKey, list[PipelineRecord]] = {}
     for (key, _), pipeline in store.pipelines.items():
-        found.setdefault(key, []).append(pipeline)
+        by_device.setdefault(key, []).append(pipeline)
     return [
-        Compiled(hardware=hardware_name(key), label=label, pipelines=found[key], device=store.devices.get(key))
-        for key, label in _labelled(store, found).items()
+        Compiled(hardware=hardware_name(key), label=label, pipelines=by_device[key], device=store.devices.get(key))
+        for key, label in _labelled(store, by_device).items()
     ]
 
 
@@ -136,10 +136,10 @@ def measured(cells: Sequence[Exported]) -> list[tuple[Exported, Time]]:
     Raises:
         UsageError: none has.
     """
-    found = [(cell, time) for cell in cells if (time := cell.time) is not None]
-    if not found:
+    timed = [(cell, time) for cell in cells if (time := cell.time) is not None]
+    if not timed:
         raise UsageError(f"nothing to export: none of {len(cells)} cells has a number ({left_out(cells)}); junit tells of those as well")
-    return found
+    return timed
 
 
 def left_out(cells: Sequence[Exported]) -> str:

@@ -21,10 +21,10 @@ def encode(cells: Sequence[Exported]) -> bytes:
     Raises:
         UsageError: no cell has a number.
     """
-    found = measured(cells)
-    run = next((cell.run for cell, _ in found if cell.run is not None), None)
+    timed = measured(cells)
+    run = next((cell.run for cell, _ in timed if cell.run is not None), None)
     context = {
-        "date": max(cell.result.at for cell, _ in found),
+        "date": max(cell.result.at for cell, _ in timed),
         "host_name": "",
         "executable": "vkprobe",
         "num_cpus": 0,
@@ -39,7 +39,7 @@ def encode(cells: Sequence[Exported]) -> bytes:
         "devices": _devices(cells),
         "without_number": without_number(cells),
     }
-    benchmarks = [entry for family, (cell, time) in enumerate(found) for entry in _entries(family, cell, time)]
+    benchmarks = [entry for family, (cell, time) in enumerate(timed) for entry in _entries(family, cell, time)]
     return dumps({"context": context, "benchmarks": benchmarks})
 
 

@@ -42,10 +42,10 @@ def encode(cells: Sequence[Exported], compiled: Sequence[Compiled] = ()) -> byte
     by_device: dict[tuple[str, str, str], list[Exported]] = {}
     for cell in cells:
         by_device.setdefault((cell.hardware, cell.result.device, cell.label), []).append(cell)
-    made = [(of_device[0].hardware, _suite(of_device)) for of_device in by_device.values()]
-    made += [(one.hardware, _compile_suite(one)) for one in compiled]
-    counts = Counter(suite.attrib["name"] for _, suite in made)
-    for hardware, suite in made:
+    suites = [(of_device[0].hardware, _suite(of_device)) for of_device in by_device.values()]
+    suites += [(one.hardware, _compile_suite(one)) for one in compiled]
+    counts = Counter(suite.attrib["name"] for _, suite in suites)
+    for hardware, suite in suites:
         if counts[suite.attrib["name"]] > 1:
             suite.set("name", f"{suite.attrib['name']} ({_text(hardware)})")
         root.append(suite)
@@ -67,10 +67,10 @@ def _text(value: object) -> str:
 
 
 def _properties(parent: ET.Element, values: Iterable[tuple[str, object]]) -> None:
-    known = [(n, v) for n, v in values if v is not None and not (isinstance(v, float) and not math.isfinite(v))]
-    if known:
+    finite = [(n, v) for n, v in values if v is not None and not (isinstance(v, float) and not math.isfinite(v))]
+    if finite:
         holder = ET.SubElement(parent, "properties")
-        for name, value in known:
+        for name, value in finite:
             ET.SubElement(holder, "property", name=name, value=_text(value))
 
 

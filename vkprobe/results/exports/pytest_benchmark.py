@@ -20,9 +20,9 @@ _VERSION = "5.3.1"  # of the tool whose fields these are
 
 def encode(cells: Sequence[Exported]) -> bytes:
     """The file; cells without a number are listed under `vkprobe`, never given one. Raises UsageError where none has one."""
-    found = measured(cells)
+    timed = measured(cells)
     body = {
-        "machine_info": _machine(next((cell.run for cell, _ in found if cell.run is not None), None)),
+        "machine_info": _machine(next((cell.run for cell, _ in timed if cell.run is not None), None)),
         "commit_info": {
             "id": "unversioned",
             "time": None,
@@ -31,8 +31,8 @@ def encode(cells: Sequence[Exported]) -> bytes:
             "project": "vkprobe",
             "branch": "(unknown)",
         },
-        "benchmarks": [_benchmark(cell, time) for cell, time in found],
-        "datetime": max(cell.result.at for cell, _ in found),
+        "benchmarks": [_benchmark(cell, time) for cell, time in timed],
+        "datetime": max(cell.result.at for cell, _ in timed),
         "version": _VERSION,
         "vkprobe": {"tool": f"vkprobe {__version__}", "without_number": without_number(cells)},
     }

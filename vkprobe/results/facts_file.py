@@ -15,7 +15,7 @@ _CORE = "VkPhysicalDeviceProperties"
 _REQUIRED = {"deviceName": str, "vendorID": int, "deviceID": int, "deviceType": int, "apiVersion": int, "driverVersion": int}
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class FileFacts(Struct, frozen=True, kw_only=True):
     """What a file tells of one device, values as records carry them; `queues` and `heaps` None where it does not."""
 
     extensions: dict[str, int]
@@ -25,20 +25,20 @@ class Told(Struct, frozen=True, kw_only=True):
     heaps: list[Heap] | None
 
 
-def record(told: Told, root: Node, *, run: str, device: str) -> DeviceRecord:
+def record(facts: FileFacts, root: Node, *, run: str, device: str) -> DeviceRecord:
     """The device's record in run `run`, under the id `device`; `root` is for messages.
 
     Raises:
         UsageError: the file does not say which device it is about.
     """
-    core = told.properties.get(_CORE, {})
+    core = facts.properties.get(_CORE, {})
     missing = [name for name, kind in _REQUIRED.items() if not isinstance(core.get(name), kind)]
     if missing:
         raise UsageError(
             f"{root.file}: does not say which device it is about: it lacks {_CORE}.{missing[0]}. "
             "A device's whole facts are needed; a profile of requirements or an extract does not do"
         )
-    driver = told.properties.get("VkPhysicalDeviceDriverProperties") or told.properties.get("VkPhysicalDeviceVulkan12Properties") or {}
+    driver = facts.properties.get("VkPhysicalDeviceDriverProperties") or facts.properties.get("VkPhysicalDeviceVulkan12Properties") or {}
     driver_id = driver.get("driverID")
     return DeviceRecord(
         run=run,
@@ -57,11 +57,11 @@ def record(told: Told, root: Node, *, run: str, device: str) -> DeviceRecord:
             conformance=conformance(driver.get("conformanceVersion")),
             kernel_module=None,
         ),
-        hardware=Hardware(vendor_id=core["vendorID"], device_id=core["deviceID"], pci=pci_address(told.properties), chip=chip(core)),
-        extensions=told.extensions,
-        features=told.features,
-        properties=told.properties,
+        hardware=Hardware(vendor_id=core["vendorID"], device_id=core["deviceID"], pci=pci_address(facts.properties), chip=chip(core)),
+        extensions=facts.extensions,
+        features=facts.features,
+        properties=facts.properties,
         coopmat=Coopmat(khr=None, nv_flexible=None, ext=None),
-        queues=told.queues or None,
-        heaps=told.heaps,
+        queues=facts.queues or None,
+        heaps=facts.heaps,
     )
