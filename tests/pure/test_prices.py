@@ -11,7 +11,7 @@ from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import nvidia, result
 from vkprobe.records import DeviceRecord, PriceRecord
 from vkprobe.report.gaps import build, gap_records
-from vkprobe.report.prices import Paths, in_words, measured, prices
+from vkprobe.report.prices import Paths, baseline_of, in_words, prices
 from vkprobe.requirements import all_requirements, evaluate, requirement
 from vkprobe.requirements.closing import closed, met
 from vkprobe.requirements.model import Requirement
@@ -70,14 +70,14 @@ def test_a_price_is_the_mean_of_both_paths_on_the_baseline() -> None:
         result(path="scalar-f16", shape=(4096, 512, 4096), median=9e-3),
         result(path="scalar-f32", accumulator="f32", median=1.0),
     ]
-    (price,) = prices(recorded("turnip-750"), requirement("coopmat"), [measured(nvidia(), results)], paths("scalar-f16", "coopmat"))
+    (price,) = prices(recorded("turnip-750"), requirement("coopmat"), [baseline_of(nvidia(), results)], paths("scalar-f16", "coopmat"))
     assert price.ratio == pytest.approx(6.0)
     assert (price.from_path, price.to_path, price.measured_on, price.workloads) == ("scalar-f16", "coopmat", "nvidia/0", 2)
 
 
 def test_a_path_that_was_not_measured_has_no_price() -> None:
     """Nor has a gap that changes nothing."""
-    baseline = [measured(nvidia(), [result(path="coopmat"), result(path="scalar-f16", median=4e-3)])]
+    baseline = [baseline_of(nvidia(), [result(path="coopmat"), result(path="scalar-f16", median=4e-3)])]
     turnip, need = recorded("turnip-750"), requirement("coopmat")
     assert prices(turnip, need, baseline, paths("dot2", "coopmat")) == []
     assert prices(turnip, need, baseline, paths("coopmat", "coopmat")) == []
@@ -90,7 +90,7 @@ def test_only_llama_cpp_s_accumulator_counts() -> None:
         result(path="scalar-f16", median=4e-3),
         result(path="coopmat", accumulator="f32", median=1e-6),
     ]
-    (price,) = prices(recorded("turnip-750"), requirement("coopmat"), [measured(nvidia(), results)], paths("scalar-f16", "coopmat"))
+    (price,) = prices(recorded("turnip-750"), requirement("coopmat"), [baseline_of(nvidia(), results)], paths("scalar-f16", "coopmat"))
     assert price.ratio == pytest.approx(4.0)
 
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 
 from vkprobe.cell import Cell
 from vkprobe.compare.names import cell_name
-from vkprobe.compare.pairing import Held, held
+from vkprobe.compare.pairing import FileDevice, devices_in
 from vkprobe.compare.timing import Side, pooled, side
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time
@@ -76,14 +76,14 @@ def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
     """
     store = Store(read_records(path))
     matches = matcher(pattern)
-    goods = [good for one in held(store) if (good := _good(one, store, matches, statistics)) is not None]
+    goods = [good for one in devices_in(store) if (good := _good(one, store, matches, statistics)) is not None]
     if not goods:
         raise UsageError(_none(path, pattern, store))
     return goods
 
 
-def _good(one: Held, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:
-    devices = [d for d in store.devices.values() if d.device == one.device and hardware_of(d) == one.hardware]
+def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:
+    devices = [store.devices[key] for key in one.keys if key in store.devices]
     if not devices:
         return None  # without its facts nothing tells whether it is this machine's
     device = max(devices, key=lambda d: d.at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, median
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -17,19 +17,36 @@ from vkprobe.compare.timing import Judgement, judge, paired_lives
 from vkprobe.records import AnyRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.store import Store
 
-if TYPE_CHECKING:
-    from vkprobe.session.ab import Pair
+Rounds = list[list[float]]
+Block = tuple[Rounds, Rounds]
+"""A's two rounds and B's, each its samples (s)."""
+
+
+class Pair(Protocol):
+    """A cell on both drivers: its blocks by the life of the workers that they were measured in, and how it ended on each."""
+
+    @property
+    def lives(self) -> list[list[Block]]: ...  # noqa: D102
+    @property
+    def blocks(self) -> int: ...  # noqa: D102
+    @property
+    def records(self) -> tuple[ResultRecord | None, ResultRecord | None]: ...  # noqa: D102
+    @property
+    def pipelines(self) -> tuple[PipelineRecord | None, PipelineRecord | None]: ...  # noqa: D102
+
+
+P = TypeVar("P", bound=Pair)
 
 _FEWEST_BLOCKS = 2
 
 
-def judged(pairs: Sequence[Pair]) -> list[tuple[Pair, Judgement]]:
+def judged(pairs: Sequence[P]) -> list[tuple[P, Judgement]]:
     """The verdicts of those that have blocks enough, as one table."""
     there = [pair for pair in pairs if pair.blocks >= _FEWEST_BLOCKS]
     return list(zip(there, judge([paired_lives(pair.lives) for pair in there]), strict=True))
 
 
-def unclear(pairs: Sequence[Pair]) -> list[Pair]:
+def unclear(pairs: Sequence[P]) -> list[P]:
     """Those that further blocks may still decide."""
     return [pair for pair, judgement in judged(pairs) if judgement.verdict != "same"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vkprobe.compare.pairing import Held
+from vkprobe.compare.pairing import FileDevice
 from vkprobe.results.keys import DeviceKey
 
 
-def notes(old: Iterable[Held], new: Iterable[Held], names: tuple[str, str]) -> Iterator[str]:
+def notes(old: Iterable[FileDevice], new: Iterable[FileDevice], names: tuple[str, str]) -> Iterator[str]:
     """A sentence for each variable and each fact of the host that differs between the runs behind the compared records."""
     left, right = _conditions(old), _conditions(new)
     if not left or not right:
@@ -22,7 +22,7 @@ def notes(old: Iterable[Held], new: Iterable[Held], names: tuple[str, str]) -> I
         yield from _differing(title, before, after, names)
 
 
-def _conditions(devices: Iterable[Held]) -> list[tuple[dict[str, str], DeviceKey]]:
+def _conditions(devices: Iterable[FileDevice]) -> list[tuple[dict[str, str], DeviceKey]]:
     """The environment of each device with its key; devices whose runs the file lacks say nothing."""
     return [(dict(one.key.environment), one.key) for one in devices if one.runs]
 

@@ -10,7 +10,7 @@ from typing import Any
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison, DevicePair, Verdict
-from vkprobe.compare.pairing import Held, Pairing, held, pair
+from vkprobe.compare.pairing import FileDevice, Pairing, devices_in, pair
 from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord, Status, Time, kernel_change
@@ -44,7 +44,7 @@ def compare(
         UsageError: a file holds nothing to compare, or the two share no hardware.
     """
     expected = expected or Expectations()
-    left, right = held(old), held(new)
+    left, right = devices_in(old), devices_in(new)
     for name, devices in zip(names, (left, right), strict=True):
         if not devices:
             raise UsageError(f"{name}: holds no pipeline and no result records: `vkprobe compile`, gemm or run -o write such files")
@@ -84,7 +84,7 @@ def compare(
     return expectations.applied(comparison, expected, names_in_files)
 
 
-def _notes(name: str, devices: Sequence[Held]) -> Iterator[str]:
+def _notes(name: str, devices: Sequence[FileDevice]) -> Iterator[str]:
     """What a reader has to know of the records of one file."""
     for h in devices:
         if len(h.drivers) > 1:
@@ -103,7 +103,7 @@ def _crossed(pairing: Pairing, names: tuple[str, str]) -> Iterator[str]:
         yield f"{a.device} of {names[0]} is {b.device} of {names[1]} by its {identity}: identical cards are paired by it, not by index"
 
 
-def _differing(pairs: Sequence[tuple[Held, Held]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:
+def _differing(pairs: Sequence[tuple[FileDevice, FileDevice]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:
     """What else than the driver differs between the files."""
     yield from circumstances.notes([a for a, _ in pairs], [b for _, b in pairs], names)
     judged = [draft.cell for draft in drafts if draft.estimate is not None]
@@ -126,11 +126,11 @@ def _clocks_of(records: Sequence[Any]) -> set[str]:
     return {r.time.clock for r in records if isinstance(r, ResultRecord) and isinstance(r.time, Time)}
 
 
-def _list(devices: list[Held]) -> str:
+def _list(devices: list[FileDevice]) -> str:
     return ", ".join(f"{h.device} ({h.driver})" for h in devices[:4]) + (f" and {len(devices) - 4} more" if len(devices) > 4 else "")
 
 
-def _pipelines(old: Held, new: Held, threshold: float) -> list[Compared]:
+def _pipelines(old: FileDevice, new: FileDevice, threshold: float) -> list[Compared]:
     left, right = dict(old.pipelines), dict(new.pipelines)
     couples: list[tuple[PipelineRecord, PipelineRecord]] = [(left.pop(key), right.pop(key)) for key in list(left) if key in right]
     # The subgroup size is the driver's own choice where none is required: another one is a difference, not another pipeline.
@@ -240,7 +240,7 @@ def growth(change: Change) -> float:
     return float(change.new / change.old - 1)
 
 
-def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
+def _results(old: FileDevice, new: FileDevice) -> Iterator[Compared | times.Draft]:
     """Cells, and drafts of those that are ok on both sides."""
     left, right = (_by_tile(side) for side in (old, new))
     for key in dict.fromkeys((*old.results, *new.results)):
@@ -258,7 +258,7 @@ def _results(old: Held, new: Held) -> Iterator[Compared | times.Draft]:
         yield times.drafted(cell, old.measured[key], new.measured[key], causes)
 
 
-def _by_tile(device: Held) -> dict[tuple[Any, ...], list[PipelineRecord]]:
+def _by_tile(device: FileDevice) -> dict[tuple[Any, ...], list[PipelineRecord]]:
     by_tile: dict[tuple[Any, ...], list[PipelineRecord]] = {}
     for p in device.pipelines.values():
         if p.status == "ok":

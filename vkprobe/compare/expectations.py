@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from vkprobe.compare.model import VERDICTS, Compared, Comparison, Improvement
 from vkprobe.compare.names import cell_name, full_name
-from vkprobe.compare.pairing import Held
+from vkprobe.compare.pairing import FileDevice
 from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord
 
@@ -95,7 +95,7 @@ def _matches(patterns: Sequence[re.Pattern[str]], device: str, record: PipelineR
     return any(pattern.search(name) for pattern in patterns for name in names)
 
 
-def without(devices: Sequence[Held], expectations: Expectations) -> tuple[list[Held], set[str]]:
+def without(devices: Sequence[FileDevice], expectations: Expectations) -> tuple[list[FileDevice], set[str]]:
     """The devices without what is to be skipped, and the full names of what was left out."""
     kept, left_out = [], set()
     for one in devices:
@@ -117,7 +117,7 @@ def without(devices: Sequence[Held], expectations: Expectations) -> tuple[list[H
     return kept, left_out
 
 
-def names_in(devices: Sequence[Held]) -> set[str]:
+def names_in(devices: Sequence[FileDevice]) -> set[str]:
     """Every name that a line may have: of cells and pipelines, with and without their device, and `DEVICE,missing`."""
     records: list[tuple[str, PipelineRecord | ResultRecord]] = []
     for one in devices:

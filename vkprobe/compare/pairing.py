@@ -17,14 +17,14 @@ from vkprobe.results.store import Store
 R = TypeVar("R", PipelineRecord, ResultRecord)
 
 
-class Held(Struct, frozen=True, kw_only=True):
+class FileDevice(Struct, frozen=True, kw_only=True):
     """The records of one device of a file: the newest of each pipeline and cell, whatever driver it ran on.
 
-    Records of another card, another host or another environment are another `Held`.
+    Records of another card, another host or another environment are another `FileDevice`.
 
     Attributes:
         device: its id, with the words that distinguish it where several devices of the file share the id.
-        key: the newest of its keys.
+        keys: the devices of the store that it stands for: one for each driver.
         measured: for each cell whose newest record is ok, that record and all other ok ones of the same driver and `build_key`,
             oldest first: each is a process.
         other: how many ok records are none of those: of another driver or another build.
@@ -32,13 +32,18 @@ class Held(Struct, frozen=True, kw_only=True):
     """
 
     device: str
-    key: DeviceKey
+    keys: tuple[DeviceKey, ...]
     drivers: tuple[str, ...]
     pipelines: dict[PipelineKey, PipelineRecord]
     results: dict[Cell, ResultRecord]
     measured: dict[Cell, list[ResultRecord]] = {}
     other: int = 0
     runs: tuple[RunRecord, ...] = ()
+
+    @property
+    def key(self) -> DeviceKey:
+        """The newest of its keys."""
+        return self.keys[-1]
 
     @property
     def hardware(self) -> tuple[Any, ...]:
@@ -71,14 +76,14 @@ def _driver(key: DeviceKey) -> tuple[str | None, ...]:
     return key.driver, key.version, key.build_id, key.info
 
 
-def held(store: Store) -> list[Held]:
+def devices_in(store: Store) -> list[FileDevice]:
     """A file's devices that have pipelines or cells, in order of appearance."""
     keys = dict.fromkeys([*store.devices, *(key for key, _ in store.pipelines), *(key for key, _ in store.results)])
     grouped: dict[tuple[Any, ...], list[DeviceKey]] = {}
     for key in keys:
         grouped.setdefault((key.device, hardware(key), key.pci, _host(key), key.environment), []).append(key)
     groups = [cards for group in grouped.values() for cards in _cards(group)]
-    devices = [one for group in groups if (one := _held(store, group)).count]
+    devices = [one for group in groups if (one := _device(store, group)).count]
     return _labelled(devices)
 
 
@@ -95,9 +100,9 @@ def _cards(group: list[DeviceKey]) -> list[list[DeviceKey]]:
     return list(by_uuid.values())
 
 
-def _labelled(devices: list[Held]) -> list[Held]:
+def _labelled(devices: list[FileDevice]) -> list[FileDevice]:
     """With the words that distinguish them in the names of those that share an id."""
-    shared: dict[str, list[Held]] = {}
+    shared: dict[str, list[FileDevice]] = {}
     for one in devices:
         shared.setdefault(one.device, []).append(one)
     words: dict[DeviceKey, str] = {}
@@ -106,7 +111,7 @@ def _labelled(devices: list[Held]) -> list[Held]:
     return [msgspec.structs.replace(one, device=f"{one.device} [{words[one.key]}]") if words[one.key] else one for one in devices]
 
 
-def _held(store: Store, group: list[DeviceKey]) -> Held:
+def _device(store: Store, group: list[DeviceKey]) -> FileDevice:
     drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
     members = set(group)
     pipelines = {pipeline_key(p): p for p in _by_time([p for (key, _), p in store.pipelines.items() if key in members])}
@@ -118,9 +123,9 @@ def _held(store: Store, group: list[DeviceKey]) -> Held:
         if newest.status == "ok"
     }
     ids = dict.fromkeys(r.run for r in chain(pipelines.values(), results.values(), *measured.values()))
-    return Held(
+    return FileDevice(
         device=group[0].device,
-        key=group[-1],
+        keys=tuple(group),
         drivers=tuple(filter(None, drivers)),
         pipelines=pipelines,
         results=results,
@@ -151,20 +156,20 @@ class Pairing(Struct, frozen=True, kw_only=True):
         crossed: the pairs whose UUID or PCI address disagrees with the index, and which of the two says so.
     """
 
-    pairs: list[tuple[Held, Held]]
-    only_old: list[Held]
-    only_new: list[Held]
-    crossed: list[tuple[Held, Held, str]] = []
+    pairs: list[tuple[FileDevice, FileDevice]]
+    only_old: list[FileDevice]
+    only_new: list[FileDevice]
+    crossed: list[tuple[FileDevice, FileDevice, str]] = []
 
 
-def pair(old: list[Held], new: list[Held]) -> Pairing:
+def pair(old: list[FileDevice], new: list[FileDevice]) -> Pairing:
     """Each device of OLD with the one of NEW that is the same hardware.
 
     Where a file has several of one hardware, the same card goes together: by deviceUUID, then by PCI address; of one card's
     columns those of the same host, then of the same environment. Without such evidence those of the same id are paired, then
     one that is left on each side.
     """
-    pairs: list[tuple[Held, Held]] = []
+    pairs: list[tuple[FileDevice, FileDevice]] = []
     for kind in dict.fromkeys(h.hardware for h in old):
         left = [h for h in old if h.hardware == kind]
         right = [h for h in new if h.hardware == kind]
@@ -183,9 +188,9 @@ def pair(old: list[Held], new: list[Held]) -> Pairing:
     )
 
 
-def _matched(left: list[Held], right: list[Held]) -> list[tuple[Held, Held]]:
+def _matched(left: list[FileDevice], right: list[FileDevice]) -> list[tuple[FileDevice, FileDevice]]:
     """The pairs that evidence decides, the strongest first; they are taken out of both lists."""
-    pairs: list[tuple[Held, Held]] = []
+    pairs: list[tuple[FileDevice, FileDevice]] = []
     while True:
         evidence = [(strength, a, b) for a in left for b in right if (strength := _evidence(a.key, b.key)) is not None]
         best = max((one[0] for one in evidence), default=None)

@@ -118,7 +118,7 @@ def _side(
     device: DeviceRecord,
     needs: Sequence[Requirement],
     devices: Sequence[DeviceRecord],
-    measured: Sequence[pricing.Measured],
+    measured: Sequence[pricing.Baseline],
     paths: pricing.Paths,
 ) -> Side:
     others = [other for other in devices if other is not device]

@@ -95,7 +95,7 @@ def losses_of(required: Section, columns: Sequence[Column], store: Store, baseli
     return tuple(sorted(losses, key=_dearest))
 
 
-def baselines_of(columns: Sequence[Column], store: Store, baseline: int | None) -> list[prices.Measured]:
+def baselines_of(columns: Sequence[Column], store: Store, baseline: int | None) -> list[prices.Baseline]:
     """The measurements that prices are taken from: the baseline's where it has any, else each device's.
 
     A device that runs on the CPU says nothing about others.
@@ -105,7 +105,7 @@ def baselines_of(columns: Sequence[Column], store: Store, baseline: int | None) 
         by_key.setdefault(key, []).append(result)
     chosen = columns if baseline is None or columns[baseline].key not in by_key else [columns[baseline]]
     return [
-        prices.measured(column.device, by_key[column.key], name=column.id)
+        prices.baseline_of(column.device, by_key[column.key], name=column.id)
         for column in chosen
         if column.device is not None and not column.software and not column.null and column.key in by_key
     ]

@@ -33,14 +33,14 @@ class Paths(NamedTuple):
     closed: PathClosed
 
 
-class Measured(NamedTuple):
+class Baseline(NamedTuple):
     """The rates of one device, measured as llama.cpp would run: (op, type) -> workload -> path -> rate (higher is better)."""
 
     device: str
     rates: dict[tuple[str, str], dict[_Workload, dict[str, float]]]
 
 
-def measured(device: DeviceRecord, results: Iterable[ResultRecord], *, name: str | None = None) -> Measured:
+def baseline_of(device: DeviceRecord, results: Iterable[ResultRecord], *, name: str | None = None) -> Baseline:
     """The rates of a device's mimic cells with llama.cpp's accumulator and tuple; of several cells left, the fastest."""
     rates: dict[tuple[str, str], dict[_Workload, dict[str, float]]] = {}
     for result in results:
@@ -49,7 +49,7 @@ def measured(device: DeviceRecord, results: Iterable[ResultRecord], *, name: str
             continue
         by_path = rates.setdefault((result.op, result.type), {}).setdefault((result.cell.axes, result.residency), {})
         by_path[result.path] = max(rate, by_path.get(result.path, 0.0))
-    return Measured(name or device.device, rates)
+    return Baseline(name or device.device, rates)
 
 
 def _as_llama_runs(device: DeviceRecord, result: ResultRecord) -> bool:
@@ -62,7 +62,7 @@ def _as_llama_runs(device: DeviceRecord, result: ResultRecord) -> bool:
     return result.tuple is None or result.tuple in tuple_names(device, result.type, result.accumulator, ("default",))
 
 
-def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Measured], paths: Paths) -> list[PriceRecord]:
+def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Baseline], paths: Paths) -> list[PriceRecord]:
     """The price of one gap of a device for each op and type that changes its path, the dearest first.
 
     A price is the geometric mean, over workloads, of the rate of the path with the gap closed over the rate of today's path. Both are
@@ -81,7 +81,7 @@ def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Measured
 
 
 def _price(
-    device: DeviceRecord, need: Requirement, lesser: Sequence[Requirement], op: str, kind: str, baseline: Measured, paths: Paths
+    device: DeviceRecord, need: Requirement, lesser: Sequence[Requirement], op: str, kind: str, baseline: Baseline, paths: Paths
 ) -> PriceRecord | None:
     """The price on one baseline; None where it has no workload with both paths. Of several changes of path, the most frequent counts.
 
@@ -118,7 +118,7 @@ class ChosenPaths:
         baselines: whose workloads will be asked for.
     """
 
-    def __init__(self, baselines: Iterable[Measured]) -> None:
+    def __init__(self, baselines: Iterable[Baseline]) -> None:
         workloads = [
             (op, kind, axes) for baseline in baselines for (op, kind), by_workload in baseline.rates.items() for axes, _ in by_workload
         ]
