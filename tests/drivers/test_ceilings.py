@@ -1,4 +1,4 @@
-"""Copies and peaks on lavapipe, every result checked; kernels made wrong, which must be told; null devices, which compile them."""
+"""Copies and peaks on lavapipe, every result checked; broken kernels, which must be caught; null devices, which compile them."""
 
 from __future__ import annotations
 
@@ -7,43 +7,53 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from tests.drivers.conftest import SharedWorker, measured
-from vkprobe.bench.device import open_request
-from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.bench.resolve import Resolved, resolve
+from tests.drivers.conftest import SharedWorker, doctored, first, measured
+from vkprobe import ops
+from vkprobe.cell import Cell, cell
 from vkprobe.cli.options import DriverChoice
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
-from vkprobe.jobs import Job
-from vkprobe.records import PipelineRecord
+from vkprobe.ops.base import Request
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.protocol import Program
+from vkprobe.records import DeviceRecord, PipelineRecord
+from vkprobe.session.opening import open_request
 
-SMALL = 1 << 18
+SMALL_BYTES = 1 << 20
 _MISSING = {"peak_dot2", "peak_coopmat2_f16_f16_f16", "peak_coopmat2_f16_f16_f32"}
+
+
+def copies(device: DeviceRecord) -> list[Cell]:
+    """The copies that `vkprobe copy` measures on a device."""
+    return ops.find("copy").cells(Request(), device)
+
+
+def peaks(device: DeviceRecord) -> list[Cell]:
+    """The peaks that `vkprobe peak` measures on a device."""
+    return ops.find("peak").cells(Request(), device)
 
 
 class Bench:
     """lavapipe, open in one worker for all tests of this file."""
 
-    def __init__(self, resolved: list[Resolved], worker: SharedWorker) -> None:
-        self.jobs = {r.kernel.name: r.job for r in resolved}
+    def __init__(self, planned: list[Plan], worker: SharedWorker) -> None:
+        self.programs = {p.kernel.name: p.program for p in planned}
         self._worker = worker
 
-    def wrong(self, job: Job) -> str | None:
-        """What verification says of a job; None where it is right."""
-        reply = self._worker.verify(job)
-        wrong: str | None = reply["wrong"]
-        return wrong
+    def wrong(self, program: Program) -> str | None:
+        """Why verification rejects a program; None if it is right."""
+        return self._worker.verify(program).wrong
 
 
 @pytest.fixture(scope="module")
 def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
-    """Open for every kernel at once; copies of 1 MiB."""
+    """lavapipe, opened for every kernel at once; copies of 1 MiB."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    small = [replace(c, shape=replace(c.shape, k=SMALL)) for c in copy_cells(device)]
-    resolved = resolve([*small, *peak_cells(device)], device)
-    assert {r.kernel.name for r in resolved if r.reason is not None} == _MISSING
-    able = [r for r in resolved if r.reason is None]
-    request = open_request(device, [r.requirement for r in able])
+    small = [cell("copy", {"bytes": SMALL_BYTES}, mode=c.variant.mode) for c in copies(device)]
+    planned = plans([*small, *peaks(device)], device)
+    assert {p.kernel.name for p in planned if p.reason is not None} == _MISSING
+    able = [p for p in planned if p.reason is None]
+    request = open_request(device, [p.requirement for p in able])
     with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(able, worker)
 
@@ -58,46 +68,54 @@ COPIES = ["copy_shader", "read_shader", "copy_device", "copy_to_host", "copy_fro
 @pytest.mark.parametrize("kernel", [*COPIES, *PEAKS])
 def test_what_lavapipe_copies_and_multiplies_is_right(bench: Bench, kernel: str) -> None:
     """Every byte, every sum."""
-    assert bench.wrong(bench.jobs[kernel]) is None
+    assert bench.wrong(bench.programs[kernel]) is None
 
 
 @pytest.mark.parametrize("kernel", PEAKS)
-def test_workgroups_that_do_nothing_are_told(bench: Bench, kernel: str) -> None:
+def test_workgroups_that_do_nothing_are_caught(bench: Bench, kernel: str) -> None:
     """One less is dispatched than is counted."""
-    job = bench.jobs[kernel]
-    assert "differ" in str(bench.wrong(replace(job, groups=(job.groups[0] - 1, 1, 1)))).replace("have wrong sums", "differ")
+    program = bench.programs[kernel]
+    fewer = doctored(program, groups=(first(program).groups[0] - 1, 1, 1))
+    assert "differ" in str(bench.wrong(fewer)).replace("have wrong sums", "differ")
 
 
 @pytest.mark.parametrize("kernel", ["copy_shader", "read_shader"])
-def test_bytes_that_are_left_out_are_told(bench: Bench, kernel: str) -> None:
+def test_bytes_that_are_left_out_are_caught(bench: Bench, kernel: str) -> None:
     """The last workgroup's, or some of each invocation's."""
-    job = bench.jobs[kernel]
+    program = bench.programs[kernel]
     if kernel == "copy_shader":
-        assert "B differ" in str(bench.wrong(replace(job, groups=(job.groups[0] - 1, 1, 1))))
-    fewer = [(i, value // 2 if i == 1 else value) for i, value in job.constants]
-    assert "differ" in str(bench.wrong(replace(job, constants=fewer)))
+        assert "B differ" in str(bench.wrong(doctored(program, groups=(first(program).groups[0] - 1, 1, 1))))
+    half = first(program).constants["each"] // 2
+    assert "differ" in str(bench.wrong(doctored(program, constants={"each": half})))
 
 
-def test_another_kernel_s_numbers_are_told(bench: Bench) -> None:
+def test_another_kernel_s_numbers_are_caught(bench: Bench) -> None:
     """Steps of another kind on the same words: what is checked is what was multiplied."""
-    job = bench.jobs["peak_scalar_f32"]
-    assert "have wrong sums" in str(bench.wrong(replace(job, kernel="peak_intdot")))
+    program = bench.programs["peak_scalar_f32"]
+    assert "have wrong sums" in str(bench.wrong(doctored(program, kernel="peak_intdot")))
 
 
 def test_matrix_peaks_do_not_depend_on_the_workgroup_s_subgroups(bench: Bench) -> None:
     """One subgroup does the tiles of four, eight have half of them idle: the result is the same."""
-    job = bench.jobs["peak_coopmat_f16_f16_f32"]
-    work = job.n * job.k
+    program = bench.programs["peak_coopmat_f16_f16_f32"]
+    axes = dict(program.cell.axes)
+    work = axes["invocations"] * axes["multiply_adds"]
+    assert first(program).push == (0, 0, axes["multiply_adds"], 0)
     for local in (8, 64):
-        constants = [(i, local if i == 0 else value) for i, value in job.constants]
-        assert bench.wrong(replace(job, n=local, k=work // local, constants=constants)) is None
+        each = work // local
+        resized = replace(program.cell, axes=tuple({**axes, "invocations": local, "multiply_adds": each}.items()))
+        other = doctored(replace(program, cell=resized), constants={"block": local}, push=(0, 0, each, 0))
+        assert bench.wrong(other) is None
 
 
 def test_measured_copies_and_peaks_have_rates(embedded: dict[str, DriverSpec]) -> None:
-    """Of copies bandwidth and no FLOP, of peaks FLOP and no bandwidth; no share of themselves."""
+    """Copies have a bandwidth and no FLOP, peaks FLOP and no bandwidth; neither has a share of itself."""
     outcome = measured(
         embedded["lvp"],
-        lambda device: [*copy_cells(device)[2:4], *(c for c in peak_cells(device) if c.kernel in ("peak_scalar_f32", "peak_intdot"))],
+        lambda device: [
+            *(c for c in copies(device) if c.variant.mode in ("device", "to-host")),
+            *(c for c in peaks(device) if c.variant.path in ("scalar-f32", "intdot")),
+        ],
     )
     by_kernel = {r.kernel: r for r in outcome.results}
     assert set(outcome.statuses) == {"ok"}
@@ -115,7 +133,7 @@ def test_measured_copies_and_peaks_have_rates(embedded: dict[str, DriverSpec]) -
 def test_null_devices_compile_every_peak(embedded: dict[str, DriverSpec], name: str) -> None:
     """As many instructions as steps at the least, and next to none besides: nothing was folded, nothing spilled."""
     (spec,) = DriverChoice(nulls=(name,)).specs()
-    outcome = measured(spec, lambda device: [c for c in peak_cells(device) if c.path != "coopmat2"])
+    outcome = measured(spec, lambda device: [c for c in peaks(device) if c.variant.path != "coopmat2"])
     assert set(outcome.statuses) <= {"noop", "unsupported"}
     made = {p.kernel: p for p in outcome.records if isinstance(p, PipelineRecord)}
     assert {"peak_scalar_f32", "peak_scalar_f16", "peak_intdot"} <= set(made)

@@ -20,6 +20,7 @@ from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.manifests import spec_of
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerLost
+from vkprobe.protocol import Enumerate
 
 CRASH = "__attribute__((constructor)) static void f(void) { *(volatile int *)8 = 1; }"
 HANG = "#include <unistd.h>\n__attribute__((constructor)) static void f(void) { for (;;) pause(); }"
@@ -191,10 +192,10 @@ def wait_until(condition: object, timeout: float = 300.0) -> bool:
 def test_a_killed_worker_is_told_with_its_signal(embedded: dict[str, DriverSpec]) -> None:
     """And the next worker starts as if nothing had been."""
     with Worker(embedded["lvp"]) as worker:
-        worker.request("enumerate", timeout=300)
+        worker.request(Enumerate(), timeout=300)
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(WorkerLost, match="SIGKILL") as lost:
-            worker.request("enumerate", timeout=300)
+            worker.request(Enumerate(), timeout=300)
     assert (lost.value.what, lost.value.signal) == ("crash", "SIGKILL")
     assert found(embedded["lvp"])[0].state == "ok"
 
