@@ -23,6 +23,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.facts import gather
 from vkprobe.ops.base import Request
+from vkprobe.ops.plan import Plan, finished, target
 from vkprobe.protocol import Dispatch, Open, Opened, Prepare, Prepared, Program, Release
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
 from vkprobe.results.provenance import run_record
@@ -214,6 +215,13 @@ def selected(device: DeviceRecord, op: str, *shapes: tuple[int, int, int], **cho
     """The cells that `vkprobe OP --shape M,N,K ...` selects on a device; `chosen` are further fields of the request."""
     found = ops.find(op)
     return found.cells(Request(axes=[found.axes_of(",".join(map(str, shape))) for shape in shapes], **chosen), device)
+
+
+def with_cores(cell: Cell, device: DeviceRecord, cores: int) -> Plan:
+    """The plan of a cell on the device if it reported so many shader cores."""
+    facts = target(device)
+    facts = replace(facts, limits=replace(facts.limits, cores=cores))
+    return finished(ops.find(cell.op).plan(cell, facts), facts, dispatched=True)
 
 
 class Measured:

@@ -1,19 +1,17 @@
-"""Products with q8_1 activations, verified on lavapipe; and jobs made wrong, which must be told."""
+"""Products with q8_1 activations, verified on lavapipe; and broken programs, which must be caught."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from msgspec.structs import replace
 
-from tests.drivers.conftest import SharedWorker
+from tests.drivers.conftest import SharedWorker, doctored, first, selected, with_cores
 from tests.drivers.test_kernels_on_lavapipe import Bench
-from vkprobe.bench.cells import Selection, Shape, cells
-from vkprobe.bench.device import limits, open_request
-from vkprobe.bench.resolve import Resolved, Target, resolve, split
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.session.opening import open_request
 
 BLOCKS_OF_32 = ("q4_0", "q8_0", "mxfp4")
 SUPER_BLOCKS = ("q4_k", "q5_k", "q6_k", "iq4_xs")
@@ -22,49 +20,47 @@ TYPES = BLOCKS_OF_32 + SUPER_BLOCKS
 
 @pytest.fixture(scope="module")
 def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
-    """Open for both ops."""
+    """lavapipe, opened for both ops."""
     (device,) = gather([embedded["lvp"]], "run").devices
     wanted = [
-        Selection(op="gemm", shapes=[Shape(64, 64, 256)], types=TYPES, paths=["intdot"]),
-        Selection(op="gemv", shapes=[Shape(64, 1, 256)], types=TYPES, paths=["intdot"]),
+        *selected(device, "gemm", (64, 64, 256), types=TYPES, paths=["intdot"]),
+        *selected(device, "gemv", (64, 1, 256), types=TYPES, paths=["intdot"]),
     ]
-    resolved = resolve([cell for selection in wanted for cell in cells(selection, device)], device)
-    assert {r.cell.type for r in resolved} == set(TYPES)
-    request = open_request(device, [r.requirement for r in resolved])
+    assert {c.variant.type for c in wanted} == set(TYPES)
+    request = open_request(device, [p.requirement for p in plans(wanted, device)])
     with SharedWorker(embedded["lvp"], request) as worker:
         yield Bench(device, worker)
 
 
-def one(bench: Bench, op: str, weight_type: str, shape: tuple[int, int, int]) -> Resolved:
-    """The intdot cell of a type and shape."""
-    (resolved,) = bench.jobs(op, shape, types=[weight_type], paths=["intdot"])
-    return resolved
+def one(bench: Bench, op: str, weight_type: str, shape: tuple[int, int, int]) -> Plan:
+    """The plan of a type and shape on intdot."""
+    (plan,) = bench.plans(op, shape, types=[weight_type], paths=["intdot"])
+    return plan
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_gemm_of_small_and_medium_tiles(bench: Bench, weight_type: str) -> None:
     """M and N no multiples of any tile, one workgroup and several."""
     for size, m, n, k in (("s", 33, 9, 256), ("s", 31, 130, 512), ("m", 67, 33, 256), ("m", 130, 67, 768)):
-        resolved = one(bench, "gemm", weight_type, (m, n, k))
-        assert resolved.tile.startswith(size)
-        assert bench.wrong(resolved.job) is None, resolved.cell
+        plan = one(bench, "gemm", weight_type, (m, n, k))
+        assert plan.tile.startswith(size)
+        assert bench.wrong(plan.program) is None, plan.cell
 
 
 @pytest.mark.parametrize("weight_type", BLOCKS_OF_32)
 def test_gemm_of_rows_that_end_within_a_group(bench: Bench, weight_type: str) -> None:
     """K a multiple of 32 only: blocks of several rows share a group of activations, and the last step has fewer blocks."""
     for m, n, k in ((33, 9, 32), (65, 67, 96), (40, 34, 160)):
-        resolved = one(bench, "gemm", weight_type, (m, n, k))
-        assert bench.wrong(resolved.job) is None, resolved.cell
+        plan = one(bench, "gemm", weight_type, (m, n, k))
+        assert bench.wrong(plan.program) is None, plan.cell
 
 
 @pytest.mark.parametrize("weight_type", ["q4_0", "q6_k"])
 def test_gemm_of_a_split_k(bench: Bench, weight_type: str) -> None:
     """Parts of K of which the last is shorter, and their sum."""
-    resolved = one(bench, "gemm", weight_type, (65, 70, 2304))
-    job = split(resolved.job, 64, 64, Target(device=bench.device, limits=limits(bench.device), cores=64))
-    assert job.parts > 1
-    assert bench.wrong(job) is None
+    plan = with_cores(one(bench, "gemm", weight_type, (65, 70, 2304)).cell, bench.device, 64)
+    assert plan.split_k > 1
+    assert bench.wrong(plan.program) is None
 
 
 @pytest.mark.parametrize("columns", range(1, 9))
@@ -72,26 +68,27 @@ def test_gemv_of_every_width(bench: Bench, columns: int) -> None:
     """Odd M; every type, whole groups of activations and, where the type allows, not."""
     for weight_type in TYPES:
         for k in (256, 768) if weight_type in SUPER_BLOCKS else (32, 160, 1024):
-            resolved = one(bench, "gemv", weight_type, (37, columns, k))
-            assert bench.wrong(resolved.job) is None, resolved.cell
+            plan = one(bench, "gemv", weight_type, (37, columns, k))
+            assert bench.wrong(plan.program) is None, plan.cell
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_gemv_of_several_subgroups_and_rows(bench: Bench, weight_type: str) -> None:
     """As on NVIDIA, Intel and GCN, steps unrolled by four; M no multiple of the rows, steps no multiple of four."""
-    job = one(bench, "gemv", weight_type, (37, 3, 2304)).job
-    constants = [(i, {0: 32, 1: 4, 4: 4}.get(i, value)) for i, value in job.constants]
-    assert bench.wrong(replace(job, constants=constants, groups=(10, 1, 1))) is None
+    program = one(bench, "gemv", weight_type, (37, 3, 2304)).program
+    constants = {"block": 32, "rows": 4, "unroll": 4}
+    assert bench.wrong(doctored(program, constants=constants, groups=(10, 1, 1))) is None
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
     """The reduction for devices without subgroup arithmetic."""
-    job = one(bench, "gemv", weight_type, (37, 2, 256)).job
-    assert bench.wrong(replace(job, kernel=f"gemv_{weight_type}_intdot_shared")) is None
+    program = one(bench, "gemv", weight_type, (37, 2, 256)).program
+    assert bench.wrong(doctored(program, kernel=f"gemv_{weight_type}_intdot_shared")) is None
 
 
-def test_a_block_too_few_is_told(bench: Bench) -> None:
+def test_a_block_too_few_is_caught(bench: Bench) -> None:
     """K cut, by a block, by the push constant that says how much a part covers."""
-    job = one(bench, "gemm", "q4_0", (64, 64, 512)).job
-    assert "exact pass" in (bench.wrong(replace(job, part_k=480)) or "")
+    program = one(bench, "gemm", "q4_0", (64, 64, 512)).program
+    assert first(program).push == (64, 64, 512, 512)
+    assert "exact pass" in (bench.wrong(doctored(program, push=(64, 64, 512, 480))) or "")
