@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from tests.drivers.test_null_compile import null
 from tests.drivers.test_validation import complaints, layer
-from vkprobe.bench.device import open_request
-from vkprobe.bench.ladder_features import feature_climbs
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
+from vkprobe.protocol import ClimbFeature, FeatureJob
+from vkprobe.session.ladder_features import feature_climbs
+from vkprobe.session.opening import open_request
 
 __all__ = ["layer"]  # the fixture
 
@@ -21,10 +21,11 @@ def test_features_are_valid(name: str, embedded: dict[str, DriverSpec], layer: d
     """Compiled on null devices, and run on lavapipe. RADV and ANV have types that the layer is too old for."""
     spec = null(name) if ":" in name else embedded[name]
     (device,) = gather([spec], "run").devices
-    climbs = [c for c in feature_climbs(device) if c.verb]
-    request = open_request(device, [r for c in climbs for r in c.requirements])
+    climbs = [(c, c.job) for c in feature_climbs(device) if isinstance(c.job, FeatureJob)]
+    assert climbs
+    request = open_request(device, [r for c, _ in climbs for r in c.requirements])
     with Worker(spec, layer) as worker:
-        executes = worker.request("open", timeout=300, **msgspec.to_builtins(request))["executes"]
-        for climb in climbs:
-            worker.request(climb.verb, timeout=300, progress=lambda told: None, execute=executes, **climb.arguments)
+        executes = worker.request(request, timeout=300).executes
+        for climb, job in climbs:
+            worker.request(ClimbFeature(execute=executes, job=job), timeout=300, progress=lambda reached: None)
             assert complaints(layer) == [], climb.feature
