@@ -155,8 +155,9 @@ def test_a_hung_worker_dies_with_its_killed_parent(root: str, bad_driver: BadDri
     manifest = bad_driver("hang", HANG)
     script = (
         "import sys\nfrom pathlib import Path\nfrom vkprobe.drivers.launch import Worker\nfrom vkprobe.drivers.manifests import spec_of\n"
+        "from vkprobe.protocol import Enumerate\n"
         f"worker = Worker(spec_of(Path({str(manifest)!r}), root={root!r}))\n"
-        "worker.send('enumerate')\nprint(worker.pid, flush=True)\nworker.receive(60)\n"
+        "worker.send(Enumerate())\nprint(worker.pid, flush=True)\nworker.receive(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
