@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
+from tests.drivers.conftest import selected
 from tests.drivers.test_null_compile import NULLS, null
-from vkprobe.bench.cells import Selection, Shape, cells
-from vkprobe.bench.device import open_request
-from vkprobe.bench.peaks import copy_cells, peak_cells
-from vkprobe.bench.resolve import resolve
+from vkprobe import ops
+from vkprobe.cell import Cell
 from vkprobe.drivers.embedded import layer_folder
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
-from vkprobe.jobs import Job
+from vkprobe.kernels import kernels
+from vkprobe.ops.base import Request
+from vkprobe.ops.plan import plans
+from vkprobe.protocol import Compile, Dispatch, Prepare, Program, Release, Sample
+from vkprobe.session.opening import open_request
 from vkprobe.weights import WEIGHT_TYPES
 
-SAMPLE: dict[str, Any] = {
-    "dispatches": None, "least_samples": 2, "least_s": 0.0, "most_s": 1.0, "settle_s": 0.01, "warm_s": 0.01, "timeout_s": 60.0
-}  # fmt: skip
+SAMPLE = Sample(number=0, dispatches=None, least_samples=2, least_s=0.0, most_s=1.0, settle_s=0.01, warm_s=0.01, timeout_s=60.0)
 
 _NEWER = {"dot2", "bf16", "e4m3", "e5m2"}
 """Paths and types of matrices and peaks that layers up to 1.4.309 do not know: VK_VALVE_shader_mixed_float_dot_product and its capability,
@@ -42,7 +42,7 @@ _MISTAKEN = (
     # "if the cooperativeMatrixFlexibleDimensions feature is enabled" (Vulkan-Docs#2815, Vulkan-ValidationLayers#13069).
     r"MaxDimension-10167 .*scope: VK_SCOPE_SUBGROUP_KHR.*greater than cooperativeMatrixFlexibleDimensionsMaxDimension \(0\)",
 )
-"""What layers up to 1.4.309 say of valid use."""
+"""Complaints of layers up to 1.4.309 about valid use."""
 
 
 @pytest.fixture
@@ -63,60 +63,69 @@ def layer(tmp_path: Path) -> dict[str, str]:
 
 
 def complaints(layer: dict[str, str]) -> list[str]:
-    """What the layer has said, but for what it is mistaken in."""
+    """The layer's messages, without those in which it is mistaken."""
     log = Path(layer["VK_KHRONOS_VALIDATION_LOG_FILENAME"])
     messages = re.split(r"^(?=Validation )", log.read_text() if log.exists() else "", flags=re.M)
     return [m for m in messages if m.strip() and not any(re.search(p, m, flags=re.S) for p in _MISTAKEN)]
 
 
-def told(job: Job) -> Any:
-    """A job as the worker takes it, with an entry for the constant 3, which no kernel has.
+def newer(cell: Cell) -> bool:
+    """Whether the layer may be too old for a cell's modules."""
+    return bool({cell.variant.path, *(cell.variant.type or "").split(",")} & _NEWER)
+
+
+def test_constants_have_no_gaps() -> None:
+    """Each kernel's constants are numbered from 0 without gaps, and a plan has an entry for all of them, in that order.
 
     Layers up to 1.4.309 look a constant up at the index of its id among the entries, and then complain of other matrices
     than the kernel's; entries in which the two are the same are valid too.
     """
-    constants = dict(job.constants)
-    dense = [(i, constants.get(i, 0)) for i in range(max(constants, default=-1) + 1)]
-    return msgspec.to_builtins(msgspec.structs.replace(job, constants=dense))
+    assert all(list(kernel.constants.values()) == list(range(len(kernel.constants))) for kernel in kernels().values())
+
+
+def dense(program: Program) -> bool:
+    """Whether every dispatch gives each of its kernel's constants a value, in the order of their ids."""
+    stages = [stage for stage in program.stages if isinstance(stage, Dispatch)]
+    return all(list(stage.constants) == list(kernels()[stage.kernel].constants) for stage in stages)
 
 
 def session(spec: DriverSpec, layer: dict[str, str], *, execute: bool) -> list[str]:
-    """Open, compile every kernel; prepare, sample and release some; what the layer says of it."""
+    """The layer's complaints about opening, compiling every kernel, and preparing, sampling and releasing some."""
     (device,) = gather([spec], "run").devices
-    selections = [
-        Selection(op="gemm", shapes=[Shape(45, 21, 96)], types=["q4_0", "f16"], tuples=("all",)),
-        *(Selection(op="gemv", shapes=[Shape(37, 3, k)], types=types) for k, types in _ROWS.items()),
-        *(Selection(op="dequant", shapes=[Shape(37, 1, k)], types=types) for k, types in _ROWS.items()),
+    cells = [
+        *selected(device, "gemm", (45, 21, 96), types=["q4_0", "f16"], tuples=("all",)),
+        *(cell for k, types in _ROWS.items() for cell in selected(device, "gemv", (37, 3, k), types=types)),
+        *(cell for k, types in _ROWS.items() for cell in selected(device, "dequant", (37, 1, k), types=types)),
     ]
-    planned = [c for s in selections for c in cells(s, device) if c.path not in _NEWER] + copy_cells(device)
-    planned += [c for c in peak_cells(device) if not {c.path, c.type} & _NEWER]
-    resolved = [r for r in resolve(planned, device) if r.reason is None]
-    request = open_request(device, [r.requirement for r in resolved])
+    cells = [cell for cell in cells if cell.variant.path not in _NEWER] + ops.find("copy").cells(Request(), device)
+    cells += [cell for cell in ops.find("peak").cells(Request(), device) if not newer(cell)]
+    planned = [p for p in plans(cells, device) if p.reason is None]
+    assert all(dense(p.program) for p in planned)
+    request = open_request(device, [p.requirement for p in planned])
     with Worker(spec, layer) as worker:
-        opened = worker.request("open", timeout=300, **msgspec.to_builtins(request))
-        assert opened["executes"] is execute
+        assert worker.request(request, timeout=300).executes is execute
         assert "VkLayer_khronos_validation" in Path(f"/proc/{worker.pid}/maps").read_text(), "the layer was not loaded"
-        for r in (r for r in resolved if not r.job.transfer):
-            worker.request("compile", timeout=300, job=told(r.job))
-        for i, r in enumerate(resolved if execute else []):
-            if r.cell.op == "gemm" and (r.cell.type != "f16" or r.cell.accumulator != "f32"):
+        for stage in (p.program.first for p in planned if p.program.first is not None):
+            worker.request(Compile(stage=stage), timeout=300)
+        for i, plan in enumerate(planned if execute else []):
+            v = plan.cell.variant
+            if plan.cell.op == "gemm" and (v.type != "f16" or v.accumulator != "f32"):
                 continue  # one of each path will do: they differ in nothing that the layer sees
-            reply = worker.request("prepare", timeout=300, cell=i, job=told(r.job), timeout_s=60.0)
-            assert reply["wrong"] is None
+            assert worker.request(Prepare(number=i, program=plan.program, timeout_s=60.0), timeout=300).wrong is None
             for dispatches in (None, 3, 3):
-                assert worker.request("sample", timeout=300, cell=i, **{**SAMPLE, "dispatches": dispatches})["wrong"] is None
-            worker.request("release", timeout=300, cell=i)
+                assert worker.request(replace(SAMPLE, number=i, dispatches=dispatches), timeout=300).wrong is None
+            worker.request(Release(number=i), timeout=300)
     return complaints(layer)
 
 
 def test_the_layer_notices_what_is_wrong(embedded: dict[str, DriverSpec], layer: dict[str, str]) -> None:
-    """A job whose features were not enabled: the test below can fail."""
+    """It complains of a kernel whose features were not enabled: the tests below can fail."""
     (device,) = gather([embedded["lvp"]], "run").devices
-    selection = Selection(op="gemv", shapes=[Shape(37, 3, 96)], types=["q4_0"], paths=["scalar-f32"])
-    (resolved,) = resolve(list(cells(selection, device)), device)
+    (plan,) = plans(selected(device, "gemv", (37, 3, 96), types=["q4_0"], paths=["scalar-f32"]), device)
+    assert plan.program.first is not None
     with Worker(embedded["lvp"], layer) as worker:
-        worker.request("open", timeout=300, **msgspec.to_builtins(open_request(device, [])))
-        worker.request("compile", timeout=300, job=msgspec.to_builtins(resolved.job))
+        worker.request(open_request(device, []), timeout=300)
+        worker.request(Compile(stage=plan.program.first), timeout=300)
     assert complaints(layer)
 
 
