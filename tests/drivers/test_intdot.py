@@ -13,8 +13,8 @@ from vkprobe.facts import gather
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.session.opening import open_request
 
-BLOCKS_OF_32 = ("q4_0", "q8_0", "mxfp4")
-SUPER_BLOCKS = ("q4_k", "q5_k", "q6_k", "iq4_xs")
+BLOCKS_OF_32 = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "mxfp4")
+SUPER_BLOCKS = ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs")
 TYPES = BLOCKS_OF_32 + SUPER_BLOCKS
 
 
