@@ -32,6 +32,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Resolve every dependency anew, for each Python from 3.10 on. Only this target needs uv.
 lock: | $(VENV)/bin/python

@@ -56,7 +56,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 def cell(op: str, axes: Mapping[str, int], **variant: Any) -> Cell:
     """A cell from keywords.
 
-    >>> cell("gemv", {"m": 64, "n": 1, "k": 32}, type="q4_0").axis("k")
+    >>> cell("softmax", {"m": 64, "k": 32}, type="f32").axis("k")
     32
     """
     return Cell(op=op, axes=tuple(axes.items()), variant=Variant(**variant))

@@ -194,7 +194,7 @@ def vk_kernel(vk_host: Host) -> Iterator[Callable[..., ShaderKernel | CellKernel
     """Makes kernels on the device under test.
 
     vk_kernel("x.spv", bindings=[a, b], groups=64, push=(n, 2.0), constants={0: 256}): a shader with storage buffers; or SPIR-V as bytes.
-    vk_kernel("gemm", type="q4_0", shape=(256, 32, 256), path="scalar-f32"): one of vkprobe's cells, verified.
+    vk_kernel(OP, type="q4_0", shape=(256, 32, 256), path="scalar-f32"): one of vkprobe's cells, verified.
     run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler tells.
     """
     from vkprobe.pytest_support.kernel import made

@@ -290,15 +290,24 @@ class Build(Protocol):
     """What identifies how a pipeline was built: fields of result and pipeline records, and of plans."""
 
     @property
-    def spirv_sha(self) -> str | None: ...
+    def spirv_sha(self) -> str | None:
+        """SHA-256 of the module."""
+
     @property
-    def tile(self) -> str | None: ...
+    def tile(self) -> str | None:
+        """The tile in words."""
+
     @property
-    def subgroup_size(self) -> int | None: ...
+    def subgroup_size(self) -> int | None:
+        """The subgroup size that it was compiled for."""
+
     @property
-    def robust(self) -> bool | None: ...
+    def robust(self) -> bool | None:
+        """Whether buffer accesses are bounds-checked."""
+
     @property
-    def float_controls(self) -> Modes | None: ...
+    def float_controls(self) -> Modes | None:
+        """Execution modes that were added to the module."""
 
 
 def build_key(build: Build) -> tuple[Any, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-
 from vkprobe.bench.cells import Shape
+
 from vkprobe.cli.bench import parse_shape
 from vkprobe.cli.main import VERBS, cli
 from vkprobe.errors import UsageError

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from vkprobe.bench.cells import Cell, Shape
+from vkprobe.bench.resolve import resolve
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import RUN, device, lavapipe, null_radv, pipeline, result, timing
-from vkprobe.bench.cells import Cell, Shape
-from vkprobe.bench.resolve import resolve
 from vkprobe.bisect.checkout import Skip, build
 from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
 from vkprobe.bisect.good import good_cells, matcher

@@ -12,11 +12,11 @@ from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import met, parse
 from vkprobe.compare.expectations import read
 from vkprobe.compare.model import Comparison
-from vkprobe.compare.names import cell_name, full_name
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, ResultRecord
 from vkprobe.report.compare import as_text
 from vkprobe.report.compare_data import as_fails
+from vkprobe.results.names import cell_name, full_name
 from vkprobe.results.store import Store
 
 RADV = "radv:gfx1201/0"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-
-from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
-from vkprobe import kernels
 from vkprobe.bench import coopmat2
 from vkprobe.bench.cells import Cell, Selection, Shape, cells
 from vkprobe.bench.resolve import Resolved, resolve
+
+from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
+from vkprobe import kernels
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import requirement

@@ -18,11 +18,11 @@ from pytest_benchmark import stats as tool
 
 from tests.pure.sample_records import lavapipe, nvidia, pipeline, result, sample
 from vkprobe.cli.export import FORMATS, export
-from vkprobe.compare.names import cell_name
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, ResultRecord, Time, encode
 from vkprobe.results.exports import bencher, google_benchmark, junit, pytest_benchmark
 from vkprobe.results.exports.cells import counted, exported
+from vkprobe.results.names import cell_name
 from vkprobe.results.store import Store
 
 LOST = ("crash", "timeout", "device-lost", "error")

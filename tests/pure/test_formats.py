@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vkprobe.weights import WEIGHT_TYPES
 from vkprobe.formats import F32, FORMATS, U8
+from vkprobe.weights import WEIGHT_TYPES
 
 ORACLE = {
     "f32": gguf.GGMLQuantizationType.F32,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vkprobe.worker.checks import Input, differing, merge
 from vkprobe.formats.components import decode, encode
+from vkprobe.worker.checks import Input, differing, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS, q4_0, reduced, sliced
 from vkprobe.worker.number_checks import NUMBER_CHECKS, code_values
 from vkprobe.worker.subgroup_checks import SUBGROUP_CHECKS, expected

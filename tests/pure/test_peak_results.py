@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from vkprobe.jobs import Job
 from vkprobe.peak import PAIRS, WIDTHS, WORDS, Matrices, looped
-from vkprobe.formats.components import decode
 from vkprobe.worker.peaks import MatrixPeak, VectorPeak
 from vkprobe.worker.references import References
+
+from vkprobe.formats.components import decode
 
 LOCAL = 8
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 from msgspec.structs import replace
+from vkprobe.requirements.closing import closed, met
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import nvidia, result
@@ -13,7 +14,6 @@ from vkprobe.records import DeviceRecord, PriceRecord
 from vkprobe.report.gaps import build, gap_records
 from vkprobe.report.prices import Paths, baseline_of, in_words, prices
 from vkprobe.requirements import all_requirements, evaluate, requirement
-from vkprobe.requirements.closing import closed, met
 from vkprobe.requirements.model import Requirement
 from vkprobe.results.store import Store
 

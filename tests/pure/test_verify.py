@@ -7,12 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from vkprobe.worker import verify
-from vkprobe.formats.activations import converted
-from vkprobe.formats import F32, FORMATS
-from vkprobe.formats.blocks import Blocks
 from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
+
+from vkprobe.formats import F32, FORMATS
+from vkprobe.formats.activations import converted
+from vkprobe.formats.blocks import Blocks
+from vkprobe.worker import verify
 
 M, N, K = 100, 3, 512
 PATHS = [("scalar-f32", "f32"), ("scalar-f16", "f32"), ("scalar-f16", "f16"), ("coopmat", "f32"), ("coopmat", "f16")]

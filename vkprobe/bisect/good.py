@@ -11,11 +11,11 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from vkprobe.cell import Cell
-from vkprobe.compare.names import cell_name
 from vkprobe.compare.pairing import FileDevice, devices_in
 from vkprobe.compare.timing import Side, pooled, side
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord, DriverRecord, PipelineRecord, ResultRecord, Time
+from vkprobe.results.names import cell_name
 from vkprobe.results.store import Store, read_records
 
 _SHOWN = 3

@@ -12,7 +12,6 @@ from vkprobe.bisect.good import Good, GoodCell, rounds_of
 from vkprobe.cell import Cell
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import DEFAULT_SHARE
-from vkprobe.compare.names import cell_name
 from vkprobe.compare.times import other_core_clock
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.spec import DriverSpec
@@ -21,6 +20,7 @@ from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, build_change
 from vkprobe.results.keys import pipeline_key
+from vkprobe.results.names import cell_name
 from vkprobe.results.store import Store
 from vkprobe.session.compiling import Compiler, Lane, Progress, compile_all
 from vkprobe.session.opening import open_request

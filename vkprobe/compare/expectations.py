@@ -10,10 +10,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vkprobe.compare.model import VERDICTS, Compared, Comparison, Improvement
-from vkprobe.compare.names import cell_name, full_name
 from vkprobe.compare.pairing import FileDevice
 from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord
+from vkprobe.results.names import cell_name, full_name
 
 _UNTOLD = frozenset({"unclear", "unjudged"})
 """Verdicts that say neither that a failure is still there nor that it is gone."""

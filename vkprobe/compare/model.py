@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from vkprobe.compare.names import cell_name
 from vkprobe.compare.timing import Judgement
 from vkprobe.records import PipelineRecord, ResultRecord
+from vkprobe.results.names import cell_name
 
 Verdict = Literal[
     "wrong", "crash", "missing", "slower", "status", "worse", "mixed", "unclear", "unjudged", "changed", "better", "faster", "appeared",

@@ -105,6 +105,7 @@ def random_activations(n: int, k: int, seed: int) -> F32:
 
 
 def row_slices(m: int, k: int) -> list[slice]:
+    """The rows of a matrix in slices of whole blocks that keep intermediate arrays small."""
     step = max(_BLOCK_ROWS, _SLICE_ELEMENTS // k // _BLOCK_ROWS * _BLOCK_ROWS)
     return [slice(i, min(i + step, m)) for i in range(0, m, step)]
 
@@ -234,7 +235,7 @@ class MatrixReference:
         return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T
 
     def check_exact(self, output: F32, number: int = 0) -> str | None:
-        """Describe what is wrong with `output`: f32[n, m] for the exact weights and activations `number`; None where every element is equal."""
+        """What is wrong with `output`: f32[n, m], of the exact weights and activations `number`; None where every element is equal."""
         wanted = self._exact_results[number]
         unwritten = _unwritten(output)
         if unwritten:

@@ -11,9 +11,9 @@ import msgspec
 
 from vkprobe.compare.conditions import Condition, failing
 from vkprobe.compare.model import Compared, Comparison
-from vkprobe.compare.names import full_name
 from vkprobe.records import PipelineRecord, ResultRecord, Time
 from vkprobe.report.tables import render
+from vkprobe.results.names import full_name
 
 CSV_HEADERS = (
     "device", "name", "verdict", "expected", "statistic", "old", "new", "ratio", "ci95_low", "ci95_high", "p", "clock", "reason"

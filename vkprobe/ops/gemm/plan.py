@@ -149,7 +149,10 @@ def _ragged_blocks(cell: Cell) -> str | None:
 def _longer_than_step(cell: Cell) -> str | None:
     """Why the tuple's K doesn't suit the step along K."""
     matrix, kind = _matrix(cell), cell.variant.type or ""
-    step = Q8_1_ELEMENTS if cell.variant.accumulator == "s32" else WEIGHT_TYPES[kind].step_k
+    row = WEIGHT_TYPES[kind]
+    step = row.step_k
+    if cell.variant.accumulator == "s32" and row.q8_1 is not None:
+        step = Q8_1_ELEMENTS // row.q8_1.int8_scales  # one scale for a matrix's K
     return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {kind} weights, {step}" if matrix and matrix[2] > step else None
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from vkprobe.compare.names import cell_name
 from vkprobe.errors import UsageError
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord, RunRecord, Time
 from vkprobe.results.keys import DeviceKey, hardware_name, labels
+from vkprobe.results.names import cell_name
 from vkprobe.results.store import Store
 from vkprobe.results.tidy import Finder, Line
 

@@ -14,9 +14,9 @@ from xml.etree import ElementTree as ET
 import msgspec
 from msgspec import UNSET
 
-from vkprobe.compare.names import cell_name
 from vkprobe.records import DeviceRecord, PipelineRecord, ResultRecord
 from vkprobe.results.exports.cells import Compiled, Exported, origin
+from vkprobe.results.names import cell_name
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COUNTERS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
