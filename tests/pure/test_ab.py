@@ -11,13 +11,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from tests.pure.planned import cells
 from tests.pure.recorded_devices import recorded
-from tests.pure.test_engine import Fake, Fakes, crash, good
-from vkprobe.bench import lives
-from vkprobe.bench.ab import Contestant, Duel, Pair, same_cells
-from vkprobe.bench.ab_sides import contestants, distinct, varied
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.policy import Policy
+from tests.pure.test_engine import Fake, Fakes, but, crash, good
+from vkprobe.cell import Cell
 from vkprobe.compare import ab as verdicts
 from vkprobe.compare.conditions import met, parse
 from vkprobe.compare.model import Comparison
@@ -26,25 +23,35 @@ from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, NoDeviceError, UsageError
 from vkprobe.facts import Gathered
+from vkprobe.protocol import Prepare, Request, Sample
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
+from vkprobe.session import device as sessions
+from vkprobe.session.ab import Contestant, Duel, Pair, same_cells
+from vkprobe.session.ab_sides import contestants, distinct, varied
+from vkprobe.session.policy import Policy
 
 POLICY = Policy(gap_s=0.0, warm_s=0.5)
 TIMES = {"A": 1e-4, "B": 2e-4}
-Who = Callable[[str, str, dict[str, Any]], Any]
-"""(side, verb, arguments) -> reply."""
+Who = Callable[[str, Request], Any]
+"""(side, request) -> reply."""
 
 
 def gemvs(device: DeviceRecord, columns: int) -> list[Cell]:
     """One cell for each N."""
-    return list(cells(Selection(op="gemv", shapes=[Shape(64, n, 64) for n in range(1, columns + 1)], types=["f16"]), device))
+    return cells(device, "gemv", *((64, n, 64) for n in range(1, columns + 1)), types=["f16"])
 
 
-def timed(side: str, verb: str, arguments: dict[str, Any]) -> Any:
+def about(request: Request, kind: type[Request], number: int) -> bool:
+    """Whether a request is of a kind, and about this cell."""
+    return isinstance(request, kind) and getattr(request, "number", None) == number
+
+
+def timed(side: str, request: Request) -> Any:
     """B takes twice as long, give or take."""
-    reply = good(verb, arguments)
-    if verb == "sample":
-        noise = np.random.default_rng(arguments["cell"]).normal(0, 0.002, 3)
-        reply = {**reply, "samples_s": [TIMES[side] * (1 + float(x)) for x in noise]}
+    reply = good(request)
+    if isinstance(request, Sample):
+        noise = np.random.default_rng(request.number).normal(0, 0.002, 3)
+        reply = but(reply, samples_s=[TIMES[side] * (1 + float(x)) for x in noise])
     return reply
 
 
@@ -61,14 +68,14 @@ class Fight:
         lives_: int = 3,
         policy: Policy = POLICY,
     ) -> None:
-        self.asked: list[tuple[str, str, int | None]] = []
+        self.asked: list[tuple[str, Request]] = []
         self.records: list[AnyRecord] = []
         self.started = {"A": 0, "B": 0}
         self.open = {"A": 0, "B": 0}
         self.fakes: dict[str, Fakes] = {}
         for side in "AB":
             self.fakes[side] = Fakes(functools.partial(self._answer, who, side))
-        monkeypatch.setattr(lives, "Worker", self._start)
+        monkeypatch.setattr(sessions, "Worker", self._start)
         device = recorded("lvp")
         sides = [Contestant(spec=DriverSpec(name=n, icd=None), device=replace(device, device=f"{n}/0")) for n in "AB"]
         self.duel = Duel(
@@ -84,9 +91,9 @@ class Fight:
         self.started[spec.name] += 1
         return self.fakes[spec.name].start(spec, environment)
 
-    def _answer(self, who: Who, side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        self.asked.append((side, verb, arguments.get("cell")))
-        return who(side, verb, arguments)
+    def _answer(self, who: Who, side: str, request: Request) -> Any:
+        self.asked.append((side, request))
+        return who(side, request)
 
     def step(self, device: str, what: str, done: int, total: int) -> None:
         """Progress, which is not looked at."""
@@ -97,7 +104,7 @@ class Fight:
 
     def rounds(self, cell: int) -> str:
         """Whose rounds of a cell were measured, in order."""
-        return "".join(side for side, verb, number in self.asked if verb == "sample" and number == cell)
+        return "".join(side for side, request in self.asked if about(request, Sample, cell))
 
 
 def test_blocks_are_a_b_b_a_then_b_a_a_b(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +125,7 @@ def test_each_life_has_new_workers_and_verifies_anew(monkeypatch: pytest.MonkeyP
     fight = Fight(monkeypatch)
     fight.duel.run()
     assert fight.started == {"A": 4, "B": 4}
-    assert sum(verb == "prepare" for _, verb, _ in fight.asked) == 2 * 2 * 3
+    assert sum(isinstance(request, Prepare) for _, request in fight.asked) == 2 * 2 * 3
     assert not [r for r in fight.records if isinstance(r, EventRecord)]
     assert all(fakes.open == 0 for fakes in fight.fakes.values())
 
@@ -145,11 +152,11 @@ def test_a_lost_worker_costs_one_cell_on_its_side(monkeypatch: pytest.MonkeyPatc
     """B crashes on its first round of one cell: that is told, the other cell is judged, A's of the same cell has its time."""
     crashed: list[int] = []
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        if (side, verb, arguments.get("cell")) == ("B", "sample", 0) and not crashed:
+    def who(side: str, request: Request) -> Any:
+        if side == "B" and about(request, Sample, 0) and not crashed:
             crashed.append(1)
             raise crash()
-        return timed(side, verb, arguments)
+        return timed(side, request)
 
     fight = Fight(monkeypatch, who)
     fight.duel.run()
@@ -165,11 +172,11 @@ def test_a_side_is_given_up_after_three_losses_in_a_row(monkeypatch: pytest.Monk
     """In its third life B's workers die: what was measured until then is judged, A goes on to the end of the life."""
     rounds: list[int] = []
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        rounds.extend([1] * ((side, verb) == ("B", "sample")))
-        if side == "B" and len(rounds) == 32 and verb == "prepare":
+    def who(side: str, request: Request) -> Any:
+        rounds.extend([1] * (side == "B" and isinstance(request, Sample)))
+        if side == "B" and len(rounds) == 32 and isinstance(request, Prepare):
             raise crash()
-        return timed(side, verb, arguments)
+        return timed(side, request)
 
     fight = Fight(monkeypatch, who, columns=4)
     fight.duel.run()
@@ -182,15 +189,15 @@ def test_a_side_is_given_up_after_three_losses_in_a_row(monkeypatch: pytest.Monk
 def test_a_cell_that_one_side_gets_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A's is measured in one life, so that there is a time; no block counts."""
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        reply = timed(side, verb, arguments)
-        if (side, verb, arguments.get("cell")) == ("B", "prepare", 0):
-            reply = {**reply, "wrong": "1 of 64 elements differ"}
+    def who(side: str, request: Request) -> Any:
+        reply = timed(side, request)
+        if side == "B" and about(request, Prepare, 0):
+            reply = but(reply, wrong="1 of 64 elements differ")
         return reply
 
     fight = Fight(monkeypatch, who)
     fight.duel.run()
-    assert {r.n: r.status for r in fight.results("B")} == {1: "wrong", 2: "ok"}
+    assert {r.axes["n"]: r.status for r in fight.results("B")} == {1: "wrong", 2: "ok"}
     assert fight.rounds(0) == "AAAA"
     assert fight.results("A")[0].status == "ok"
 
@@ -199,11 +206,11 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
     """Both sides' rounds are recorded, and blocks that are whole can be judged."""
     rounds: list[int] = []
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        rounds.extend([1] * (verb == "sample"))
+    def who(side: str, request: Request) -> Any:
+        rounds.extend([1] * isinstance(request, Sample))
         if len(rounds) > 19:
             raise KeyboardInterrupt
-        return timed(side, verb, arguments)
+        return timed(side, request)
 
     fight = Fight(monkeypatch, who)
     with pytest.raises(KeyboardInterrupt):
@@ -224,10 +231,10 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, who: Who) -> Comparison:
 def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interrupt before B's first round of the second cell: nothing is said of it, and it meets no condition."""
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "sample" and (side, arguments["cell"]) == ("B", 1):
+    def who(side: str, request: Request) -> Any:
+        if side == "B" and about(request, Sample, 1):
             raise KeyboardInterrupt
-        return timed(side, verb, arguments)
+        return timed(side, request)
 
     told = interrupted(monkeypatch, who)
     assert {c.name: (c.verdict, c.because) for c in told.cells if isinstance(c.record, ResultRecord)} == {
@@ -240,12 +247,12 @@ def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest
 def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """B crashes on the second cell, and the run is interrupted before A has measured it: what is known is told."""
 
-    def who(side: str, verb: str, arguments: dict[str, Any]) -> Any:
-        if (side, verb, arguments.get("cell")) == ("B", "prepare", 1):
+    def who(side: str, request: Request) -> Any:
+        if side == "B" and about(request, Prepare, 1):
             raise crash()
-        if (side, verb, arguments.get("cell")) == ("A", "sample", 1):
+        if side == "A" and about(request, Sample, 1):
             raise KeyboardInterrupt
-        return timed(side, verb, arguments)
+        return timed(side, request)
 
     told = interrupted(monkeypatch, who)
     assert "crash" in {c.verdict for c in told.cells if c.name == "gemv/f16/scalar-f32/f32/64x2x64/cold"}
@@ -262,10 +269,13 @@ def test_a_cell_without_a_tuple_stands_only_where_neither_side_lists_one() -> No
     """What one driver lacks is told of the other's cell, not of a cell of its own."""
     with_tuples = recorded("lvp")
     without = replace(with_tuples, coopmat=replace(with_tuples.coopmat, khr=[]))
-    selection = Selection(op="gemm", shapes=[Shape(64, 32, 64)], types=["f16"], paths=["coopmat"], accumulators=["f16"])
     assert with_tuples.coopmat.khr
-    assert [c.tuple for c in same_cells(lambda d: list(cells(selection, d)), [without, with_tuples])] == ["8x8x8"]
-    assert [c.tuple for c in same_cells(lambda d: list(cells(selection, d)), [without, without])] == [None]
+
+    def cells_of(device: DeviceRecord) -> list[Cell]:
+        return cells(device, "gemm", (64, 32, 64), types=["f16"], paths=["coopmat"], accumulators=["f16"])
+
+    assert [c.variant.tuple for c in same_cells(cells_of, [without, with_tuples])] == ["8x8x8"]
+    assert [c.variant.tuple for c in same_cells(cells_of, [without, without])] == [None]
 
 
 def _devices() -> list[AnyRecord]:

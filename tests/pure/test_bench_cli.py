@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from vkprobe.bench.cells import Shape
 
-from vkprobe.cli.bench import parse_shape
+from vkprobe import ops
 from vkprobe.cli.main import VERBS, cli
 from vkprobe.errors import UsageError
 
@@ -102,14 +101,14 @@ def test_what_click_refuses_is_told_too(argv: list[str], says: str, tmp_path: Pa
 @pytest.mark.parametrize("text", ["256,128,64", "256x128x64", " 256, 128 ,64"])
 def test_shapes_are_read_as_people_write_them(text: str) -> None:
     """With commas or an x."""
-    assert parse_shape("gemm", text) == Shape(256, 128, 64)
+    assert ops.find("gemm").axes_of(text) == {"m": 256, "n": 128, "k": 64}
 
 
 @pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "1.5,2,3", "1e3,1,1", "0x10,1,1"])
 def test_what_is_no_shape_is_refused(text: str) -> None:
     """In words that show one."""
     with pytest.raises(UsageError, match="--shape"):
-        parse_shape("gemm", text)
+        ops.find("gemm").axes_of(text)
 
 
 @pytest.mark.parametrize("verb", ["dequant", "gemm", "gemv"])

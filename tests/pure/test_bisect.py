@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from vkprobe.bench.cells import Cell, Shape
-from vkprobe.bench.resolve import resolve
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import RUN, device, lavapipe, null_radv, pipeline, result, timing
@@ -21,12 +19,14 @@ from vkprobe.bisect.checkout import Skip, build
 from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
 from vkprobe.bisect.good import good_cells, matcher
 from vkprobe.bisect.step import Step, other_clock, statistics_of
+from vkprobe.cell import cell
 from vkprobe.cli.bisect import not_the_build
 from vkprobe.cli.progress import Reporter
 from vkprobe.compare.timing import Side, side
 from vkprobe.drivers.embedded import cache_folder
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
+from vkprobe.ops.plan import plans
 from vkprobe.records import AnyRecord, Host, RunRecord, Status, encode
 
 ROUNDS, SAMPLES = 5, 9
@@ -163,9 +163,9 @@ def test_other_core_clocks_are_told(tmp_path: Path) -> None:
     at_clock = {mhz: replace(timing(1e-3), telemetry={"rounds": [{"sm_clock_mhz": mhz}] * 3}) for mhz in (1000, 1010, 1030)}
     records = written(tmp_path / "good.jsonl", device("nvidia/0"), replace(result(), time=at_clock[1000]))
     (good,) = good_cells(records, "gemm", statistics=False)
-    (cell,) = good.cells.values()
-    assert other_clock(cell, at_clock[1010]) is None
-    assert other_clock(cell, at_clock[1030]) == "core clocks differ: 1000 MHz against 1030 MHz"
+    (one,) = good.cells.values()
+    assert other_clock(one, at_clock[1010]) is None
+    assert other_clock(one, at_clock[1030]) == "core clocks differ: 1000 MHz against 1030 MHz"
 
 
 def test_good_records_tell_their_host(tmp_path: Path) -> None:
@@ -192,18 +192,9 @@ def test_good_records_tell_their_host(tmp_path: Path) -> None:
 def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: dict[str, Any], refused: bool) -> None:
     """Other kernels, or the same without their bounds checks or float controls: what they took says nothing of the driver now."""
     here = replace(recorded("nvidia-h200"), run=RUN)
-    cell = Cell(
-        op="gemm",
-        tier="mimic",
-        residency="cold",
-        path="scalar-f16",
-        type="f16",
-        accumulator="f16",
-        tuple=None,
-        shape=Shape(4096, 512, 14336),
-    )
-    (now,) = resolve([cell], here)
-    told = {"spirv_sha": now.kernel.spirv_sha256, "robust": now.robust, "float_controls": now.job.float_controls}
+    variant = {"path": "scalar-f16", "type": "f16", "accumulator": "f16", "residency": "cold", "tier": "mimic"}
+    (now,) = plans([cell("gemm", {"m": 4096, "n": 512, "k": 14336}, **variant)], here)
+    told = {"spirv_sha": now.kernel.spirv_sha256, "robust": now.robust, "float_controls": now.float_controls}
     made = replace(result(here.device), kernel=now.kernel.name, path="scalar-f16", tile=now.tile, **told)
     records = written(tmp_path / "good.jsonl", here, replace(made, **changed))
     (good,) = good_cells(records, "gemm", statistics=False)

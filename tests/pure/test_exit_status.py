@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from tests.pure.sample_records import nvidia
-from vkprobe.bench.resolve import in_words
 from vkprobe.cli import drivers as drivers_cli
 from vkprobe.cli import main
 from vkprobe.cli.devices import status_of
@@ -17,6 +16,7 @@ from vkprobe.cli.main import cli
 from vkprobe.drivers.probe import Device, Found
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
+from vkprobe.ops.plan import in_words
 from vkprobe.records import DriverRecord, DriverState, Host, RunRecord, encode
 from vkprobe.requirements.model import Missing
 

@@ -11,7 +11,8 @@ import pytest
 from vkprobe import facts
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerLost
-from vkprobe.records import DeviceRecord, encode
+from vkprobe.protocol import Facts
+from vkprobe.records import SCHEMA, DeviceRecord, encode
 from vkprobe.results.provenance import device_record, run_record
 from vkprobe.results.store import read_records
 
@@ -34,9 +35,9 @@ class Workers:
         self.answers = list(answers)
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
-    def __call__(self, requests: list[tuple[DriverSpec, str, dict[str, Any]]], *, timeout: float, parallel: int) -> list[Any]:
+    def __call__(self, requests: list[tuple[DriverSpec, Facts]], *, timeout: float, parallel: int) -> list[Any]:
         """The next answer for each request; `skip` is copied as it is now."""
-        self.asked += [(spec.name, {"skip": list(arguments["skip"])}) for spec, _, arguments in requests]
+        self.asked += [(spec.name, {"skip": list(request.skip)}) for spec, request in requests]
         return [self.answers.pop(0) for _ in requests]
 
 
@@ -115,5 +116,5 @@ def test_the_run_tells_variables_that_change_drivers_and_no_others() -> None:
     run = run_record(["/somewhere/bin/vkprobe", "caps"], {**told, **own})
     assert run.environment == told
     assert run.argv == ["vkprobe", "caps"]
-    assert run.schema == 1
+    assert run.schema == SCHEMA == 2
     assert run.run != run_record([""], {}).run

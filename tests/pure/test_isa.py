@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vkprobe.bench.isa import IsaFolder, matrix_instructions
 from vkprobe.errors import UsageError
+from vkprobe.session.isa import IsaFolder, matrix_instructions
 
 # Lines of gemm_f16_coopmat_acc_f16 and of its end, as Mesa 26.1 prints them for null devices.
 RADV = """BB12:

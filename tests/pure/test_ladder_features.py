@@ -7,12 +7,12 @@ import pytest
 
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
 from vkprobe import kernels
-from vkprobe.bench.device import open_request
-from vkprobe.bench.ladder import Climb, tuple_climbs
-from vkprobe.bench.ladder_features import feature_climbs
-from vkprobe.jobs import FeatureJob, FeatureStep
+from vkprobe.protocol import FeatureJob, FeatureStep, TupleJob
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
+from vkprobe.session.ladder import Climb, tuple_climbs
+from vkprobe.session.ladder_features import feature_climbs
+from vkprobe.session.opening import open_request
 from vkprobe.spirv_enables import capability
 
 NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
@@ -29,7 +29,8 @@ def climbs(device: DeviceRecord, *, everything: bool = False) -> dict[str, Climb
 
 def steps(climb: Climb) -> list[FeatureStep]:
     """The kernels of a climb."""
-    return msgspec.convert(climb.arguments["job"], FeatureJob).steps
+    assert isinstance(climb.job, FeatureJob)
+    return list(climb.job.steps)
 
 
 def having(name: str, extension: str, struct: str, members: dict[str, bool]) -> DeviceRecord:
@@ -43,13 +44,13 @@ def test_no_kernel_is_climbed_with_that_the_device_does_not_allow(name: str) -> 
     """Each capability of each module is on, and is among what the device is opened with."""
     device = recorded(name)
     for climb in feature_climbs(device):
-        if not climb.verb:
+        if climb.job is None:
             assert climb.reason
             continue
         assert all(evaluate(device, r).met is True for r in climb.requirements)
         opened = open_request(device, climb.requirements)
         enabled = {(struct, member) for struct, members in opened.features.items() for member in members}
-        names = [climb.arguments["job"]["kernel"]] if climb.verb == "climb" else [s.kernel for s in steps(climb)]
+        names = [climb.job.kernel] if isinstance(climb.job, TupleJob) else [s.kernel for s in climb.job.steps]
         for module in (kernels.kernels()[n] for n in names):
             for needed in module.capabilities:
                 wanted = {(e.name, e.member) for e in capability(needed) if e.kind == "feature"}
@@ -63,7 +64,7 @@ def test_constants_are_dense(name: str) -> None:
     device = recorded(name)
     most = device.properties["VkPhysicalDeviceProperties"]["limits"]["maxComputeWorkGroupInvocations"]
     for climb in feature_climbs(device):
-        for step in steps(climb) if climb.verb == "climb_feature" else []:
+        for step in climb.job.steps if isinstance(climb.job, FeatureJob) else []:
             assert [i for i, _ in step.constants] == list(range(len(step.constants)))
             local = step.constants[0][1]
             assert 0 < local <= most
@@ -77,7 +78,7 @@ def test_a_feature_that_is_off_names_its_bit_and_has_no_kernel() -> None:
     made = climbs(recorded("anv-bmg"))
     for member in ("WorkgroupScope", "FlexibleDimensions", "Reductions", "Conversions", "TensorAddressing", "BlockLoads"):
         climb = made[f"{NV}.cooperativeMatrix{member}"]
-        assert (climb.rung, climb.status, climb.verb) == ("advertised", "unsupported", "")
+        assert (climb.rung, climb.status, climb.job) == ("advertised", "unsupported", None)
         assert climb.reason == f"{NV}.cooperativeMatrix{member} is off"
     (f16, f32) = steps(made[f"{NV}.cooperativeMatrixPerElementOperations"])
     assert (f16.kernel, f32.kernel) == ("ladder_element_f16_subgroup", "ladder_element_f32_subgroup")
@@ -101,9 +102,9 @@ def test_what_is_not_listed_is_no_row_unless_asked_for() -> None:
 def test_a_feature_turned_off_is_compiled_no_more() -> None:
     """Of a device that has it."""
     device = recorded("lvp")
-    assert climbs(device)[f"{NV}.cooperativeMatrixReductions"].verb == "climb_feature"
+    assert isinstance(climbs(device)[f"{NV}.cooperativeMatrixReductions"].job, FeatureJob)
     off = climbs(with_features(device, cooperativeMatrixReductions=False))
-    assert off[f"{NV}.cooperativeMatrixReductions"].verb == ""
+    assert off[f"{NV}.cooperativeMatrixReductions"].job is None
     assert f"{NV}.cooperativeMatrixReductions beyond one granule" not in off
 
 
@@ -120,10 +121,12 @@ def test_the_h200_climbs_with_all_seven_in_both_scopes() -> None:
                 assert local == (256 if granule == 32 else 32)
                 assert m % granule == n % granule == 0
                 assert (max(m, n) > granule) == bool(also) or "2x2" in part.kernel
-    scope = made[f"{NV}.cooperativeMatrixWorkgroupScope"].arguments["job"]
-    assert (scope["kernel"], scope["local"], scope["m"], scope["n"], scope["k"]) == ("ladder_f16_f16_f32_workgroup", 256, 64, 64, 16)
-    flexible = made[f"{NV}.cooperativeMatrixFlexibleDimensions"].arguments["job"]
-    shape = (flexible["m"], flexible["n"], flexible["k"])
+    scope = made[f"{NV}.cooperativeMatrixWorkgroupScope"].job
+    assert isinstance(scope, TupleJob)
+    assert (scope.kernel, scope.local, scope.m, scope.n, scope.k) == ("ladder_f16_f16_f32_workgroup", 256, 64, 64, 16)
+    flexible = made[f"{NV}.cooperativeMatrixFlexibleDimensions"].job
+    assert isinstance(flexible, TupleJob)
+    shape = (flexible.m, flexible.n, flexible.k)
     assert shape == (48, 32, 32)
     assert shape not in {(t.m, t.n, t.k) for t in recorded("nvidia-h200").coopmat.khr or []}
     assert f"{EXT}.cooperativeMatrixReductions" not in made
@@ -133,7 +136,7 @@ def test_workgroup_scope_leaves_the_driver_its_shared_memory() -> None:
     """Where what it reserves does not leave room for the operands, the climb says so."""
     device = with_properties(recorded("nvidia-h200"), cooperativeMatrixWorkgroupScopeReservedSharedMemory=49000)
     climb = climbs(device)[f"{NV}.cooperativeMatrixWorkgroupScope"]
-    assert climb.verb == ""
+    assert climb.job is None
     assert "maxComputeSharedMemorySize" in (climb.reason or "")
 
 
@@ -164,7 +167,7 @@ def test_maintenance1_has_kernels_of_its_own_marked_unproven() -> None:
     made = climbs(device)
     for member in members[1:]:
         climb = made[f"{EXT}.cooperativeMatrix{member}"]
-        assert climb.verb == "climb_feature"
+        assert isinstance(climb.job, FeatureJob)
         assert climb.facts == {"kernel": "unproven"}
         enabled = open_request(device, climb.requirements).features[EXT]
         assert enabled == [f"cooperativeMatrix{member}"]
@@ -196,7 +199,7 @@ def test_an_operation_that_compute_shaders_lack_is_unsupported() -> None:
     """Because of the operation's flag, or because of the stage's."""
     without = with_properties(recorded("nvk-172"), supportedOperations=0x3, subgroupSupportedOperations=0x3)
     made = climbs(without)
-    assert made["subgroupAll at 32"].verb == "climb_feature"
+    assert isinstance(made["subgroupAll at 32"].job, FeatureJob)
     climb = made["subgroupClusteredAdd at 32"]
     assert (climb.rung, climb.status) == ("advertised", "unsupported")
     assert "CLUSTERED" in (climb.reason or "")

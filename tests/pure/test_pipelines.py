@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vkprobe.bench.pipelines import Normal, normal
+from vkprobe.compiler_statistics import Normal, normal
 
 # gemm_q4_0_coopmat_acc_f32 (Turnip: scalar_f16_acc_f32), 4096x512x4096; Mesa 26.1 on null devices, NVIDIA 580.159 on an H200.
 RADV = {

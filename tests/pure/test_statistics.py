@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vkprobe.bench.statistics import Judged, judge
+from vkprobe.session.statistics import Judged, judge
 
 
 def rounds(*medians: float, spread: float = 0.001, samples: int = 9) -> list[list[float]]:

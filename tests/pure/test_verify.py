@@ -7,12 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from vkprobe.worker.verify import DequantReference, Inputs, MatrixReference, exact_activations, nmse_bound
 
 from vkprobe.formats import F32, FORMATS
 from vkprobe.formats.activations import converted
 from vkprobe.formats.blocks import Blocks
-from vkprobe.worker import verify
+from vkprobe.ops import matrix_reference
+from vkprobe.ops.dequant.reference import DequantReference
+from vkprobe.ops.matrix_reference import Inputs, MatrixReference, exact_activations, nmse_bound
 
 M, N, K = 100, 3, 512
 PATHS = [("scalar-f32", "f32"), ("scalar-f16", "f32"), ("scalar-f16", "f16"), ("coopmat", "f32"), ("coopmat", "f16")]
@@ -276,7 +277,7 @@ def test_scales_that_a_gemm_stages_in_f16_are_explained(weight_type: str) -> Non
 
 def test_repeated_rows_are_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where weights repeat, each row's result is held against the first one's; a wrong one among the repeats is told by both passes."""
-    monkeypatch.setattr(verify, "_MOST_DISTINCT", 64 * 37)
+    monkeypatch.setattr(matrix_reference, "_MOST_DISTINCT", 64 * 37)
     r = MatrixReference("f16", 100, 2, 64, 7)
     assert r.distinct == 37
     for inputs, judge in (

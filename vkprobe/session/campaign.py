@@ -10,7 +10,8 @@ from vkprobe.facts import Gathered
 from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord, build_key
-from vkprobe.results.store import Done, climb_key, device_key, pipeline_key
+from vkprobe.results.keys import climb_key, device_key, pipeline_key
+from vkprobe.results.store import Done
 from vkprobe.session.ceilings import needed
 from vkprobe.session.compiling import Progress
 from vkprobe.session.ladder import Climb, LadderRun
