@@ -150,7 +150,7 @@ class Host:
             if lines
             else "\nThe driver printed nothing."
         )
-        message = f"{self.device.device} ({self.device.name}): {lost.end}: {lost.reason} while {doing}{printed}"
+        message = f"{self.device.device} ({self.device.name}): {lost.end}: {lost.cause} while {doing}{printed}"
         return DriverLost(lost.end, message, lost.signal, lost.stderr_tail)
 
     def _end(self) -> None:

@@ -37,12 +37,20 @@ class State(enum.Enum):
 
 
 class Lost(DriverError):
-    """A request cost its worker; `end` is the status of the cell that it was on."""
+    """A request cost its worker.
 
-    def __init__(self, status: Status, reason: str, signal: str | None = None, stderr_tail: str = "") -> None:
+    Attributes:
+        end: the status of the cell that it was on.
+        cause: how the worker was lost.
+        reason: the cause, with the last line that the driver printed.
+    """
+
+    def __init__(self, status: Status, cause: str, signal: str | None = None, stderr_tail: str = "") -> None:
+        last = (stderr_tail.strip().splitlines() or [""])[-1].strip()
+        reason = f"{cause} ({last[:200]})" if last and last not in cause else cause
         super().__init__(reason)
         self.end: Status = status
-        self.reason = reason
+        self.cause, self.reason = cause, reason
         self.signal, self.stderr_tail = signal, stderr_tail
 
 
@@ -220,9 +228,7 @@ class DeviceSession:
         self.state = State.LOST
         self.losses += 1
         self._event(status, where, signal, tail, fault)
-        last = tail.strip().splitlines()[-1:]
-        reason = error.reason + (f" ({last[0].strip()[:200]})" if last and last[0].strip() not in error.reason else "")
-        return Lost(status, reason, signal, tail)
+        return Lost(status, error.reason, signal, tail)
 
     @staticmethod
     def _fault(worker: Worker) -> str | None:
