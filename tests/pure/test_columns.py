@@ -168,7 +168,7 @@ def test_a_card_that_is_gone_is_missing_whatever_its_index() -> None:
 def test_two_drivers_of_one_card_have_uuids_of_their_own() -> None:
     """An update whose UUID differs is the same card: the newest record of each cell counts, with a note."""
     updated = replace(card(0, UUID[1], "0000:01:00.0", run="b"), driver=replace(nvidia().driver, version="590"))
-    records = [run_of(), run_of("b"), card(0, UUID[0], "0000:01:00.0"), timed(0, 1e-3), updated, timed(0, 1e-3, run="b")]
+    records: list[AnyRecord] = [run_of(), run_of("b"), card(0, UUID[0], "0000:01:00.0"), timed(0, 1e-3), updated, timed(0, 1e-3, run="b")]
     found = compare(Store(records), Store(records))
     assert len(found.devices) == 1
     assert any("holds 2 drivers" in note for note in found.notes)

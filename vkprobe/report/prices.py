@@ -10,8 +10,8 @@ from vkprobe.llama.paths import Workload, choose
 from vkprobe.ops.products import default_accumulator, tuple_names
 from vkprobe.records import DeviceRecord, PriceRecord, ResultRecord
 from vkprobe.requirements.evaluate import evaluate
-from vkprobe.requirements.load import requirement
-from vkprobe.requirements.model import Requirement
+from vkprobe.requirements.load import all_requirements, requirement
+from vkprobe.requirements.model import Requirement, comes_with
 from vkprobe.results.tidy import Line
 
 Axes = Mapping[str, int]
@@ -70,28 +70,49 @@ def prices(device: DeviceRecord, need: Requirement, baselines: Sequence[Baseline
     among those which `need` includes would bring by itself is that one's gain, not this one's.
     """
     parts = [requirement(path) for path in need.includes]
+    steps = [need, *_brought(device, need)]
     lesser = [part for part in parts if evaluate(device, part).met is not True]
     gains = []
     for op, kind in dict.fromkeys(key for baseline in baselines for key in baseline.rates):
-        offers = [_price(device, need, lesser, op, kind, baseline, paths) for baseline in baselines]
+        offers = [_price(device, steps, lesser, op, kind, baseline, paths) for baseline in baselines]
         best = max((offer for offer in offers if offer is not None), key=lambda offer: offer.workloads, default=None)
         if best is not None:
             gains.append(best)
     return sorted(gains, key=lambda price: -price.ratio)
 
 
+def _brought(device: DeviceRecord, need: Requirement) -> list[Requirement]:
+    """The requirements that come with `need`: they include it and lack nothing besides but tuples, and parts of extensions it brings.
+
+    A driver that adds bf16 to its matrices adds their tuples too.
+    """
+    missing = evaluate(device, need).missing
+    extensions = {m.name for m in missing if m.kind == "extension"}
+    closed = {(m.kind, m.name) for m in missing}
+    return [
+        other
+        for other in all_requirements()
+        if need.path in other.includes
+        and all(m.kind == "tuple" or (m.kind, m.name) in closed or comes_with(m, extensions) for m in evaluate(device, other).missing)
+    ]
+
+
 def _price(
-    device: DeviceRecord, need: Requirement, lesser: Sequence[Requirement], op: str, kind: str, baseline: Baseline, paths: Paths
+    device: DeviceRecord, steps: Sequence[Requirement], lesser: Sequence[Requirement], op: str, kind: str, baseline: Baseline, paths: Paths
 ) -> PriceRecord | None:
     """The price on one baseline; None where it has no workload with both paths. Of several changes of path, the most frequent counts.
 
-    `lesser`: requirements among those that `need` includes which the device doesn't meet.
+    Args:
+        steps: the gap's requirement, then those that come with it.
+        lesser: requirements among those that it includes which the device doesn't meet.
     """
     ratios: dict[tuple[str, str], list[float]] = {}
     for workload, rates in baseline.rates.get((op, kind), {}).items():
         axes = dict(workload[0])
-        today, then = paths.today(device, op, kind, axes), paths.closed(device, need, op, kind, axes)
-        if today is None or then is None or today == then:
+        today = paths.today(device, op, kind, axes)
+        reached = [paths.closed(device, step, op, kind, axes) for step in steps]
+        then = next((path for path in reversed(reached) if path not in (None, today)), None)
+        if today is None or then is None:
             continue
         if any(paths.closed(device, part, op, kind, axes) == then for part in lesser):
             continue
