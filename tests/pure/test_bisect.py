@@ -19,7 +19,6 @@ from vkprobe.bisect.checkout import Skip, build
 from vkprobe.bisect.decide import Finding, asked, by_status, by_times, line, verdict_of
 from vkprobe.bisect.good import good_cells, matcher
 from vkprobe.bisect.step import Step, other_clock, statistics_of
-from vkprobe.cell import cell
 from vkprobe.cli.bisect import not_the_build
 from vkprobe.cli.progress import Reporter
 from vkprobe.compare.timing import Side, side
@@ -169,14 +168,15 @@ def test_other_core_clocks_are_told(tmp_path: Path) -> None:
 
 
 def test_good_records_tell_their_host(tmp_path: Path) -> None:
-    """The CPUs of the runs whose cells were chosen, as all of llvmpipe are one hardware; not those of other runs."""
+    """The CPUs of the runs whose cells were chosen: all of llvmpipe are one hardware, and each host has records of its own."""
     runs = [
         RunRecord(run=run, tool="0", argv=[], host=Host(cpu=cpu, os=None, kernel=None), environment={})
         for run, cpu in ((RUN, "old"), (OTHER, "new"))
     ]
     cells = [result("embedded:lvp/0", weights="f16"), result("embedded:lvp/0", weights="q4_0", run=OTHER)]
     records = written(tmp_path / "good.jsonl", *runs, lavapipe(), lavapipe(OTHER), *cells)
-    assert [good_cells(records, p, statistics=False)[0].cpus for p in ("f16/coopmat", "gemm")] == [{"old"}, {"old", "new"}]
+    assert [good.cpus for good in good_cells(records, "f16/coopmat", statistics=False)] == [{"old"}]
+    assert [good.cpus for good in good_cells(records, "gemm", statistics=False)] == [{"old"}, {"new"}]
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,11 @@ def test_good_records_tell_their_host(tmp_path: Path) -> None:
 def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: dict[str, Any], refused: bool) -> None:
     """Other kernels, or the same without their bounds checks or float controls: what they took says nothing of the driver now."""
     here = replace(recorded("nvidia-h200"), run=RUN)
-    variant = {"path": "scalar-f16", "type": "f16", "accumulator": "f16", "residency": "cold", "tier": "mimic"}
-    (now,) = plans([cell("gemm", {"m": 4096, "n": 512, "k": 14336}, **variant)], here)
-    told = {"spirv_sha": now.kernel.spirv_sha256, "robust": now.robust, "float_controls": now.float_controls}
-    made = replace(result(here.device), kernel=now.kernel.name, path="scalar-f16", tile=now.tile, **told)
-    records = written(tmp_path / "good.jsonl", here, replace(made, **changed))
+    measured = replace(result(here.device), path="scalar-f16")
+    (now,) = plans([measured.cell], here)
+    build_of = {"spirv_sha": now.spirv_sha, "robust": now.robust, "float_controls": now.float_controls}
+    measured = replace(measured, kernel=now.kernel.name, tile=now.tile, **build_of)
+    records = written(tmp_path / "good.jsonl", here, replace(measured, **changed))
     (good,) = good_cells(records, "gemm", statistics=False)
     step = Step(DriverSpec(name="x", icd=None), here, good, asked("worse:5%"), run=RUN, sink=print, progress=Reporter())
     if refused:

@@ -87,7 +87,14 @@ def test_a_driver_s_own_variable_counts_as_the_run_s() -> None:
     "name",
     [
         *("VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "NV_CUDNN_VERSION", "NV_LIBNPP_PACKAGE", "MESA_SHADER_CACHE_DIR"),
-        *("__GL_SHADER_DISK_CACHE_PATH", "MESA_SHADER_CACHE_DISABLE", "MESA_LOG_LEVEL", "VK_LOADER_DEBUG", "GGML_VK_VISIBLE_DEVICES"),
+        *(
+            "__GL_SHADER_DISK_CACHE_PATH",
+            "MESA_SHADER_CACHE_DISABLE",
+            "MESA_LOG_LEVEL",
+            "VK_LOADER_DEBUG",
+            "GIT_COMMIT",
+            "GGML_VK_VISIBLE_DEVICES",
+        ),
     ],
 )
 def test_variables_that_leave_the_driver_as_it_is_do_not_count(name: str) -> None:

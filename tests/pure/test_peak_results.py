@@ -1,36 +1,42 @@
-"""What peak kernels must give back: the same by another way, within what the types hold exactly; and what is wrong is told."""
+"""The results that peaks and copies must give back, computed another way, within what the types hold exactly."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from vkprobe.jobs import Job
-from vkprobe.peak import PAIRS, WIDTHS, WORDS, Matrices, looped
-from vkprobe.worker.peaks import MatrixPeak, VectorPeak
-from vkprobe.worker.references import References
 
+from tests.pure.recorded_devices import recorded
+from vkprobe.cell import cell
 from vkprobe.formats.components import decode
+from vkprobe.ops import find
+from vkprobe.ops.peak.reference import MatrixPeak, VectorPeak
+from vkprobe.ops.peak.shapes import PAIRS, WIDTHS, WORDS, Matrices, looped
+from vkprobe.ops.plan import plans
+from vkprobe.ops.reference import OnePass, SharedReferences
 
 LOCAL = 8
 
 
-def vector_job(path: str, turns: int = 2) -> Job:
-    """A small job of a vector kernel."""
-    return Job(
-        op="peak", kernel="", path=path, type="f16" if path != "scalar-f32" else "f32", accumulator="f32", m=3, n=LOCAL,
-        k=looped(WIDTHS[path]) * turns, hot=True, constants=[(0, LOCAL)], groups=(3, 1, 1),
-    )  # fmt: skip
+def vector_peak(path: str, turns: int = 2) -> VectorPeak:
+    """A small peak of a vector kernel: three workgroups."""
+    return VectorPeak(path, 3, LOCAL, looped(WIDTHS[path]) * turns)
 
 
-def matrix_job(a: str, b: str, c: str, pairs: int, k: int = 16) -> Job:
-    """A small job of a matrix kernel."""
-    shape = Matrices(a=a, c=c, m=16, n=8, k=k, tiles=2, side=2, local=32)
-    return Job(
-        op="peak", kernel="", path="coopmat", type=a, accumulator=c, m=3, n=32, k=shape.multiply_adds(pairs), hot=True,
-        constants=list(enumerate((32, 16, 8, k, 2))), groups=(3, 1, 1), activations=b,
-    )  # fmt: skip
+class Products(NamedTuple):
+    """A small peak of a matrix kernel: three workgroups of two tiles, two by two matrices each."""
+
+    a: str
+    b: str
+    c: str
+    pairs: int
+    k: int = 16
+
+    def peak(self) -> MatrixPeak:
+        """Its inputs and the check of its sums."""
+        shape = Matrices(a=self.a, c=self.c, m=16, n=8, k=self.k, tiles=2, side=2, local=32)
+        return MatrixPeak(shape, self.b, 3, shape.multiply_adds(self.pairs))
 
 
 def digest(words: Any) -> Any:
@@ -71,9 +77,9 @@ def stepped(path: str, words: Any, turns: int) -> Any:
 @pytest.mark.parametrize("path", WIDTHS)
 def test_vectors_come_out_as_their_own_arithmetic_has_them(path: str) -> None:
     """Step by step, each product and sum rounded to the type: no step is inexact, whether a device fuses them or not."""
-    made = VectorPeak(vector_job(path))
-    wanted = digest(stepped(path, made.source.view(np.uint32).reshape(LOCAL, WORDS), 2))
-    verdict = made.judge(np.tile(wanted, 3).view(np.uint8))
+    peak = vector_peak(path)
+    wanted = digest(stepped(path, peak.source.view(np.uint32).reshape(LOCAL, WORDS), 2))
+    verdict = peak.check(np.tile(wanted, 3).view(np.uint8))
     assert verdict.wrong is None
     assert verdict.nmse == 0
 
@@ -81,16 +87,16 @@ def test_vectors_come_out_as_their_own_arithmetic_has_them(path: str) -> None:
 @pytest.mark.parametrize("path", WIDTHS)
 def test_a_vector_kernel_that_left_a_turn_out_is_wrong(path: str) -> None:
     """Or all of them; or one bit of one invocation's numbers, or wrote nothing."""
-    made = VectorPeak(vector_job(path, turns=2))
-    words = made.source.view(np.uint32).reshape(LOCAL, WORDS)
+    peak = vector_peak(path, turns=2)
+    words = peak.source.view(np.uint32).reshape(LOCAL, WORDS)
     right = np.tile(digest(stepped(path, words, 2)), 3)
-    assert made.judge(right.view(np.uint8)).wrong is None
+    assert peak.check(right.view(np.uint8)).wrong is None
     for turns in (0, 1):
-        assert made.judge(np.tile(digest(stepped(path, words, turns)), 3).view(np.uint8)).wrong
+        assert peak.check(np.tile(digest(stepped(path, words, turns)), 3).view(np.uint8)).wrong
     off = right.copy()
     off[LOCAL + 5] ^= 1
-    assert made.judge(off.view(np.uint8)).wrong == "1 of 24 invocations, the first 5 of workgroup 1, have wrong sums"
-    assert "24 of 24" in (made.judge(np.full(96, 0xFF, np.uint8)).wrong or "")
+    assert peak.check(off.view(np.uint8)).wrong == "1 of 24 invocations, the first 5 of workgroup 1, have wrong sums"
+    assert "24 of 24" in (peak.check(np.full(96, 0xFF, np.uint8)).wrong or "")
 
 
 TUPLES = [
@@ -102,28 +108,28 @@ _STORAGE = {"f16": np.float16, "bf16": np.uint16, "f32": np.float32, "s32": np.i
 _EXACT = {"f16": 2**11, "bf16": 2**8, "f32": 2**24, "s32": 2**31, "u32": 2**31}
 
 
-def operands(job: Job, source: Any) -> tuple[Any, Any, Any, Any]:
+def operands(of: Products, source: Any) -> tuple[Any, Any, Any, Any]:
     """A, A', B and the first sums out of a source's bytes, as f64."""
-    m, n, k = 16, 8, job.constants[3][1]
-    width = _BYTES[job.type]
+    m, n, k = 16, 8, of.k
+    width = _BYTES[of.a]
     ends = np.cumsum([2 * 4 * m * k * width, 4 * k * n * width])
     a, b, c = np.split(source, ends)
-    stored_a, stored_b = (part.view(_STORAGE.get(kind, np.uint8)) for part, kind in ((a, job.type), (b, job.activations)))
-    both = decode(job.type, stored_a).reshape(2, 2, 2, m, k)
-    first = decode(job.accumulator, c.view(_STORAGE[job.accumulator])).reshape(2, 2, 2, m, n)
-    if job.accumulator == "u32":
+    stored_a, stored_b = (part.view(_STORAGE.get(kind, np.uint8)) for part, kind in ((a, of.a), (b, of.b)))
+    both = decode(of.a, stored_a).reshape(2, 2, 2, m, k)
+    first = decode(of.c, c.view(_STORAGE[of.c])).reshape(2, 2, 2, m, n)
+    if of.c == "u32":
         first = first.astype(np.int64).astype(np.int32).astype(np.float64)
-    return both[:, 0], both[:, 1], decode(job.activations, stored_b).reshape(2, 2, k, n), first
+    return both[:, 0], both[:, 1], decode(of.b, stored_b).reshape(2, 2, k, n), first
 
 
-def stored(job: Job, values: Any) -> Any:
+def stored(of: Products, values: Any) -> Any:
     """Sums as the device writes them, for three workgroups."""
-    if job.accumulator == "bf16":
+    if of.c == "bf16":
         bits = (values.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    elif job.accumulator in ("s32", "u32"):
+    elif of.c in ("s32", "u32"):
         bits = (values.astype(np.int64) & 0xFFFFFFFF).astype(np.uint32)
     else:
-        bits = values.astype(_STORAGE[job.accumulator])
+        bits = values.astype(_STORAGE[of.c])
     return np.tile(bits.reshape(-1), 3).view(np.uint8)
 
 
@@ -131,20 +137,20 @@ def stored(job: Job, values: Any) -> Any:
 @pytest.mark.parametrize(("a", "b", "c"), TUPLES)
 def test_matrices_come_out_as_sums_of_products(a: str, b: str, c: str, k: int) -> None:
     """Addition by addition; no sum on the way is beyond what the accumulator holds exactly."""
-    job = matrix_job(a, b, c, pairs=6, k=k)
-    made = MatrixPeak(job)
-    plus, minus, right, sums = operands(job, made.source)
+    of = Products(a, b, c, pairs=6, k=k)
+    peak = of.peak()
+    plus, minus, right, sums = operands(of, peak.source)
     for step in range(2 * 6 + 1):
         sums = sums + (minus if step % 2 else plus)[:, :, None] @ right[:, None]
         assert np.abs(sums).max() <= _EXACT[c]
-    assert made.judge(stored(job, sums)).wrong is None
+    assert peak.check(stored(of, sums)).wrong is None
 
 
 @pytest.mark.parametrize(("a", "b", "c"), TUPLES)
 def test_sums_stay_exact_however_long_the_loop(a: str, b: str, c: str) -> None:
     """As many pairs as the smallest tuple has on a device; products use more than one bit."""
-    job = matrix_job(a, b, c, pairs=8192)
-    plus, minus, right, sums = operands(job, MatrixPeak(job).source)
+    of = Products(a, b, c, pairs=8192)
+    plus, minus, right, sums = operands(of, of.peak().source)
     last = sums + 8192 * ((plus + minus)[:, :, None] @ right[:, None])
     assert np.abs(last).max() + np.abs(plus[:, :, None] @ right[:, None]).max() <= _EXACT[c]
     assert np.abs(plus).max() >= 3
@@ -154,43 +160,40 @@ def test_sums_stay_exact_however_long_the_loop(a: str, b: str, c: str) -> None:
 @pytest.mark.parametrize(("a", "b", "c"), TUPLES)
 def test_a_matrix_kernel_that_is_wrong_is_told(a: str, b: str, c: str) -> None:
     """It did nothing, left a pair out where sums count them, or got one element wrong; zeros of either sign are the same."""
-    job = matrix_job(a, b, c, pairs=6)
-    made = MatrixPeak(job)
-    plus, minus, right, sums = operands(job, made.source)
+    of = Products(a, b, c, pairs=6)
+    peak = of.peak()
+    plus, minus, right, sums = operands(of, peak.source)
     product, taken = plus[:, :, None] @ right[:, None], minus[:, :, None] @ right[:, None]
-    assert made.judge(stored(job, sums)).wrong
+    assert peak.check(stored(of, sums)).wrong
     counts = c in ("f32", "s32", "u32") and not {a, b} & {"e4m3", "e5m2"}
-    assert (made.judge(stored(job, sums + 5 * (product + taken) + product)).wrong is not None) == counts
+    assert (peak.check(stored(of, sums + 5 * (product + taken) + product)).wrong is not None) == counts
     right_sums = sums + 6 * (product + taken) + product
     off = right_sums.copy()
     off[1, 0, 1, 3, 2] += 1
-    told = made.judge(stored(job, off)).wrong or ""
+    told = peak.check(stored(of, off)).wrong or ""
     assert told.startswith("3 of 3072 sums differ, the first at ")
     if c in ("f16", "f32", "bf16"):
-        assert made.judge(stored(job, np.where(right_sums == 0, -0.0, right_sums))).wrong is None
-    assert made.judge(np.full(stored(job, sums).size, 0xFF, np.uint8)).wrong
-
-
-def copy_job(size: int, groups: int, output: int = 0) -> Job:
-    """A copy of `size` bytes; with an output of its own it only reads."""
-    return Job(
-        op="copy", kernel="", path="scalar-f32", type="f32", accumulator="f32", m=1, n=1, k=size // 4, hot=True, constants=[],
-        groups=(groups, 1, 1), output_bytes=output,
-    )  # fmt: skip
+        assert peak.check(stored(of, np.where(right_sums == 0, -0.0, right_sums))).wrong is None
+    assert peak.check(np.full(stored(of, sums).size, 0xFF, np.uint8)).wrong
 
 
 def test_copies_beyond_the_random_data_are_checked_to_the_end() -> None:
     """Data begin again after some 16 MiB; a byte that differs is found wherever it is, and a sum of any workgroup."""
-    size, groups = 33 << 20, (33 << 20) >> 15
-    copied, read = References().of(copy_job(size, 1)), References().of(copy_job(size, groups, 4 * groups))
-    data = np.resize(copied.timed.source, size)
-    assert copied.timed.source.size < size / 2
-    assert copied.timed.judge(data) is None
+    size = 33 << 20
+    cells = [cell("copy", {"bytes": size}, mode=mode) for mode in ("shader", "read")]
+    programs = [plan.program for plan in plans(cells, recorded("nvidia-h200"))]
+    copied, read = (find("copy").reference(program, SharedReferences()) for program in programs)
+    assert isinstance(copied, OnePass)
+    assert isinstance(read, OnePass)
+    assert programs[1].first is not None
+    groups = programs[1].first.groups[0]
+    data = np.resize(copied.source, size)
+    assert copied.source.size < size / 2
+    assert copied.check(data).wrong is None
     sums = data.view(np.uint32).reshape(groups, -1).sum(axis=1, dtype=np.uint32)
-    assert np.array_equal(read.timed.source, copied.timed.source)
-    assert read.timed.judge(sums.view(np.uint8)) is None
+    assert np.array_equal(read.source, copied.source)
+    assert read.check(sums.view(np.uint8)).wrong is None
     data[-1] ^= 1
     sums[groups - 1] += 1
-    assert copied.timed.judge(data) == f"1 of {size} B differ, the first at {size - 1}"
-    assert read.timed.judge(sums.view(np.uint8)) == f"1 of {groups} sums differ, the first of workgroup {groups - 1}"
-    assert copied.verdict.wrong
+    assert copied.check(data).wrong == f"1 of {size} B differ, the first at {size - 1}"
+    assert read.check(sums.view(np.uint8)).wrong == f"1 of {groups} sums differ, the first of workgroup {groups - 1}"

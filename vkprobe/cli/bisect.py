@@ -184,7 +184,7 @@ def _measured(
     for record in (run, *records_of(found, run.run)):
         file.append(record)
     complain(found)
-    good, device = _paired(found, goods)
+    good, device = _paired(found, goods, made.host.cpu)
     if software(device) and made.host.cpu is not None and good.cpus - {made.host.cpu}:
         others = ", ".join(sorted(good.cpus - {made.host.cpu}))
         raise UsageError(f"--good: {device.name} of these records ran on {others}, this is {made.host.cpu}: measure the good commit here")
@@ -248,8 +248,8 @@ def not_the_build(spec: DriverSpec, good: DeviceRecord, device: DeviceRecord) ->
     return None
 
 
-def _paired(found: Gathered, goods: list[Good]) -> tuple[Good, DeviceRecord]:
-    """The one device that has the good records' hardware."""
+def _paired(found: Gathered, goods: list[Good], cpu: str | None) -> tuple[Good, DeviceRecord]:
+    """The one device that has the good records' hardware; of the records of several hosts those of one with this `cpu`."""
     failed = "; ".join(f"{d.spec.name}: {d.reason}" for d in found.drivers if d.state != "ok")
     if not found.devices:
         raise Skip(f"no device to measure on: {failed}")
@@ -258,6 +258,7 @@ def _paired(found: Gathered, goods: list[Good]) -> tuple[Good, DeviceRecord]:
         devices = ", ".join(f"{d.device} ({d.name})" for d in found.devices)
         raise Skip(f"{devices}: not the hardware of the good records, {', '.join(good.device.name for good in goods)}")
     same = [pair for pair in pairs if pair[0].device.device == pair[1].device] or pairs
+    same = [pair for pair in same if cpu in pair[0].cpus] or same
     if len(same) > 1:
         names = ", ".join(f"{device.device} against {good.device.device}" for good, device in same)
         raise UsageError(f"several devices could be meant: {names}: choose one with --driver, --device, or fewer records in --good")

@@ -56,8 +56,8 @@ def driver_environment(run: Mapping[str, str], device: Mapping[str, str] | None 
     >>> driver_environment({"RADV_PERFTEST": "cswave32", "VK_DRIVER_FILES": "/a.json", "MESA_SHADER_CACHE_DIR": "/tmp"})
     {'RADV_PERFTEST': 'cswave32'}
     """
-    merged = {**run, **(device or {})}
-    return {name: value for name, value in sorted(merged.items()) if not _NO_EFFECT_ON_DRIVERS.fullmatch(name)}
+    merged = recorded_environment({**run, **(device or {})})
+    return {name: value for name, value in merged.items() if not _NO_EFFECT_ON_DRIVERS.fullmatch(name)}
 
 
 def _cpu() -> str | None:
