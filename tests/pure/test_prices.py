@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import pytest
 from msgspec.structs import replace
-from vkprobe.requirements.closing import closed, met
 
 from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import nvidia, result
