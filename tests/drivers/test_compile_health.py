@@ -11,6 +11,7 @@ from vkprobe.bench.demand import cause
 
 from tests.drivers.test_compile import compiled, needs, pipelines
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.ops.registers import cause
 
 
 @pytest.mark.parametrize("null", ["radv:navi31", "nvk:172", "anv:bmg", "turnip:750"])

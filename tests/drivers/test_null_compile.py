@@ -1,4 +1,4 @@
-"""Null devices compile every kernel, tell statistics, and end as noop."""
+"""Null devices compile every kernel, give statistics, and end as noop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import os
 
 import pytest
 
-from tests.drivers.conftest import Measured, measured
-from vkprobe.bench.campaign import exit_status
-from vkprobe.bench.cells import TYPES, Cell, Selection, Shape, cells
+from tests.drivers.conftest import Measured, measured, selected
+from vkprobe.cell import Cell
 from vkprobe.drivers.select import resolve
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.records import DeviceRecord, PipelineRecord
+from vkprobe.session.campaign import exit_status
+from vkprobe.weights import WEIGHT_TYPES
 
-BLOCKS = {"q4_0", "q8_0", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"}
+TYPES = tuple(WEIGHT_TYPES)
+
+BLOCKS = {"q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k", "q6_k", "iq4_xs", "mxfp4"}
 """Types that have products with q8_1."""
 PLANNED = {
     *((weight_type, path) for weight_type in TYPES for path in ("scalar-f32", "coopmat")),
@@ -35,15 +38,15 @@ def planned(device: DeviceRecord) -> list[Cell]:
     """Every kernel that all these drivers but Turnip can run, once, on shapes of the small tile, which compile fast."""
     return [
         cell
-        for op, shape in (("gemm", Shape(64, 16, 64)), ("gemv", Shape(4096, 3, 4096)), ("dequant", Shape(4096, 1, 4096)))
-        for cell in cells(Selection(op=op, shapes=[shape]), device)
-        if cell.path not in ("coopmat2", "dot2")
+        for op, shape in (("gemm", (64, 16, 64)), ("gemv", (4096, 3, 4096)), ("dequant", (4096, 1, 4096)))
+        for cell in selected(device, op, shape)
+        if cell.variant.path not in ("coopmat2", "dot2")
     ]
 
 
 @pytest.fixture(scope="module", params=NULLS)
 def outcome(request: pytest.FixtureRequest, embedded: dict[str, DriverSpec]) -> tuple[str, Measured]:
-    """What measuring a null device gave."""
+    """A null device and its measurement."""
     return request.param, measured(null(request.param), planned)
 
 
