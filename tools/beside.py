@@ -46,7 +46,7 @@ Clock = Literal["gpu", "host"]
 
 
 class Key(NamedTuple):
-    """What is compared: llama.cpp's path for this type and shape."""
+    """One line of the comparison: llama.cpp's path for this type and shape."""
 
     path: str
     type: str
@@ -123,7 +123,7 @@ def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, 
 
 
 def _least(clocks: Mapping[Clock, list[float]]) -> Passes:
-    """Of two clocks the one that has the least, up to the most that the other has."""
+    """The times of the clock that has the least, up to the most that the other has."""
     clock = min(clocks, key=lambda clock: min(clocks[clock]))
     most = min(max(seconds) for seconds in clocks.values())
     return Passes([min(s, most) for s in clocks[clock]], clock)
@@ -224,7 +224,7 @@ def _minutes(apart: Sequence[Again]) -> str:
 
 
 class Section(NamedTuple):
-    """What a section of pairs is about, and what it calls the two times."""
+    """The words of a section of pairs: its title, its lead, and its names for the two times."""
 
     title: str
     lead: str

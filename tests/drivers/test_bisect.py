@@ -44,7 +44,7 @@ class Repository:
         self.git("config", "user.name", "Someone")
 
     def git(self, *arguments: str) -> str:
-        """What git says on stdout."""
+        """The output of a git command."""
         return subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=True).stdout.strip()
 
     def commit(self, subject: str, toml: str) -> None:
@@ -102,7 +102,7 @@ def library(source: str, path: Path) -> str:
 
 
 def test_a_planted_slowdown_is_pinned_to_its_commit(embedded: dict[str, DriverSpec], repository: Repository, tmp_path: Path) -> None:
-    """Of six commits the one whose environment delays every dispatch, by name of the cell; a broken manifest is passed over."""
+    """Six commits, one of which delays every dispatch: it is found by the cell's name; a broken manifest is passed over."""
     driver = LAVAPIPE + library(DELAY, tmp_path / "libdelay.so")
     repository.commit("good", driver)
     repository.commit("harmless", f'{driver}env = {{MESA_DEBUG = "silent"}}\n')

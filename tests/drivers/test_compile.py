@@ -27,7 +27,7 @@ def compiled(*arguments: str, status: int = 0) -> Records:
 
 
 def pipelines(records: Records) -> Records:
-    """Those of pipelines."""
+    """The records of pipelines."""
     return [r for r in records if r["kind"] == "pipeline"]
 
 

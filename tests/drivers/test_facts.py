@@ -146,7 +146,7 @@ def test_facts_make_records_that_survive_the_file(name: str) -> None:
 
 
 def test_a_query_can_be_left_out_and_is_announced() -> None:
-    """What is in `skip` is absent or null, the rest whole; every query is announced before it is made."""
+    """Answers to queries in `skip` are absent or null, the rest whole; every query is announced before it is made."""
     skip = ["VkPhysicalDeviceVulkan12Features", "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"]
     announced: list[str] = []
     with Worker(_spec("embedded:lvp")) as worker:
@@ -217,7 +217,7 @@ def layers() -> Path:
 
 
 def _complaints(spec: DriverSpec, layers: Path, log: Path) -> list[str]:
-    """What the validation layer says of asking for facts, but for structs newer than the layer, which it can't judge."""
+    """The validation layer's complaints about asking for facts, but for structs newer than the layer, which it can't judge."""
     environment = {
         "VK_LAYER_PATH": str(layers),
         "VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation",

@@ -25,7 +25,7 @@ CELLS = 3  # f16; q4_0 by floats and by integers
 
 
 def told(path: Path) -> bytes:
-    """What a file of /proc says; nothing where its process ended in between."""
+    """The content of a file of /proc; nothing if its process ended in between."""
     try:
         return path.read_bytes()
     except OSError:

@@ -28,7 +28,7 @@ NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 REDUCTIONS = f"{NV}.cooperativeMatrixReductions"
 
 KNOWN_DEFECTS = {f"{REDUCTIONS} beyond one granule": "subgroup scope, 16x24 f16: the sum of each row: 192 of 384 elements differ"}
-"""Of lavapipe in Mesa 26.1 and 26.2: of a matrix that it splits along both axes, each row of all but the first parts is summed wrong."""
+"""lavapipe of Mesa 26.1 and 26.2 sums rows wrong in all but the first part of a matrix that it splits along both axes."""
 
 
 def climbed(spec: DriverSpec, choose: Callable[[DeviceRecord], Sequence[Climb]]) -> tuple[list[LadderRecord], Measured]:

@@ -189,7 +189,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def loaded(worker: Worker) -> str:
-    """What a worker has mapped once it has listed its devices."""
+    """The memory map of a worker that has listed its devices."""
     assert worker.request(Enumerate(), timeout=300)
     return Path(f"/proc/{worker.pid}/maps").read_text()
 

@@ -70,7 +70,7 @@ def test_what_only_one_side_has_is_shown() -> None:
 
 
 def test_logged_graphs_give_their_median() -> None:
-    """Of graphs with several copies; the single one that warms up counts where it is alone. Batches are other products."""
+    """Graphs with several copies count; the single one that warms up only where it is alone. Batches are other products."""
     text = graphs("q6_K", 512, 900.0, copies=1) + graphs("q6_K", 512, 441.0, 439.0, 470.0) + graphs("f16", 512, 245.0, copies=1)
     assert logged(text + graphs("f16", 512, 9.0).replace("k=14336", "k=14336 batch=8")) == {
         ("q6_k", 4096, 512, 14336): 441e-6, ("f16", 4096, 512, 14336): 245e-6
