@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from vkprobe.bench.demand import cause
 
 from tests.drivers.test_compile import compiled, needs, pipelines
 from vkprobe.drivers.spec import DriverSpec
