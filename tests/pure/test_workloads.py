@@ -19,6 +19,9 @@ from vkprobe.errors import UsageError
 from vkprobe.weights import WEIGHT_TYPES
 from vkprobe.workloads import Model, Workload, model, names, shapes
 from vkprobe.workloads.load import FOLDER
+from vkprobe.workloads.model import Part
+
+PARTS: tuple[Part, ...] = ("prompt", "token", "matrices")
 
 
 def all_rows_flop(found: Model) -> int:
@@ -115,7 +118,7 @@ def test_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
 
 def test_gemm_shapes_are_those_of_pp512_heaviest_first() -> None:
     """Gate and up are one shape; lm_head and the last layer's ffn have one row and are none."""
-    found = shapes(model("qwen3-8b"), "gemm")
+    found = shapes(model("qwen3-8b"), "prompt")
     assert [(s.type, s.m, s.n, s.k, s.count) for s in found] == [
         ("q4_k", 12288, 512, 4096, 70),
         ("q4_k", 4096, 512, 4096, 72),
@@ -131,7 +134,7 @@ def test_gemm_shapes_are_those_of_pp512_heaviest_first() -> None:
 
 def test_gemv_shapes_are_those_of_one_token() -> None:
     """Each matrix once, lm_head with them."""
-    found = shapes(model("llama-3.1-8b"), "gemv")
+    found = shapes(model("llama-3.1-8b"), "token")
     assert {s.n for s in found} == {1}
     assert sum(s.count for s in found) == 7 * 32 + 1
     assert [s.count for s in found if s.roles == ("lm_head",)] == [1]
@@ -139,7 +142,8 @@ def test_gemv_shapes_are_those_of_one_token() -> None:
 
 def test_an_experts_product_stands_for_its_part_of_the_op() -> None:
     """32 average rows of each of 128 experts in pp512; the 8 used in tg."""
-    up = {op: next(s for s in shapes(model("qwen3-30b-a3b"), op) if "ffn_up_exps" in s.roles) for op in ("gemm", "gemv", "dequant")}
+    experts = model("qwen3-30b-a3b")
+    up = {part: next(s for s in shapes(experts, part) if "ffn_up_exps" in s.roles) for part in PARTS}
     assert [(s.m, s.n, s.k) for s in up.values()] == [(768, 32, 2048), (768, 1, 2048), (768, 1, 2048)]
     assert [s.count for s in up.values()] == [2 * 47 * 128, 2 * 48 * 8, 2 * 48 * 128]
 
@@ -153,10 +157,10 @@ def test_average_rows_are_rounded_and_never_none() -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen3-8b", "llama-3.1-8b", "qwen3-30b-a3b", "gpt-oss-20b"])
-@pytest.mark.parametrize("op", ["gemm", "gemv", "dequant"])
-def test_shares_add_up_and_fall(name: str, op: Any) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_shares_add_up_and_fall(name: str, part: Part) -> None:
     """Distinct shapes, of 1 in all, the largest first, in the same order each time."""
-    found = shapes(model(name), op)
+    found = shapes(model(name), part)
     assert sum(s.share for s in found) == pytest.approx(1)
     assert [s.share for s in found] == sorted((s.share for s in found), reverse=True)
     assert len({(s.type, s.m, s.n, s.k) for s in found}) == len(found)
@@ -166,7 +170,7 @@ def test_gemm_counts_are_the_flop_of_pp512() -> None:
     """Shapes times counts give the model's FLOP but for the products with one row."""
     found = model("qwen3-8b")
     one_row = sum(w.flop(1) for w in found.workloads if w.n_pp == 1)
-    assert sum(2 * s.m * s.n * s.k * s.count for s in shapes(found, "gemm")) == found.pp_flop - one_row
+    assert sum(2 * s.m * s.n * s.k * s.count for s in shapes(found, "prompt")) == found.pp_flop - one_row
 
 
 # --model
@@ -207,7 +211,7 @@ def test_shapes_of_several_models_are_merged_and_filtered_by_type() -> None:
     """In the models' order, each once; a type that none has is told with those there are."""
     both = [model_of("qwen3-8b"), model_of("llama-3.1-8b")]
     merged = model_shapes("gemv", both)
-    assert merged[: len(shapes(both[0], "gemv"))] == list(shapes(both[0], "gemv"))
+    assert merged[: len(shapes(both[0], "token"))] == list(shapes(both[0], "token"))
     assert max(Counter((s.type, s.m, s.n, s.k) for s in merged).values()) == 1
     assert {s.type for s in model_shapes("gemm", both, ["q6_k"])} == {"q6_k"}
     with pytest.raises(UsageError, match=r"qwen3-8b llama-3\.1-8b with --type q4_0: nothing to measure; there is only q4_k, q6_k"):
@@ -226,7 +230,7 @@ def test_importing_workloads_is_light() -> None:
     """Neither gguf nor numpy before a file is read."""
     code = (
         "import sys; from vkprobe.cli.workload import model_of; from vkprobe.workloads import model, shapes;"
-        "shapes(model_of('qwen3-8b'), 'gemm'); print([name for name in ('gguf', 'numpy', 'vulkan') if name in sys.modules])"
+        "shapes(model_of('qwen3-8b'), 'prompt'); print([name for name in ('gguf', 'numpy', 'vulkan') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.strip() == "[]"

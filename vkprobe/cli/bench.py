@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 from msgspec.structs import replace
@@ -24,7 +24,6 @@ from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
 from vkprobe.session.selection import policy
 from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
-from vkprobe.workloads.model import Op
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHAPES = {
@@ -233,7 +232,7 @@ def _of_models(op: str, values: Sequence[str], types: Sequence[str]) -> list[tup
     models = [model_of(value) for value in values]
     for note in filter(None, (skipped_note(one) for one in models)):
         click.echo(note, err=True)
-    shapes = model_shapes(cast(Op, op), models, types) if models else []
+    shapes = model_shapes(op, models, types) if models else []
     names = [axis.name for axis in ops.find(op).axes]
     return [({name: getattr(s, name) for name in names}, s.type) for s in shapes]
 

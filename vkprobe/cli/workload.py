@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from vkprobe import ops
 from vkprobe.errors import UsageError
 from vkprobe.workloads import Model, WorkloadShape, model, names, shapes
-from vkprobe.workloads.model import Op
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ def model_of(value: str) -> Model:
     return read(path)
 
 
-def model_shapes(op: Op, models: Sequence[Model], types: Sequence[str] = ()) -> list[WorkloadShape]:
+def model_shapes(op: str, models: Sequence[Model], types: Sequence[str] = ()) -> list[WorkloadShape]:
     """The distinct shapes of some models for an op, those of the first first; count and share are of the first that has it.
 
     Args:
@@ -54,7 +54,8 @@ def model_shapes(op: Op, models: Sequence[Model], types: Sequence[str] = ()) -> 
     Raises:
         UsageError: nothing is left.
     """
-    listed = [shape for told in models for shape in shapes(told, op)]
+    part = ops.find(op).part
+    listed = [shape for told in models for shape in shapes(told, part)] if part else []
     found: dict[tuple[str, int, int, int], WorkloadShape] = {}
     for shape in listed:
         if not types or shape.type in types:

@@ -35,15 +35,15 @@ class Workload(NamedTuple):
     k: int
 
     @property
-    def op(self) -> str:
-        """`gemv` for up to 8 columns, else `gemm`.
+    def by_vectors(self) -> bool:
+        """Whether llama.cpp multiplies by vectors: it does up to 8 columns.
 
         llama.cpp also takes a GEMV with its sides swapped for one row of f32 or f16 weights, and cuts weights beyond
         maxStorageBufferRange along M, without splitting K: neither is modelled here.
 
         Source: ggml-vulkan.cpp:7285, 7274-7282 (one row), 7225-7251 (huge weights).
         """
-        return "gemv" if self.n <= MOST_COLUMNS else "gemm"
+        return self.n <= MOST_COLUMNS
 
 
 WORKLOADS = tuple(Workload(t, 4096, n, k) for n, k in ((512, 4096), (1, 4096), (1, 12288), (8, 4096)) for t in WEIGHT_TYPES)
@@ -193,7 +193,7 @@ def choose(
     if base.holds is False:
         refused = f"llama.cpp does not take the device: {base.because}"
         return [Choice(workload=w, path="none", because=refused) for w in workloads]
-    choices = [_gemv(facts, w) if w.op == "gemv" else _gemm(facts, w) for w in workloads]
+    choices = [_gemv(facts, w) if w.by_vectors else _gemm(facts, w) for w in workloads]
     return [msgspec.structs.replace(choice, left_out=out) for choice in choices] if out else choices
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from vkprobe.cell import VARIANT_FIELDS, Cell
 from vkprobe.errors import UsageError
 from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.workloads.model import Part
 
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan, Target
@@ -101,6 +102,7 @@ class Op(ABC):
         measure: the rate by which its cells are compared.
         ceiling: it measures the device itself, so that others can be held against it.
         shape_word: the heading of its sizes in tables.
+        part: the part of a model's work that --model takes its shapes from; None if models have none for it.
         batch: the axis that differs between the bars of one chart; None where each size is a chart of its own.
     """
 
@@ -113,6 +115,7 @@ class Op(ABC):
     ceiling: bool = False
     shape_word: str = "M x N x K"
     batch: str | None = None
+    part: Part | None = None
 
     # Requests.
 

@@ -22,6 +22,15 @@ M, K = 4096, 14336
 """llama.cpp's test-backend-ops shape."""
 
 
+def product_of(n: int) -> str:
+    """The op that multiplies by `n` columns.
+
+    >>> product_of(8), product_of(9)
+    ('gemv', 'gemm')
+    """
+    return "gemv" if n <= MOST_GEMV_COLUMNS else "gemm"
+
+
 def f16_tuples(device: DeviceRecord, component: str = "f16") -> list[KhrTuple]:
     """The f16 (or bf16) tuples of subgroup scope that a GEMM can use, in the driver's order."""
     return [

@@ -14,6 +14,7 @@ from vkprobe.errors import UsageError
 from vkprobe.llama.listing import caution
 from vkprobe.llama.paths import Choice, choose
 from vkprobe.llama.rows import MOST_COLUMNS
+from vkprobe.ops.products import product_of
 from vkprobe.records import ChoiceRecord, DeviceRecord, GapRecord, MissingCondition, PriceRecord, ResultRecord
 from vkprobe.report import prices as pricing
 from vkprobe.report.losses import baselines_of, gap_cell, in_words, missing_in_words
@@ -165,7 +166,7 @@ def choice_records(report: Gaps, run: str) -> Iterator[ChoiceRecord]:
             yield ChoiceRecord(
                 run=run,
                 device=side.device.device,
-                op=w.op,
+                op=product_of(w.n),
                 type=w.type,
                 m=w.m,
                 n=w.n,

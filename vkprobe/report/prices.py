@@ -7,7 +7,7 @@ from statistics import geometric_mean
 from typing import NamedTuple
 
 from vkprobe.llama.paths import Workload, choose
-from vkprobe.ops.products import default_accumulator, tuple_names
+from vkprobe.ops.products import default_accumulator, product_of, tuple_names
 from vkprobe.records import DeviceRecord, PriceRecord, ResultRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import all_requirements, requirement
@@ -170,7 +170,7 @@ def _workload(op: str, kind: str, axes: _Axes) -> Workload | None:
     if set(named) != {"m", "n", "k"}:
         return None
     work = Workload(kind, named["m"], named["n"], named["k"])
-    return work if work.op == op else None
+    return work if product_of(work.n) == op else None
 
 
 def in_words(gains: Sequence[PriceRecord]) -> str:

@@ -17,7 +17,8 @@ UBATCH = 512
 MOST_GEMV_COLUMNS = 8
 """Up to so many tokens llama.cpp multiplies by vectors (ggml-vulkan.cpp:362)."""
 
-Op = Literal["gemm", "gemv", "dequant"]
+Part = Literal["prompt", "token", "matrices"]
+"""A part of a model's work: products of a prompt (pp512), products of one token (tg128), each matrix once."""
 Size = Annotated[int, Meta(ge=1)]
 Word = Annotated[str, Meta(min_length=1)]
 
@@ -134,11 +135,11 @@ class WorkloadShape(Struct, frozen=True, kw_only=True):
     Attributes:
         type: the weights' type.
         m: weight rows.
-        n: tokens; of an expert's product its average rows; 1 of a dequant.
+        n: tokens, an expert's product's average rows; 1 for matrices.
         k: the reduction.
-        count: how often it runs in one evaluation (gemm: pp512; gemv: a token of tg128); of a dequant, such matrices.
+        count: how often it runs in one evaluation (of pp512, or of a token of tg128); how many such matrices there are.
         roles: whose shape it is, those of a model in its order.
-        share: of the FLOP of all shapes of the op (dequant: of their elements), 0 to 1.
+        share: of the part's FLOP (of its elements, for matrices), 0 to 1.
     """
 
     type: str
@@ -150,21 +151,21 @@ class WorkloadShape(Struct, frozen=True, kw_only=True):
     share: float
 
 
-def shapes(model: Model, op: Op) -> tuple[WorkloadShape, ...]:
-    """A model's distinct shapes of an op, the largest share first; equal shares by type, then M, N, K.
+def shapes(model: Model, part: Part) -> tuple[WorkloadShape, ...]:
+    """The distinct shapes of a part of a model's work, the largest share first; equal shares by type, then M, N, K.
 
-    gemm: what more than 8 tokens of pp512 go through; gemv: one token of tg128; dequant: each matrix once. Products of pp512
-    with one row (lm_head) are none of gemm's, and gemv's counts are of token generation alone.
+    A prompt's are the products that more than 8 tokens of pp512 go through: those with one row (lm_head) aren't among them, and
+    aren't added to a token's either, which are those of token generation alone.
     """
     counts: dict[tuple[str, int, int, int], int] = {}
     work: dict[tuple[str, int, int, int], int] = {}
     roles: dict[tuple[str, int, int, int], list[str]] = {}
     for workload in model.workloads:
-        if op == "gemm" and workload.n_pp <= MOST_GEMV_COLUMNS:
+        if part == "prompt" and workload.n_pp <= MOST_GEMV_COLUMNS:
             continue
-        tokens = workload.n_pp if op == "gemm" else workload.n_tg
-        n, count = workload.products(tokens) if op != "dequant" else (1, workload.matrices)
-        amount = workload.flop(tokens) if op != "dequant" else workload.m * workload.k * workload.matrices
+        tokens = workload.n_pp if part == "prompt" else workload.n_tg
+        n, count = workload.products(tokens) if part != "matrices" else (1, workload.matrices)
+        amount = workload.flop(tokens) if part != "matrices" else workload.m * workload.k * workload.matrices
         key = (workload.type, workload.m, n, workload.k)
         counts[key] = counts.get(key, 0) + count
         work[key] = work.get(key, 0) + amount

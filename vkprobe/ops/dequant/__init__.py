@@ -29,6 +29,7 @@ class Dequant(Op):
     axes = (Axis(name="m", meaning="weight rows"), Axis(name="k", meaning="elements of a row"))
     variant = ("path", "type", "residency", "tier")
     note = "bytes read and written per second, and time per op"
+    part = "matrices"
 
     def axes_of(self, text: str) -> dict[str, int]:
         """M,1,K."""

@@ -22,6 +22,7 @@ class Gemm(Product):
     axes = (Axis(name="m", meaning="weight rows"), Axis(name="n", meaning="tokens"), Axis(name="k", meaning="reduction"))
     variant = ("path", "type", "accumulator", "tuple", "residency", "tier")
     note = "rate of 2·M·N·K FLOP per op"
+    part = "prompt"
     batch = "n"
     measure = "flops_per_s"
 

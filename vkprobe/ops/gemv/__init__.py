@@ -26,6 +26,7 @@ class Gemv(Product):
     axes = (Axis(name="m", meaning="weight rows"), Axis(name="n", meaning="columns, 1 to 8"), Axis(name="k", meaning="reduction"))
     variant = ("path", "type", "accumulator", "residency", "tier")
     note = "weights and activations moved per second, and time per op"
+    part = "token"
     batch = "n"
 
     def axes_of(self, text: str) -> dict[str, int]:
