@@ -1,0 +1,81 @@
+"""The structure that the design asks for: ops are named in their own rooms only, and plans fill in all that kernels declare."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vkprobe
+from tests.pure.recorded_devices import RECORDED, recorded
+from vkprobe import ops
+from vkprobe.kernels import kernels
+from vkprobe.ops.plan import Plan, plans
+from vkprobe.protocol import Dispatch
+from vkprobe.session.selection import compile_plans, run_cells
+
+PACKAGE = Path(vkprobe.__file__).parent
+ROOMS_OF_OPS = ("ops", "cli")
+"""Packages that may name an op: its own room, and the verb table."""
+NAMES = frozenset(op.name for op in ops.every())
+DEVICES = sorted(path.stem.removeprefix("caps-") for path in RECORDED.glob("caps-*.jsonl"))
+
+
+def op_names(source: str) -> Iterator[tuple[int, str]]:
+    """Line and value of each string literal that is an op's name."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMES:
+            yield node.lineno, node.value
+
+
+@pytest.mark.parametrize("source", ["kind == 'gemm'", "OPS = ['copy', 1]", "match x:\n    case 'peak': pass", "Literal['gemv']"])
+def test_the_walk_finds_an_op_s_name(source: str) -> None:
+    """Compared, listed, matched or in a type."""
+    assert len(list(op_names(source))) == 1
+    assert not list(op_names("'''gemm is described here'''\nx = 'gemms'"))
+
+
+def test_only_ops_and_verbs_name_an_op() -> None:
+    """Every other module asks the op itself."""
+    modules = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ROOMS_OF_OPS]
+    assert len(modules) > 100
+    found = [f"{path.relative_to(PACKAGE)}:{line}: {name!r}" for path in modules for line, name in op_names(path.read_text())]
+    assert found == []
+
+
+def every_plan(name: str) -> list[Plan]:
+    """All plans of a recorded device: the main job's in full, and those that are only compiled."""
+    device = recorded(name)
+    return [*plans(run_cells(device, full=True), device), *compile_plans(device, full=True)]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_plans_fill_in_what_their_kernels_declare(name: str) -> None:
+    """Exactly the constants, exactly the push words, and a buffer of the program for each binding."""
+    planned = every_plan(name)
+    assert len(planned) > 200
+    for plan in planned:
+        buffers = {buffer.name for buffer in plan.program.buffers}
+        assert len(buffers) == len(plan.program.buffers)
+        for stage in plan.program.stages:
+            if not isinstance(stage, Dispatch):
+                assert {stage.source, stage.target} <= buffers
+                continue
+            kernel = kernels()[stage.kernel]
+            where = f"{plan.words} on {name}: {kernel.name}"
+            assert set(stage.constants) == set(kernel.constants), where
+            assert len(stage.push) == len(kernel.push), where
+            assert len(stage.bindings) >= len(kernel.bindings), where
+            assert set(stage.bindings) <= buffers, where
+        assert plan.program.first is None or plan.program.first.kernel == plan.kernel.name
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_a_plan_s_output_is_written(name: str) -> None:
+    """The last stage binds the output, so that what is checked is what was computed."""
+    for plan in every_plan(name):
+        last = plan.program.stages[-1]
+        written = last.bindings if isinstance(last, Dispatch) else (last.target,)
+        assert plan.program.output.name in written, f"{plan.words} on {name}"
