@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +81,22 @@ def test_a_plan_s_output_is_written(name: str) -> None:
         last = plan.program.stages[-1]
         written = last.bindings if isinstance(last, Dispatch) else (last.target,)
         assert plan.program.output.name in written, f"{plan.words} on {name}"
+
+
+_IMPORTS = """
+import importlib, pkgutil, sys
+import vkprobe.ops
+for module in pkgutil.walk_packages(vkprobe.ops.__path__, "vkprobe.ops."):
+    if not module.name.endswith("reference"):
+        importlib.import_module(module.name)
+        print(module.name)
+print("heavy:", [name for name in sys.modules if name in ("numpy", "vulkan") or name.startswith(("vkprobe.worker", "vkprobe.formats"))])
+"""
+
+
+def test_ops_are_light() -> None:
+    """Only references load numpy and what decodes weights; nothing but the worker imports references."""
+    done = subprocess.run([sys.executable, "-c", _IMPORTS], capture_output=True, text=True, check=True)
+    modules = done.stdout.splitlines()
+    assert {f"vkprobe.ops.{name}.plan" for name in NAMES} <= set(modules)
+    assert modules[-1] == "heavy: []"
