@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.pure.recorded_devices import recorded
 from vkprobe import ops
+from vkprobe.cli.bench import cells_for
 from vkprobe.cli.main import VERBS, cli
 from vkprobe.errors import UsageError
+from vkprobe.ops.plan import plans
+from vkprobe.weights import WEIGHT_TYPES
 
 
 def refused(argv: list[str], cwd: Path) -> str:
@@ -109,6 +113,26 @@ def test_what_is_no_shape_is_refused(text: str) -> None:
     """In words that show one."""
     with pytest.raises(UsageError, match="--shape"):
         ops.find("gemm").axes_of(text)
+
+
+def test_a_repeated_shape_is_measured_once() -> None:
+    """However it is written."""
+    once, twice = (
+        cells_for("gemm", types=["q4_0"], paths=[], shapes=shapes, hot=False)(recorded("nvk-172"))
+        for shapes in (["64,64,64"], ["64,64,64", "64x64x64"])
+    )
+    assert once == twice
+    assert len(set(twice)) == len(twice) > 5
+
+
+@pytest.mark.parametrize("op", ["gemm", "gemv", "dequant"])
+def test_a_type_whose_block_does_not_divide_k_has_a_row(op: str) -> None:
+    """Where nobody names types: unsupported, with the block as the reason; all other types run."""
+    device = recorded("nvk-172")
+    rows = plans(cells_for(op, types=[], paths=["scalar-f32"], shapes=["64,1,96"], hot=False)(device), device)
+    ragged = {row.cell.variant.type: row.reason or "" for row in rows if row.reason}
+    assert set(ragged) == {name for name, row in WEIGHT_TYPES.items() if 96 % row.elements}
+    assert all("K = 96 is not a multiple of" in reason for reason in ragged.values())
 
 
 @pytest.mark.parametrize("verb", ["dequant", "gemm", "gemv"])

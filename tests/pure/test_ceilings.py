@@ -190,6 +190,9 @@ def test_ceilings_are_measured_before_what_is_held_against_them(monkeypatch: pyt
     assert [r.op for r in results] == ["copy"] * 3 + ["peak"] + ["gemv"] * 2
     assert all(r.status == "ok" for r in results)
     assert [r.peak_share for r in results[:4]] == [None] * 4
+    assert {(r.tier, r.residency) for r in results[:4]} == {(None, None)}
+    assert [r.mode for r in results] == ["shader", "read", "device", None, None, None]
+    assert [set(r.axes) for r in results[:4]] == [{"bytes"}] * 3 + [{"workgroups", "invocations", "multiply_adds"}]
     best = max(r.bytes_per_s for r in results[:3] if isinstance(r.bytes_per_s, float))
     for r in results[4:]:
         assert isinstance(r.bytes_per_s, float)

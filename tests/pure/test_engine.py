@@ -394,7 +394,7 @@ def test_a_device_that_executes_nothing_is_never_timed(monkeypatch: pytest.Monke
     run = Run(monkeypatch, handle).measure()
     assert set(run.statuses.values()) == {"noop"}
     assert "though it is no null device" in run.reason(1)
-    assert run.fakes.requests(Prepare) == run.fakes.requests(Sample) == []
+    assert run.fakes.numbers(Prepare, Sample) == []
     assert exit_status(run.results, frozenset()) == 4
     assert exit_status(run.results, frozenset({run.device.device})) == 0
     null = Run(monkeypatch, handle, device="nvk-172").measure()
