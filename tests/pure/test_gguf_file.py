@@ -111,8 +111,8 @@ def test_layers_that_predict_further_tokens_are_skipped(tmp_path: Path) -> None:
 def test_what_there_are_no_kernels_for_is_listed_apart(tmp_path: Path) -> None:
     """Types, dimensions and names that no kernel stands for; the rest is measured."""
     odd = [
-        T("blk.0.attn_k.weight", Ggml.Q3_K, (64, 256)),
-        T("blk.1.attn_k.weight", Ggml.Q3_K, (64, 256)),
+        T("blk.0.attn_k.weight", Ggml.IQ3_S, (64, 256)),
+        T("blk.1.attn_k.weight", Ggml.IQ3_S, (64, 256)),
         T("blk.0.attn_kv_b.weight", Ggml.F32, (2, 64, 64)),
         T("blk.0.enigma.weight", Ggml.F32, (64, 64)),
         T("v.blk.0.attn_q.weight", Ggml.F32, (64, 64)),
@@ -120,7 +120,7 @@ def test_what_there_are_no_kernels_for_is_listed_apart(tmp_path: Path) -> None:
     ]
     found = read(write_gguf(tmp_path / "odd.gguf", [*DENSE, *odd]))
     assert {(s.role, s.type, s.count, s.reason) for s in found.skipped} == {
-        ("attn_k", "q3_k", 2, "no kernels for q3_k"),
+        ("attn_k", "iq3_s", 2, "no kernels for iq3_s"),
         ("attn_kv_b", "f32", 1, "of 3 dimensions"),
         ("enigma", "f32", 1, "not known as a matrix that is multiplied by"),
         ("v.blk.0.attn_q", "f32", 1, "outside a decoder's layers"),
@@ -128,13 +128,13 @@ def test_what_there_are_no_kernels_for_is_listed_apart(tmp_path: Path) -> None:
     assert "attn_k" not in {w.role for w in found.workloads}
     note = skipped_note(found)
     assert note is not None
-    assert note.startswith("odd: not measured: 2 no kernels for q3_k (attn_k); ")
+    assert note.startswith("odd: not measured: 2 no kernels for iq3_s (attn_k); ")
 
 
 def test_a_file_without_a_usable_matrix_is_refused_with_reasons(tmp_path: Path) -> None:
     """All of a type without kernels, and no language model at all."""
-    path = write_gguf(tmp_path / "q3.gguf", [T(f"blk.{i}.attn_q.weight", Ggml.Q3_K, (64, 256)) for i in range(4)])
-    assert refused(path) == "none of its matrices can be measured: 4 no kernels for q3_k"
+    path = write_gguf(tmp_path / "iq3.gguf", [T(f"blk.{i}.attn_q.weight", Ggml.IQ3_S, (64, 256)) for i in range(4)])
+    assert refused(path) == "none of its matrices can be measured: 4 no kernels for iq3_s"
     path = write_gguf(tmp_path / "norms.gguf", [T("output_norm.weight", Ggml.F32, (64,))], arch="clip")
     assert refused(path) == "no tensor that is multiplied by (clip); give a language model"
 
