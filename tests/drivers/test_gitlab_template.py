@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from vkprobe.drivers import clibrary, embedded
+from vkprobe.drivers.config import load
 
 EXAMPLE = Path(__file__).parents[2] / "examples/gitlab-ci"
 TEMPLATE: dict[str, dict[str, Any]] = yaml.safe_load((EXAMPLE / "vkprobe.gitlab-ci.yml").read_text())
@@ -132,10 +133,11 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     """Mesa 25.0 as the merge base, 26.1 as the branch: 5 % more instructions somewhere close the gate, and the report is there."""
     checkout.install("trixie")
-    baseline = checkout.run("vkprobe-baseline", VKPROBE_DEVICES="--driver navi31 --driver navi21")  # NVK's compiler takes longest
+    devices = "--driver navi31 --driver navi21"  # NVK's compiler takes longest, and the tests of `compile` run it
+    baseline = checkout.run("vkprobe-baseline", VKPROBE_DEVICES=devices)
     assert baseline.returncode == 0, baseline.stderr
     checkout.install("trixie-backports")
-    gate = checkout.run("vkprobe-gate")
+    gate = checkout.run("vkprobe-gate", VKPROBE_DEVICES=devices)
     after = checkout.run("vkprobe-gate", "after_script")
     assert gate.returncode == 1, gate.stderr
     assert "--fail-on worse" in gate.stderr
@@ -146,6 +148,12 @@ def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     records = map(json.loads, (checkout.folder / "vkprobe-results/branch.jsonl").read_text().splitlines())
     assert len(list(suite.iter("testcase"))) == sum(r["kind"] == "pipeline" for r in records) > 100
     assert "</html>" in (checkout.folder / "vkprobe-results/matrix.html").read_text()
+
+
+def test_the_template_s_own_devices_are_those_of_its_file() -> None:
+    """Each name after --driver is one of vkprobe.toml."""
+    devices = TEMPLATE[".vkprobe"]["variables"]["VKPROBE_DEVICES"].split("--driver ")[1:]
+    assert {name.strip() for name in devices} == set(load(EXAMPLE / "vkprobe.toml").drivers)
 
 
 def test_without_a_record_of_the_merge_base_the_job_warns(checkout: Checkout) -> None:
