@@ -47,7 +47,7 @@ def refused(argv: list[str], cwd: Path) -> str:
         ("dequant --type f16", "--type f16: not known; there is bf16, q4_0"),
         ("gemm --path coopmat3", "--path coopmat3: not known"),
         ("gemv --path coopmat", "--path coopmat: not known; there is scalar-f32"),
-        ("gemm --accumulator s32", "--accumulator s32: not known; there is f16, f32"),
+        ("gemm --accumulator u32", "--accumulator u32: not known; there is f16, f32, s32"),
         ("gemm --coopmat --tuple 16x16", "--tuple 16x16: expected a shape as 16x8x16"),
         ("gemm --coopmat --tuple 0x8x8", "--tuple 0x8x8: expected a shape"),
         (

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from vkprobe.bench import coopmat2
-from vkprobe.bench.cells import Cell, Selection, Shape, cells
-from vkprobe.bench.resolve import Resolved, resolve
 
+from tests.pure.planned import Sizes, one
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
 from vkprobe import kernels
+from vkprobe.llama.matrix_tiles import matrix_tile
+from vkprobe.ops.gemm.matrices import matrices_requirement
+from vkprobe.ops.plan import Plan
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import requirement
 from vkprobe.requirements.model import Feature
 
 NV = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
-PP512 = Shape(4096, 512, 14336)
+PP512 = (4096, 512, 14336)
 
 
-def gemm(device: DeviceRecord, weight_type: str = "q4_0", shape: Shape = PP512, accumulator: str = "f16") -> Resolved:
-    """One coopmat2 cell, resolved."""
-    (made,) = resolve([Cell(op="gemm", path="coopmat2", type=weight_type, accumulator=accumulator, shape=shape)], device)
-    return made
+def gemm(device: DeviceRecord, weight_type: str = "q4_0", sizes: Sizes = PP512, accumulator: str = "f16") -> Plan:
+    """The plan of one coopmat2 cell."""
+    return one(device, "gemm", sizes, paths=["coopmat2"], types=[weight_type], accumulators=[accumulator])
 
 
 H200 = recorded("nvidia-h200")
@@ -30,18 +30,19 @@ H200 = recorded("nvidia-h200")
 
 def test_the_whole_extension_gets_the_whole_kernel() -> None:
     """Activations in f16, N padded to whole tiles; no split where the tiles fill the device."""
-    made = gemm(H200, shape=Shape(4096, 500, 14336))
-    assert (made.kernel.name, made.reason, made.tile) == ("gemm_q4_0_coopmat2_acc_f16", None, "m 128x128x64 256")
-    assert (made.job.activations, made.job.padded_n, made.job.groups, made.split_k) == ("f16", 512, (32, 4, 1), 1)
+    plan = gemm(H200, sizes=(4096, 500, 14336))
+    assert (plan.kernel.name, plan.reason, plan.tile) == ("gemm_q4_0_coopmat2_acc_f16", None, "m 128x128x64 256")
+    activations = plan.program.conversions["activations"]
+    assert (activations.form, activations.rows, plan.program.stages[0].groups, plan.split_k) == ("f16", 512, (32, 4, 1), 1)
 
 
 def test_what_the_driver_reserves_counts_as_shared_memory() -> None:
     """Scales in shared memory and the driver's own staging must fit together."""
     kernel = kernels.kernels()["gemm_q4_0_coopmat2_acc_f16"]
-    tile = coopmat2.matrix_tile("q4_k", 4096, 512, 132)
+    tile = matrix_tile("q4_k", 4096, 512, 132)
     own = tile.shared_bytes("q4_k")
     assert own == 128 * 64
-    asked = coopmat2.requirement(replace(kernel, type="q4_k"), tile, H200)
+    asked = matrices_requirement(replace(kernel, type="q4_k"), tile, tile.shared_bytes("q4_k"), H200)
     fits = with_properties(H200, maxComputeSharedMemorySize=own + 8192)
     assert evaluate(fits, asked).met is True
     assert evaluate(with_properties(H200, maxComputeSharedMemorySize=own + 8191), asked).met is False
@@ -51,10 +52,11 @@ def test_what_the_driver_reserves_counts_as_shared_memory() -> None:
 @pytest.mark.parametrize("accumulator", ["f16", "f32"])
 def test_part_of_the_extension_gets_the_reduced_kernel(name: str, accumulator: str) -> None:
     """lavapipe and ANV have operations on each element, and lack workgroup scope and block loads."""
-    made = gemm(recorded(name), accumulator=accumulator)
-    assert (made.kernel.name, made.reason) == (f"gemm_q4_0_coopmat2_reduced_acc_{accumulator}", None)
-    assert made.job.activations == "f16"
-    assert made.job.padded_n % dict(made.job.constants)[2] == 0
+    plan = gemm(recorded(name), accumulator=accumulator)
+    assert (plan.kernel.name, plan.reason) == (f"gemm_q4_0_coopmat2_reduced_acc_{accumulator}", None)
+    activations = plan.program.conversions["activations"]
+    assert activations.form == "f16"
+    assert activations.rows % plan.program.stages[0].constants["bn"] == 0
 
 
 def test_without_what_the_reduced_kernel_uses_the_whole_one_says_what_is_missing() -> None:
@@ -85,9 +87,9 @@ def test_granularity_and_largest_dimension_are_conditions() -> None:
 
 def test_kernels_ask_for_no_feature_that_they_do_not_use() -> None:
     """f16 weights need no block loads, the reduced kernel no tensor addressing; each is among what llama.cpp asks of the path."""
-    made = {name: asked(name) for name, k in kernels.kernels().items() if k.op == "gemm" and k.path == "coopmat2"}
+    features_of = {name: asked(name) for name, k in kernels.kernels().items() if k.op == "gemm" and k.path == "coopmat2"}
     whole = {c.alternatives[0][1] for c in requirement("coopmat2").conditions if isinstance(c, Feature)}
-    for name, features in made.items():
+    for name, features in features_of.items():
         wanted = {"cooperativeMatrixPerElementOperations"} if "reduced" in name else WHOLE
         if "reduced" not in name and "_f16_coopmat2" not in name and "_bf16_" not in name:
             wanted = wanted | {"cooperativeMatrixBlockLoads"}
@@ -106,19 +108,12 @@ def asked(name: str) -> set[str]:
 
 def test_dot2_runs_where_the_mixed_dot_product_is() -> None:
     """RADV on RDNA3 with Mesa 26.1 has it, with 25.0 not; tiles are the scalar path's."""
-    shape = Shape(4096, 512, 4096)
     reasons = {}
     for mesa in ("25.0", "26.1"):
         device = recorded(f"radv-navi31-mesa-{mesa}")
-        dot2, scalar = resolve(
-            [
-                c
-                for c in cells(Selection(op="gemm", shapes=[shape], types=["q4_0"], accumulators=["f32"]), device)
-                if c.path in ("dot2", "scalar-f16")
-            ],
-            device,
-        )[::-1]
-        assert dot2.cell.path == "dot2"
+        dot2, scalar = (
+            one(device, "gemm", (4096, 512, 4096), paths=[path], types=["q4_0"], accumulators=["f32"]) for path in ("dot2", "scalar-f16")
+        )
         assert dot2.tile == scalar.tile
         reasons[mesa] = dot2.reason
     assert reasons["26.1"] is None

@@ -8,7 +8,6 @@ import re
 import shutil
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.pure.spirv_interface import interface
@@ -81,21 +80,26 @@ def test_the_declared_names_are_the_shaders_own() -> None:
 
 
 def test_types_with_q8_1_products_have_them_on_disk_and_no_others() -> None:
-    """A type's row and its folder agree; every folder has a row."""
+    """A type's row and its folder agree, for integer dot products and for int8 matrices; every folder has a row."""
     folders = {path.name for path in (tool.KERNELS / "types").iterdir() if path.is_dir()}
     assert folders == WEIGHT_TYPES.keys()
-    with_file = {path.parent.name for path in (tool.KERNELS / "types").glob("*/intdot.glsl")}
-    assert with_file == {name for name, row in WEIGHT_TYPES.items() if row.q8_1}
+    rows = {name: row.q8_1 for name, row in WEIGHT_TYPES.items() if row.q8_1 is not None}
+    wanted = {
+        "intdot.glsl": {name for name, q8_1 in rows.items() if q8_1.gemm and q8_1.gemv},
+        "int8.glsl": {name for name, q8_1 in rows.items() if q8_1.int8_architectures},
+    }
+    for file, types in wanted.items():
+        assert {path.parent.name for path in (tool.KERNELS / "types").glob(f"*/{file}")} == types
 
 
 def test_a_new_weight_type_is_its_folder_and_its_row(tmp_path: Path) -> None:
     """It gets every module of a type that is like it, and no kernels.toml names it."""
     shutil.copytree(tool.KERNELS, tmp_path / "kernels")
     shutil.copytree(tool.KERNELS / "types" / "q4_0", tmp_path / "kernels" / "types" / "q4_9")
-    types = {**WEIGHT_TYPES, "q4_9": msgspec.structs.replace(WEIGHT_TYPES["q4_0"], q8_1=None)}
+    types = {**WEIGHT_TYPES, "q4_9": WEIGHT_TYPES["q4_0"]}
     modules = {v.name for v in permutations.read(tmp_path / "kernels", types)}
     old = {v.name for v in tool.variants()}
-    similar = {v.name for v in tool.variants() if v.facts.get("type") == "q4_0" and v.facts.get("path") != "intdot"}
+    similar = {v.name for v in tool.variants() if v.facts.get("type") == "q4_0"}
     assert modules - old == {name.replace("q4_0", "q4_9") for name in similar}
     assert modules >= old
 

@@ -165,7 +165,7 @@ def test_int8_matrices_are_for_rdna3_and_for_some_types_for_rdna4() -> None:
         for arch in ("amd-rdna3", "amd-rdna4")
     }
     assert taken["amd-rdna3"] == set(INT8_TYPES)
-    assert taken["amd-rdna3"] - taken["amd-rdna4"] == {"q4_k", "q5_k"}
+    assert taken["amd-rdna3"] - taken["amd-rdna4"] == {"q4_1", "q5_1", "q4_k", "q5_k", "nvfp4"}
     assert not any(int8_supported(limits(recorded(name)), t) for name in ("nvidia-h200", "anv-bmg", "turnip-750") for t in WEIGHT_TYPES)
     assert not int8_supported(replace(device_limits(**RDNA3), int8_matrix=None), "q4_0")
 

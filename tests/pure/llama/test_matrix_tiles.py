@@ -68,9 +68,17 @@ def test_the_narrowest_matrix_divides_the_tile(weight_type: str, m: int, n: int,
 
 
 def test_scales_and_tables_take_shared_memory() -> None:
-    """q4_k's and q5_k's scales by row, 64 B each; a table of 16 values in f16."""
+    """q4_k's and q5_k's scales by row, 64 B each; a table of 16 values in f16, and nvfp4's 128 scales."""
     taken = {t: matrix_tile(t, 4096, 512, 132).shared_bytes(t) for t in WEIGHT_TYPES}
-    assert {t: b for t, b in taken.items() if b} == {"q4_k": 128 * 64, "q5_k": 128 * 64, "iq4_xs": 32, "mxfp4": 32}
+    scales, tables = {"q4_k": 128 * 64, "q5_k": 128 * 64}, {"iq4_xs": 32, "iq4_nl": 32, "mxfp4": 32, "nvfp4": 528}
+    assert {t: b for t, b in taken.items() if b} == scales | tables
+        "q4_k": 128 * 64,
+        "q5_k": 128 * 64,
+        "iq4_xs": 32,
+        "iq4_nl": 32,
+        "mxfp4": 32,
+        "nvfp4": 528,
+    }
     assert reduced_bytes(64) == 64 * 80
 
 

@@ -85,9 +85,9 @@ def test_the_open_drivers_paths_for_q4_k_and_bf16(name: str, expected: list[tupl
     assert [taken(of, "q4_k"), taken(of, "bf16"), taken(of, "q4_k", 1), taken(of, "q4_k", 1, 12288)] == expected
 
 
-@pytest.mark.parametrize(("name", "f16"), [(NAVI31, set()), ("radv-gfx1201", {"q4_k", "q5_k"})])
+@pytest.mark.parametrize(("name", "f16"), [(NAVI31, set()), ("radv-gfx1201", {"q4_1", "q5_1", "q4_k", "q5_k", "nvfp4"})])
 def test_rdna3_and_rdna4_multiply_quantised_weights_in_int8(name: str, f16: set[str]) -> None:
-    """All types on RDNA3; those with an offset stay with f16 on RDNA4."""
+    """All types on RDNA3; those with an offset, and nvfp4, stay with f16 on RDNA4."""
     of = recorded(name)
     quantised = {t for t, row in WEIGHT_TYPES.items() if row.q8_1 is not None and row.q8_1.int8_architectures}
     assert {t for t in quantised if taken(of, t) == ("coopmat", "f16")} == f16
