@@ -78,7 +78,7 @@ def test_a_selection_leaves_out_what_no_kernel_computes() -> None:
     assert [g[1:] for g in gemms if g[0] == "bf16"] == [(path, "f32") for path in ("scalar-f32", "coopmat", "coopmat2")]
     assert [g[1:] for g in gemms if g[0] == "q4_0"] == [
         ("scalar-f32", "f32"), ("scalar-f16", "f16"), ("scalar-f16", "f32"), ("dot2", "f32"), ("intdot", "f32"),
-        ("coopmat", "f16"), ("coopmat", "f32"), ("coopmat2", "f16"), ("coopmat2", "f32"),
+        ("coopmat", "f16"), ("coopmat", "f32"), ("coopmat", "s32"), ("coopmat2", "f16"), ("coopmat2", "f32"),
     ]  # fmt: skip
     assert {g[1:] for g in what("gemv", (64, 1, 64))} == {("scalar-f32", "f32"), ("intdot", "f32")}
     assert {g[0] for g in what("dequant", (64, 1, 64))} == set(WEIGHT_TYPES) - {"f32", "f16"}
@@ -242,8 +242,16 @@ def test_a_kernel_that_reads_beyond_its_rows_checks_bounds() -> None:
 def test_activations_come_as_llama_cpp_converts_them(path: str, weights: str, form: str, rows: int) -> None:
     """f16 in coopmat GEMMs of quantised weights, bf16 for bf16 weights, N padded to whole tiles; else as they are."""
     device = recorded("nvidia-h200")
-    found = planned(device, "gemm", (4096, 500, 4096), types=[weights], paths=[path])
+    found = planned(device, "gemm", (4096, 500, 4096), types=[weights], paths=[path], accumulators=["f16", "f32"])
     assert {r.program.conversions["activations"] for r in found} == {Conversion(form=form, rows=rows)}  # type: ignore[arg-type]
+
+
+def test_int8_matrices_take_q8_1_and_one_scale_for_a_matrix() -> None:
+    """The H200 lists K = 32 first: q3_k has a scale for every 16 elements, so that its products can't be told apart."""
+    plans_of = {kind: one(recorded("nvidia-h200"), "gemm", (64, 64, 256), types=[kind], accumulators=["s32"]) for kind in ("q4_0", "q3_k")}
+    assert plans_of["q4_0"].program.conversions["activations"] == Conversion(form="q8_1", rows=64)
+    assert plans_of["q4_0"].reason is None
+    assert plans_of["q3_k"].reason == "needs a tuple with K of at most 16, as many elements as have a scale in q3_k; this one has 32"
 
 
 def test_bf16_steps_by_16_along_k() -> None:

@@ -72,13 +72,6 @@ def test_scales_and_tables_take_shared_memory() -> None:
     taken = {t: matrix_tile(t, 4096, 512, 132).shared_bytes(t) for t in WEIGHT_TYPES}
     scales, tables = {"q4_k": 128 * 64, "q5_k": 128 * 64}, {"iq4_xs": 32, "iq4_nl": 32, "mxfp4": 32, "nvfp4": 528}
     assert {t: b for t, b in taken.items() if b} == scales | tables
-        "q4_k": 128 * 64,
-        "q5_k": 128 * 64,
-        "iq4_xs": 32,
-        "iq4_nl": 32,
-        "mxfp4": 32,
-        "nvfp4": 528,
-    }
     assert reduced_bytes(64) == 64 * 80
 
 

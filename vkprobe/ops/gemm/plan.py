@@ -150,9 +150,11 @@ def _longer_than_step(cell: Cell) -> str | None:
     """Why the tuple's K doesn't suit the step along K."""
     matrix, kind = _matrix(cell), cell.variant.type or ""
     row = WEIGHT_TYPES[kind]
+    if matrix and cell.variant.accumulator == "s32" and row.q8_1 is not None:
+        scaled = Q8_1_ELEMENTS // row.q8_1.int8_scales
+        needs = f"needs a tuple with K of at most {scaled}, as many elements as have a scale in {kind}; this one has {matrix[2]}"
+        return needs if matrix[2] > scaled else None
     step = row.step_k
-    if cell.variant.accumulator == "s32" and row.q8_1 is not None:
-        step = Q8_1_ELEMENTS // row.q8_1.int8_scales  # one scale for a matrix's K
     return f"has K = {matrix[2]}, longer than llama.cpp's step along K with {kind} weights, {step}" if matrix and matrix[2] > step else None
 
 
