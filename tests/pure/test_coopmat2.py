@@ -11,6 +11,7 @@ from vkprobe import kernels
 from vkprobe.llama.matrix_tiles import matrix_tile
 from vkprobe.ops.gemm.matrices import matrices_requirement
 from vkprobe.ops.plan import Plan
+from vkprobe.protocol import Dispatch
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import requirement
@@ -25,6 +26,13 @@ def gemm(device: DeviceRecord, weight_type: str = "q4_0", sizes: Sizes = PP512, 
     return one(device, "gemm", sizes, paths=["coopmat2"], types=[weight_type], accumulators=[accumulator])
 
 
+def dispatch(plan: Plan) -> Dispatch:
+    """The plan's first dispatch."""
+    (first, *_) = plan.program.stages
+    assert isinstance(first, Dispatch)
+    return first
+
+
 H200 = recorded("nvidia-h200")
 
 
@@ -33,7 +41,7 @@ def test_the_whole_extension_gets_the_whole_kernel() -> None:
     plan = gemm(H200, sizes=(4096, 500, 14336))
     assert (plan.kernel.name, plan.reason, plan.tile) == ("gemm_q4_0_coopmat2_acc_f16", None, "m 128x128x64 256")
     activations = plan.program.conversions["activations"]
-    assert (activations.form, activations.rows, plan.program.stages[0].groups, plan.split_k) == ("f16", 512, (32, 4, 1), 1)
+    assert (activations.form, activations.rows, dispatch(plan).groups, plan.split_k) == ("f16", 512, (32, 4, 1), 1)
 
 
 def test_what_the_driver_reserves_counts_as_shared_memory() -> None:
@@ -56,7 +64,7 @@ def test_part_of_the_extension_gets_the_reduced_kernel(name: str, accumulator: s
     assert (plan.kernel.name, plan.reason) == (f"gemm_q4_0_coopmat2_reduced_acc_{accumulator}", None)
     activations = plan.program.conversions["activations"]
     assert activations.form == "f16"
-    assert activations.rows % plan.program.stages[0].constants["bn"] == 0
+    assert activations.rows % dispatch(plan).constants["bn"] == 0
 
 
 def test_without_what_the_reduced_kernel_uses_the_whole_one_says_what_is_missing() -> None:
