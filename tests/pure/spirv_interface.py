@@ -1,4 +1,4 @@
-"""What a SPIR-V module itself says of its specialisation constants, push constants and bindings."""
+"""Specialisation constants, push constants and bindings as a SPIR-V module declares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What coopmat2's kernels ask of a device, and which of them a device gets."""
+"""coopmat2's kernels: requirements, and the choice between the whole and the reduced one."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_a_document_that_no_end_would_mend_is_not_cut_short(text: bytes) -> None
     ],
 )
 def test_a_wrong_value_is_named_with_its_place(value: Any, sentence: str) -> None:
-    """What was expected, what was found."""
+    """The message names what was expected and what stood there."""
     assert mismatch(value, Outer) == sentence
     assert json_fault(json.dumps(value).encode(), Outer) == sentence
 

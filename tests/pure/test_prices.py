@@ -1,4 +1,4 @@
-"""What closing a gap is worth: this device's path with the gap closed against the path that llama.cpp takes on it today."""
+"""The price of a gap compares the device's path with the gap closed and the path that llama.cpp takes on it today."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_bf16_has_a_price() -> None:
 
 
 def test_prices_read_as_a_sentence() -> None:
-    """Of many types the highest and the lowest."""
+    """With many types only the highest and the lowest are named."""
     one = PriceRecord(op="gemm", type="bf16", ratio=3.95, from_path="scalar-f32", to_path="coopmat", measured_on="h/0", workloads=1)
     assert in_words([one]) == "worth 4.0x in gemm bf16 (coopmat in place of scalar-f32, measured on h/0, 1 workload)"
     many = [replace(one, type=f"q{i}", ratio=9.0 - i) for i in range(4)]

@@ -1,4 +1,4 @@
-"""What closing a gap is worth to a device: its path with the gap closed against the path that llama.cpp takes on it today. Pure."""
+"""The price of a gap: the device's path with the gap closed against the path that llama.cpp takes on it today. Pure."""
 
 from __future__ import annotations
 

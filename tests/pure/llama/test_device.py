@@ -149,7 +149,7 @@ def test_f16_sums_need_a_tuple_of_the_shape_that_is_used() -> None:
 
 
 def test_only_lavapipe_deviates_from_llama_cpp() -> None:
-    """Of the recorded devices."""
+    """Checked on the recorded devices."""
     assert {name for name in NAMES if limits(recorded(name)).deviation == LAVAPIPE} == {"lvp"}
 
 

@@ -40,7 +40,7 @@ NOTHING = Subgroups(required=None, full=False)
     ],
 )
 def test_activations_by_path(path: str, accumulator: str, forms: dict[str, str]) -> None:
-    """What is copied to f16 or bf16 is padded to whole tiles; what is read as it is, or made q8_1, is not."""
+    """Activations that are copied to f16 or bf16 are padded to whole tiles; those read as they are, or made q8_1, are not."""
     for weight_type, form in forms.items():
         activations = gemm_activations(weight_type, path, accumulator, 100, 64)
         assert (activations.form, activations.rows) == (form, 128 if form in ("f16", "bf16") else 100)
