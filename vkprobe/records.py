@@ -198,7 +198,7 @@ class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
 
 
 class Unsteady(Struct, frozen=True, kw_only=True):
-    """Why a time isn't steady: a cause that `vkprobe.report.steadiness` words, and the numbers in its sentence, shares as fractions."""
+    """Why a time isn't steady: a cause that `vkprobe.results.causes` words, and the numbers in its sentence, shares as fractions."""
 
     cause: str
     numbers: Samples = ()

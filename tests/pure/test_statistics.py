@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vkprobe.records import Unsteady
 from vkprobe.session.statistics import Judged, judge
 
 
@@ -50,6 +51,7 @@ def test_two_settled_rounds_are_not_enough() -> None:
     """Two medians agree by chance too often."""
     told = judged(rounds(2e-4, 1e-4, 1e-4))
     assert (told.steady, told.because) == (False, "only 2 of 3 rounds had settled")
+    assert told.unsteady == Unsteady(cause="unsettled", numbers=(2, 3))
     assert judged(rounds(1e-4, 1e-4)).because == "only 2 rounds were measured"
 
 

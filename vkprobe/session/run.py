@@ -327,7 +327,7 @@ class DeviceRun:
         judged, plan, last = self._judged(state), state.plan, state.rounds[-1]
         op = ops.find(plan.cell.op)
         if because is not None:
-            judged = msgspec.structs.replace(judged, steady=False, because=because)
+            judged = msgspec.structs.replace(judged, steady=False, because=because, unsteady=None)
         flop = op.flop(plan.cell)
         measured = Time(
             median_s=judged.median_s,
@@ -342,6 +342,7 @@ class DeviceRun:
             timestamp_period_ns=last.timestamp_period_ns,
             steady=judged.steady,
             unsteady_because=judged.because,
+            unsteady=judged.unsteady,
             telemetry={"rounds": [r.telemetry for r in state.rounds]} if any(r.telemetry for r in state.rounds) else {},
         )
         record = self._record(

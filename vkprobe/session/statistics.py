@@ -9,6 +9,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from vkprobe.records import Unsteady
+from vkprobe.results.causes import in_words
 from vkprobe.settling import STEADY, first_settled
 
 F64 = NDArray[np.float64]
@@ -29,6 +31,7 @@ class Judged(Struct, frozen=True, kw_only=True):
         first_settled: index of the first settled round: those before it were slower than all later ones, as rates climb at first.
         steady: at least three settled rounds, all within one percent of each other, a narrow interval, clocks that agree.
         because: why it is not steady.
+        unsteady: the same as data.
     """
 
     median_s: float
@@ -36,6 +39,7 @@ class Judged(Struct, frozen=True, kw_only=True):
     first_settled: int
     steady: bool
     because: str | None
+    unsteady: Unsteady | None = None
 
 
 def judge(rounds: Sequence[Sequence[float]], wall: Sequence[Sequence[float]], dispatches: int, clock: str) -> Judged:
@@ -49,28 +53,31 @@ def judge(rounds: Sequence[Sequence[float]], wall: Sequence[Sequence[float]], di
     median = float(np.median(np.concatenate(settled)))
     low, high = _interval(settled, medians[first:])
     interval = (min(low, median), max(high, median))
-    because = (
+    cause = (
         _scatter(medians[first:], len(rounds))
         or _wide(interval, median)
         or (_clocks_disagree(settled, [np.asarray(r, np.float64) for r in wall[first:]], dispatches) if clock == "gpu" else None)
     )
-    return Judged(median_s=median, ci95_s=interval, first_settled=first, steady=because is None, because=because)
+    because = None if cause is None else in_words(cause)
+    return Judged(median_s=median, ci95_s=interval, first_settled=first, steady=cause is None, because=because, unsteady=cause)
 
 
-def _scatter(medians: Sequence[float], rounds: int) -> str | None:
+def _scatter(medians: Sequence[float], rounds: int) -> Unsteady | None:
     if rounds < 2:
-        return "only one round was measured"
+        return Unsteady(cause="one-round")
     spread = max(medians) / min(medians) - 1
     if spread > STEADY:
-        return f"the rounds differ by {spread:.1%}"
+        return Unsteady(cause="rounds-differ", numbers=(spread,))
     if len(medians) < _SETTLED_ROUNDS:
-        return f"only {len(medians)} of {rounds} rounds had settled" if len(medians) < rounds else f"only {rounds} rounds were measured"
+        if len(medians) < rounds:
+            return Unsteady(cause="unsettled", numbers=(len(medians), rounds))
+        return Unsteady(cause="few-rounds", numbers=(rounds,))
     return None
 
 
-def _wide(interval: tuple[float, float], median: float) -> str | None:
+def _wide(interval: tuple[float, float], median: float) -> Unsteady | None:
     half = (interval[1] - interval[0]) / 2 / median
-    return f"the samples scatter: the interval is +-{half:.1%}" if half > STEADY else None
+    return Unsteady(cause="scatter", numbers=(half,)) if half > STEADY else None
 
 
 def _interval(rounds: Sequence[F64], medians: Sequence[float]) -> tuple[float, float]:
@@ -91,14 +98,14 @@ def _interval(rounds: Sequence[F64], medians: Sequence[float]) -> tuple[float, f
     return low, high
 
 
-def _clocks_disagree(gpu: Sequence[F64], wall: Sequence[F64], dispatches: int) -> str | None:
+def _clocks_disagree(gpu: Sequence[F64], wall: Sequence[F64], dispatches: int) -> Unsteady | None:
     """GPU time above wall time, or far below it in a long batch: one of the clocks, or the driver, is not to be trusted."""
     ratio = float(np.median(np.concatenate(gpu) / np.concatenate(wall)))
     batch = float(np.median(np.concatenate(wall))) * dispatches
     if batch < _LONG_BATCH_S:
         return None
     if ratio > _GPU_CLOCK_TOLERANCE:
-        return f"GPU time is {ratio:.2f} times the wall time of the same submits"
+        return Unsteady(cause="gpu-clock-high", numbers=(ratio,))
     if ratio < 0.5:
-        return f"GPU time is only {ratio:.2f} of the wall time of the same submits"
+        return Unsteady(cause="gpu-clock-low", numbers=(ratio,))
     return None
