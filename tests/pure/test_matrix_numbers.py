@@ -57,6 +57,12 @@ def printed(path: Path) -> dict[CellKey, CellValue]:
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
+def test_every_record_file_is_read(name: str) -> None:
+    """Those of `make run`, too, which lie beside the reports."""
+    assert printed(FILES[name]) or Store.load([FILES[name]]).devices
+
+
+@pytest.mark.parametrize("name", sorted(expected()))
 def test_every_cell_has_its_number(name: str) -> None:
     """The same cells, and of each the same status, text and value."""
     before, now = expected()[name], printed(FILES[name])
