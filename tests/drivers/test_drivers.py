@@ -99,7 +99,7 @@ def test_an_unknown_chip_is_named(embedded: dict[str, DriverSpec], name: str) ->
 
 
 def test_broken_drivers_are_rows_beside_a_good_one(embedded: dict[str, DriverSpec], root: str, bad_driver: BadDriver) -> None:
-    """Crash, hang, missing library, no JSON, no file: each is told, and the good one works."""
+    """A crash, a hang, a missing library, a file that isn't JSON and no file: each is reported, and the good driver works."""
     crash, hang = bad_driver("crash", CRASH), bad_driver("hang", HANG)
     folder = crash.parent
     body = '{"file_format_version": "1.0.1", "ICD": {"library_path": "%s", "api_version": "1.3.0"}}'

@@ -31,7 +31,7 @@ class GoodCell(Struct, frozen=True, kw_only=True):
 
 
 class Good(Struct, frozen=True, kw_only=True):
-    """What RECORDS hold of one device and the pattern chooses: cells, pipelines, and the host CPUs they were measured with."""
+    """The records of one device that the pattern chooses: cells, pipelines, and the host CPUs they were measured with."""
 
     device: DeviceRecord
     driver: DriverRecord | None

@@ -222,7 +222,7 @@ def _index(key: DeviceKey) -> str:
 
 
 def _crossed(a: DeviceKey, b: DeviceKey) -> str | None:
-    """What identifies a card whose index changed; None where the index is the same."""
+    """The identity of a card whose index changed; None where the index is the same."""
     if _index(a) == _index(b):
         return None
     return "deviceUUID" if _same(a.uuid, b.uuid) else "PCI address" if _same(a.pci, b.pci) else None

@@ -15,7 +15,7 @@ _EXPONENTS = (_BYTES >> 3 & 15).astype(np.float64)
 _MANTISSAS = (_BYTES & 7).astype(np.float64)
 _SCALES: F32 = np.where(_EXPONENTS == 0, _MANTISSAS / 512, (1 + _MANTISSAS / 8) * np.exp2(_EXPONENTS - 7)).astype(np.float32)
 _SCALES[0x7F] = 0
-"""What a scale's byte stands for. As in ggml, 127, the format's NaN, is zero, and the highest bit, which no quantiser sets, is ignored."""
+"""Values of the scales' bytes. As in ggml, 127, the format's NaN, is zero, and the highest bit, which no quantiser sets, is ignored."""
 
 _DEVIATION = 2.92  # of a code's value at a scale of one
 

@@ -1,4 +1,4 @@
-"""What an op offers: its axes, its variants, its words for tables, and the cells that a request selects on a device.
+"""The interface of an op: its axes, its variants, its words for tables, and the cells that a request selects on a device.
 
 An op is one folder: `__init__` (an `Op`; light, no numpy), `plan` (cell and device -> Plan) and `reference` (inputs, expected
 results, error bounds; only the worker imports it). The machinery knows no op by name: it asks `vkprobe.ops.find`.
@@ -42,7 +42,7 @@ class Axis(Struct, frozen=True, kw_only=True):
 
 
 class Arithmetic(NamedTuple):
-    """What a peak measures: operations of one path, type and accumulator; any matrix shape if `tuple` is None."""
+    """The operations that a peak measures: those of one path, type and accumulator; any matrix shape if `tuple` is None."""
 
     path: str
     type: str

@@ -45,7 +45,7 @@ def with_tuples(of: DeviceRecord, *tuples: Any) -> DeviceRecord:
     ],
 )
 def test_architectures_of_recorded_devices(name: str, expected: str) -> None:
-    """RDNA4 is told from RDNA3 by VK_EXT_shader_float8."""
+    """VK_EXT_shader_float8 distinguishes RDNA4 from RDNA3."""
     assert architecture(recorded(name)) == limits(recorded(name)).architecture == expected
 
 
