@@ -27,9 +27,10 @@ from statistics import median, quantiles
 from typing import Literal, NamedTuple
 
 from vkprobe import units
+from vkprobe.builds import build_key
 from vkprobe.llama.paths import Workload, choose
 from vkprobe.ops.products import MOST_GEMV_COLUMNS, default_accumulator
-from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, build_key, moment
+from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, moment
 from vkprobe.report.tables import render
 from vkprobe.results.store import read_records
 from vkprobe.weights import WEIGHT_TYPES

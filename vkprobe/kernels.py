@@ -57,6 +57,11 @@ class Kernel(Struct, frozen=True, kw_only=True):
     bindings: tuple[str, ...] = ()
     spirv_sha256: str
 
+    @property
+    def family(self) -> str:
+        """The name with a star for the weight type: kernels of all types share it (`gemm_*_coopmat`)."""
+        return self.name.replace(f"_{self.type}", "_*", 1) if self.type else self.name
+
 
 @cache
 def kernels() -> dict[str, Kernel]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
+    from vkprobe.device_facts import DriverIdentity
     from vkprobe.drivers.spec import DriverSpec
     from vkprobe.pytest_support.host import Host
     from vkprobe.pytest_support.kernel import CellKernel, ShaderKernel
-    from vkprobe.records import DeviceRecord, DriverIdentity
+    from vkprobe.records import DeviceRecord
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

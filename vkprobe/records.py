@@ -11,12 +11,13 @@ Stored units are s, B, FLOP; `null` is unknown; non-finite floats are the string
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal, Protocol, Union
+from typing import Any, Literal, Union
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from vkprobe.cell import VARIANT_FIELDS, Cell, Variant
+from vkprobe.device_facts import Coopmat, DriverIdentity, Hardware, Heap, Queue
 
 SCHEMA = 2
 
@@ -24,7 +25,6 @@ Status = Literal["ok", "unsupported", "skipped", "wrong", "error", "timeout", "c
 DriverState = Literal["ok", "no-device", "error"]
 Modes = tuple[str, ...]  # a name of its own: `tuple` is a field of results
 Samples = tuple[float, ...]
-ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64; `type-N` for one this version has no name for
 
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
 """A resumed run measures cells again that ended in one of these."""
@@ -80,97 +80,6 @@ class DriverRecord(Record, frozen=True, kw_only=True, tag="driver"):
     reason: str | None = None
     remedy: str | None = None
     devices: list[str] = []
-
-
-class DriverIdentity(Struct, frozen=True, kw_only=True):
-    """Which driver a number came from; `build_id` is the ELF build id of its library, `kernel_module` the DRM module below it."""
-
-    name: str | None
-    id: str | None
-    info: str | None
-    version: str | None
-    icd: str | None
-    build_id: str | None
-    api: str | None
-    conformance: str | None
-    kernel_module: str | None
-
-
-class Hardware(Struct, frozen=True, kw_only=True):
-    """What stays the same under another driver; `pci` as domain:bus:device.function, `chip` as the driver names it."""
-
-    vendor_id: int
-    device_id: int
-    pci: str | None
-    chip: str | None
-
-
-class KhrTuple(Struct, frozen=True, kw_only=True):
-    """One row of vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR: result[m,n] = a[m,k] * b[k,n] + c[m,n]."""
-
-    m: int
-    n: int
-    k: int
-    a: ComponentType
-    b: ComponentType
-    c: ComponentType
-    result: ComponentType
-    saturating: bool
-    scope: str
-
-
-class FlexibleTuple(Struct, frozen=True, kw_only=True):
-    """One row of vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV: any multiple of the granularities."""
-
-    m_granularity: int
-    n_granularity: int
-    k_granularity: int
-    a: ComponentType
-    b: ComponentType
-    c: ComponentType
-    result: ComponentType
-    saturating: bool
-    scope: str
-    workgroup_invocations: int
-
-
-class VectorCombination(Struct, frozen=True, kw_only=True):
-    """One row of vkGetPhysicalDeviceCooperativeVectorPropertiesNV: the types of the input and result, and as what memory is read."""
-
-    input: ComponentType
-    input_interpretation: ComponentType
-    matrix_interpretation: ComponentType
-    bias_interpretation: ComponentType
-    result: ComponentType
-    transpose: bool
-
-
-class Coopmat(Struct, frozen=True, kw_only=True):
-    """What the cooperative-matrix and cooperative-vector queries gave, in the driver's order; null where a query could not be made.
-
-    `ext` rows are those of VK_EXT_cooperative_matrix_maintenance1, with the scope, invocations and subgroup size that
-    were asked for; unproven: no driver at hand has that extension.
-    """
-
-    khr: list[KhrTuple] | None
-    nv_flexible: list[FlexibleTuple] | None
-    ext: list[dict[str, Any]] | None
-    cooperative_vector: list[VectorCombination] | None = None
-
-
-class Queue(Struct, frozen=True, kw_only=True):
-    """A queue family: flags in the specification's names (`COMPUTE`), valid timestamp bits (0 to 64)."""
-
-    flags: list[str]
-    count: int
-    timestamp_bits: int
-
-
-class Heap(Struct, frozen=True, kw_only=True):
-    """A memory heap."""
-
-    bytes: int
-    device_local: bool
 
 
 class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
@@ -286,35 +195,6 @@ class ResultRecord(Record, frozen=True, kw_only=True, tag="result"):
         return Cell(op=self.op, axes=tuple(self.axes.items()), variant=variant)
 
 
-class Build(Protocol):
-    """What identifies how a pipeline was built: fields of result and pipeline records, and of plans."""
-
-    @property
-    def spirv_sha(self) -> str | None:
-        """SHA-256 of the module."""
-
-    @property
-    def tile(self) -> str | None:
-        """The tile in words."""
-
-    @property
-    def subgroup_size(self) -> int | None:
-        """The subgroup size that it was compiled for."""
-
-    @property
-    def robust(self) -> bool | None:
-        """Whether buffer accesses are bounds-checked."""
-
-    @property
-    def float_controls(self) -> Modes | None:
-        """Execution modes that were added to the module."""
-
-
-def build_key(build: Build) -> tuple[Any, ...]:
-    """Key of a pipeline's build. A record whose key differs no longer stands for its cell, as after an upgrade of vkprobe."""
-    return build.spirv_sha, build.tile, build.subgroup_size, build.robust, build.float_controls or ()
-
-
 class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     """One compiled pipeline: creation time and what the driver's compiler says of it.
 
@@ -357,25 +237,6 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     tile_name: str | None = None
     tuple: str | None = None
     subgroups: int | None = None
-
-
-def kernel_change(old: ResultRecord | PipelineRecord, new: ResultRecord | PipelineRecord) -> str | None:
-    """Why two records differ in more than the driver: vkprobe itself changed in between. None if it didn't."""
-    return build_change(old, new, same_kernel=old.kernel == new.kernel)
-
-
-def build_change(old: Build, new: Build, *, same_kernel: bool) -> str | None:
-    """As `kernel_change`, for builds of kernels that have the same name or not."""
-    if same_kernel and None not in (old.spirv_sha, new.spirv_sha) and old.spirv_sha != new.spirv_sha:
-        return "vkprobe's SPIR-V module changed"
-    # Where both records say it, the difference is the driver's own: it can leave out checks or can't, it has a mode or doesn't.
-    if None in (old.robust, new.robust) and (old.robust or new.robust):
-        return "one side checks bounds (robustBufferAccess); the other comes from a vkprobe that left the checks out where the device can"
-    if None in (old.float_controls, new.float_controls) and (old.float_controls or new.float_controls):
-        return (
-            "one side sets f16's float controls; the other comes from a vkprobe that didn't record them and set them for f16 modules only"
-        )
-    return None
 
 
 Rung = Literal["advertised", "queried", "compiles", "runs", "correct", "faster"]

@@ -24,7 +24,8 @@ from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.facts import gather
 from vkprobe.ops.base import Request
 from vkprobe.ops.plan import Plan, finished, target
-from vkprobe.protocol import Dispatch, Open, Opened, Prepare, Prepared, Program, Release
+from vkprobe.program import Dispatch, Program
+from vkprobe.protocol import Open, Opened, Prepare, Prepared, Release
 from vkprobe.records import AnyRecord, DeviceRecord, EventRecord, ResultRecord
 from vkprobe.results.provenance import run_record
 from vkprobe.session.campaign import measure

@@ -15,7 +15,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.ops.base import Request
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.session.opening import open_request
 

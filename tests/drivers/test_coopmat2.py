@@ -17,7 +17,8 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.ops.products import REDUCED as REDUCED_TIER
-from vkprobe.protocol import Buffer, Dispatch, Prepared, Program
+from vkprobe.program import Buffer, Dispatch, Program
+from vkprobe.protocol import Prepared
 from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.session.opening import open_request
 from vkprobe.weights import WEIGHT_TYPES

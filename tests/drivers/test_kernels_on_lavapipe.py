@@ -11,7 +11,7 @@ from tests.drivers.conftest import SharedWorker, doctored, first, selected
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 from vkprobe.records import DeviceRecord
 from vkprobe.session.opening import open_request
 from vkprobe.weights import WEIGHT_TYPES

@@ -11,7 +11,7 @@ from tests.drivers.conftest import SharedWorker, first, selected, with_cores
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import gather
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Dispatch, Program
+from vkprobe.program import Dispatch, Program
 from vkprobe.records import DeviceRecord
 from vkprobe.session.opening import open_request
 

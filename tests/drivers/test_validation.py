@@ -19,7 +19,8 @@ from vkprobe.facts import gather
 from vkprobe.kernels import kernels
 from vkprobe.ops.base import Request
 from vkprobe.ops.plan import plans
-from vkprobe.protocol import Compile, Dispatch, Prepare, Program, Release, Sample
+from vkprobe.program import Dispatch, Program
+from vkprobe.protocol import Compile, Prepare, Release, Sample
 from vkprobe.session.opening import open_request
 from vkprobe.weights import WEIGHT_TYPES
 

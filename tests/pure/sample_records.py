@@ -10,21 +10,15 @@ import random
 import zlib
 from typing import Any
 
+from vkprobe.device_facts import Coopmat, DriverIdentity, FlexibleTuple, Hardware, Heap, KhrTuple, Queue
 from vkprobe.records import (
     AnyRecord,
     Check,
-    Coopmat,
     DeviceRecord,
-    DriverIdentity,
     DriverRecord,
     EventRecord,
-    FlexibleTuple,
-    Hardware,
-    Heap,
     Host,
-    KhrTuple,
     PipelineRecord,
-    Queue,
     ResultRecord,
     RunRecord,
     Status,

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from tests.pure.recorded_devices import RECORDED, recorded, with_features, with_properties
-from vkprobe.records import Coopmat, DeviceRecord, KhrTuple, VectorCombination
+from vkprobe.device_facts import Coopmat, KhrTuple, VectorCombination
+from vkprobe.records import DeviceRecord
 from vkprobe.report.caps_diff import Change, difference, is_relevant
 from vkprobe.report.caps_diff_text import as_text
 from vkprobe.results.devices import devices_from

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from vkprobe.records import Coopmat, DeviceRecord, DriverIdentity, Heap, Queue
+from vkprobe.device_facts import Coopmat, DriverIdentity, Heap, Queue
+from vkprobe.records import DeviceRecord
 from vkprobe.report import caps
 from vkprobe.results.store import read_records
 

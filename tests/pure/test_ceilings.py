@@ -14,6 +14,7 @@ from tests.pure.recorded_devices import recorded
 from tests.pure.sample_records import sample, timing
 from tests.pure.test_engine import POLICY, Fakes, but, good
 from vkprobe import ops
+from vkprobe.builds import build_key
 from vkprobe.cell import Cell
 from vkprobe.drivers.probe import Found
 from vkprobe.drivers.spec import DriverSpec
@@ -21,7 +22,7 @@ from vkprobe.facts import Gathered
 from vkprobe.ops.base import Request
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.protocol import Compile, Open, Opened, Prepare, Sample
-from vkprobe.records import AnyRecord, ResultRecord, RunRecord, Status, build_key
+from vkprobe.records import AnyRecord, ResultRecord, RunRecord, Status
 from vkprobe.results.keys import device_key
 from vkprobe.results.store import Appender, Done, done, lately
 from vkprobe.session import device as sessions

@@ -11,9 +11,10 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from tests.pure.sample_records import RUN, at, device, nvidia, pipeline, result
+from vkprobe.builds import build_key
 from vkprobe.cli.compare import compare as compare_verb
 from vkprobe.compare.compare import compare
-from vkprobe.records import AnyRecord, DeviceRecord, Host, ResultRecord, RunRecord, build_key, encode
+from vkprobe.records import AnyRecord, DeviceRecord, Host, ResultRecord, RunRecord, encode
 from vkprobe.report.matrix import build
 from vkprobe.report.text import as_text
 from vkprobe.results.exports import pytest_benchmark

@@ -12,7 +12,8 @@ from tests.pure.recorded_devices import recorded
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
 from vkprobe.kernels import kernels
-from vkprobe.protocol import Compile, Dispatch, Open, Opened, Request
+from vkprobe.program import Dispatch
+from vkprobe.protocol import Compile, Open, Opened, Request
 from vkprobe.protocol import Compiled as Reply
 from vkprobe.records import AnyRecord, EventRecord, PipelineRecord
 from vkprobe.session import device as sessions

@@ -9,7 +9,7 @@ from vkprobe import ops
 from vkprobe.kernels import kernels
 from vkprobe.llama.device import limits
 from vkprobe.ops.plan import Plan, finished, float_controls, plans, target
-from vkprobe.protocol import Dispatch
+from vkprobe.program import Dispatch
 from vkprobe.session.selection import by_pipeline, compile_plans, default_cells, run_cells
 
 

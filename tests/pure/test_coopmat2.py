@@ -11,7 +11,7 @@ from vkprobe import kernels
 from vkprobe.llama.matrix_tiles import matrix_tile
 from vkprobe.ops.gemm.matrices import matrices_requirement
 from vkprobe.ops.plan import Plan
-from vkprobe.protocol import Dispatch
+from vkprobe.program import Dispatch
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import requirement

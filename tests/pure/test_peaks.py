@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from tests.pure.recorded_devices import NAMES, recorded, with_properties
 from vkprobe import ops
 from vkprobe.cell import Cell
+from vkprobe.device_facts import Heap
 from vkprobe.llama.device import limits
 from vkprobe.ops.base import Request
 from vkprobe.ops.peak.shapes import ROUNDS, WIDTHS, Matrices, rounds, tile_matrices, workgroup_matrices
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Program, Transfer
-from vkprobe.records import DeviceRecord, Heap
+from vkprobe.program import Program, Transfer
+from vkprobe.records import DeviceRecord
 
 EVERY = (*NAMES, "nvidia-h200")
 MIB = 1 << 20

@@ -11,11 +11,12 @@ from tests.pure.planned import Sizes, cells, one, planned
 from tests.pure.recorded_devices import NAMES, recorded, with_features, with_properties
 from vkprobe import ops
 from vkprobe.cell import cell
+from vkprobe.device_facts import Coopmat, Heap
 from vkprobe.llama.device import limits
 from vkprobe.ops import plan as planning
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Conversion, Dispatch
-from vkprobe.records import Coopmat, DeviceRecord, Heap
+from vkprobe.program import Conversion, Dispatch
+from vkprobe.records import DeviceRecord
 from vkprobe.requirements.promotions import PROVIDERS
 from vkprobe.session.opening import open_request, rotation_bytes
 from vkprobe.session.policy import FULL, QUICK, SOFTWARE

@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from tests.pure.sample_records import RUN, at, device, lavapipe, nvidia, pipeline, result, sample
+from vkprobe.builds import build_key
 from vkprobe.errors import UsageError
-from vkprobe.records import AnyRecord, ResultRecord, build_key, encode
+from vkprobe.records import AnyRecord, ResultRecord, encode
 from vkprobe.report.matrix import build
 from vkprobe.report.text import as_text
 from vkprobe.results.keys import device_key, pipeline_key

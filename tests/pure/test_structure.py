@@ -15,7 +15,7 @@ from tests.pure.recorded_devices import RECORDED, recorded
 from vkprobe import ops
 from vkprobe.kernels import kernels
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.protocol import Dispatch
+from vkprobe.program import Dispatch
 from vkprobe.session.selection import compile_plans, run_cells
 
 PACKAGE = Path(vkprobe.__file__).parent

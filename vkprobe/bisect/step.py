@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from vkprobe.bisect.decide import CONFIRMED, OF_STATISTICS, Asked, Finding, by_statistics, by_status, by_times, not_measured, verdict_of
 from vkprobe.bisect.good import Good, GoodCell, rounds_of
+from vkprobe.builds import build_change
 from vkprobe.cell import Cell
 from vkprobe.compare.compare import compare
 from vkprobe.compare.conditions import DEFAULT_SHARE
@@ -18,7 +19,7 @@ from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import UsageError
 from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time, build_change
+from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, ResultRecord, Time
 from vkprobe.results.keys import pipeline_key
 from vkprobe.results.names import cell_name
 from vkprobe.results.store import Store

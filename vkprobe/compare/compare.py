@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from vkprobe.builds import kernel_change
 from vkprobe.compare import circumstances, expectations, times
 from vkprobe.compare.expectations import Expectations
 from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison, DevicePair, Verdict
 from vkprobe.compare.pairing import FileDevice, Pairing, devices_in, pair
 from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord, Status, Time, kernel_change
+from vkprobe.records import PipelineRecord, ResultRecord, Status, Time
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")

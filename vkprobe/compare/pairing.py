@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from vkprobe.builds import build_key
 from vkprobe.cell import Cell
-from vkprobe.records import PipelineRecord, ResultRecord, RunRecord, build_key
+from vkprobe.records import PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.keys import DeviceKey, PipelineKey, differences, pipeline_key
 from vkprobe.results.store import Store
 

@@ -10,9 +10,10 @@ from statistics import fmean, median
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from vkprobe.builds import kernel_change
 from vkprobe.compare.model import Change, Compared, Group
 from vkprobe.compare.timing import Estimate, Side, both, geometric_mean, in_rounds, judge, side, unpaired
-from vkprobe.records import ResultRecord, Time, kernel_change
+from vkprobe.records import ResultRecord, Time
 from vkprobe.settling import STEADY
 
 CLOCKS = 0.02

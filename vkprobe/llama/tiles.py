@@ -47,6 +47,11 @@ class Tile(Struct, frozen=True, kw_only=True):
         depth = f"x{self.tk}" if self.tk > 1 else ""
         return f"{self.size} {self.bm}x{self.bn} {self.wm}x{self.wn} {self.tm}x{self.tn}{depth} {self.block}/{self.warp}"
 
+    @property
+    def tuple(self) -> str | None:
+        """The cooperative matrix's shape, `16x16x16`; None on scalar paths."""
+        return f"{self.tm}x{self.tn}x{self.tk}" if self.tk > 1 else None
+
     def constants(self, aligned: bool) -> dict[str, int]:
         """The kernels' specialisation constants by name."""
         names = ("block", "bm", "bn", "bk", "wm", "wn", "wmiter", "tm", "tn", "tk", "warp")

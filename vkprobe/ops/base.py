@@ -21,7 +21,7 @@ from vkprobe.workloads.model import Part
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan, Target
     from vkprobe.ops.reference import Reference
-    from vkprobe.protocol import Program
+    from vkprobe.program import Program
     from vkprobe.records import DeviceRecord
 
 PATHS = ("scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2")

@@ -6,7 +6,7 @@ from vkprobe import kernels
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.ops.plan import Plan, Target
-from vkprobe.protocol import Buffer, Dispatch, Program
+from vkprobe.program import Buffer, Dispatch, Program
 
 BLOCK = 256
 """Invocations of a workgroup."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vkprobe.formats import F32, FORMATS, U8
 from vkprobe.formats.activations import F64, Activations, converted
 from vkprobe.ops.reference import SEED, Pass, SharedReferences, Verdict
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 from vkprobe.weights import WEIGHT_TYPES
 
 _SAMPLED_ROWS = 64

@@ -11,7 +11,7 @@ from vkprobe import ops
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import Limits, limits
-from vkprobe.protocol import Dispatch, Program
+from vkprobe.program import Dispatch, Program
 from vkprobe.records import DeviceRecord, Modes
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import lookup
@@ -41,6 +41,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         program: what the worker runs.
         requirement: what its kernels need.
         tile: in words, as records have it: with the kernel's name and the subgroup size it identifies a pipeline on a device.
+        tile_name: the part of the tile that devices have in common: its size (`s m l`), or a GEMV's columns (`n4`); None if it has none.
+        tuple: the shape of its cooperative matrices; None if it has none.
+        subgroups: of a workgroup, where pipelines differ in it.
         aligned: the kernel has no tail along K.
         subgroup_size: that the kernel is compiled for.
         split_k: over how many workgroups K is split.
@@ -53,6 +56,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     program: Program
     requirement: Requirement
     tile: str
+    tile_name: str | None = None
+    tuple: str | None = None
+    subgroups: int | None = None
     aligned: bool
     subgroup_size: int
     split_k: int = 1

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
+from vkprobe.device_facts import KhrTuple
 from vkprobe.ops.base import BRIEF_TYPES, PATHS, Arithmetic, Op, Request, software
-from vkprobe.protocol import Program
-from vkprobe.records import DeviceRecord, KhrTuple
+from vkprobe.program import Program
+from vkprobe.records import DeviceRecord
 from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from vkprobe.formats import U8
 from vkprobe.ops.base import Op
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 
 SEED = 20261121
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from vkprobe.records import DeviceRecord, VectorCombination
+from vkprobe.device_facts import VectorCombination
+from vkprobe.records import DeviceRecord
 from vkprobe.requirements import all_requirements
 from vkprobe.requirements.facts import has_extension, lookup, version_of
 from vkprobe.requirements.model import AnyOf, Condition, Extension, Feature, Property

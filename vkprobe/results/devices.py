@@ -12,8 +12,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vkprobe.decoding import mismatch
+from vkprobe.device_facts import Coopmat, Heap
 from vkprobe.errors import UsageError
-from vkprobe.records import Coopmat, DeviceRecord, Heap
+from vkprobe.records import DeviceRecord
 from vkprobe.results import gpuinfo, vulkaninfo
 from vkprobe.results.document import Node, parse, read
 from vkprobe.results.facts_file import record

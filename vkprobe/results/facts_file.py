@@ -6,9 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from vkprobe.device_facts import Coopmat, DriverIdentity, Hardware, Heap, Queue
 from vkprobe.errors import UsageError
 from vkprobe.identity import chip, conformance, device_type, driver_version, pci_address, version_string
-from vkprobe.records import Coopmat, DeviceRecord, DriverIdentity, Hardware, Heap, Queue
+from vkprobe.records import DeviceRecord
 from vkprobe.results.document import Node
 
 _CORE = "VkPhysicalDeviceProperties"

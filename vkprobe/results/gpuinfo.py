@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vkprobe.records import Heap, Queue
+from vkprobe.device_facts import Heap, Queue
 from vkprobe.results.document import Node
 from vkprobe.results.facts_file import FileFacts
 from vkprobe.results.values import boolean, number, properties, queue_flags, struct, structs_of, value

@@ -16,9 +16,9 @@ from vkprobe.records import LadderRecord, PipelineRecord, ResultRecord, Time, Un
 
 _SUBGROUP = re.compile(r"subgroup(\w+) at (\d+)")
 _SATURATING = "AccumulatingSaturating"
-_COLUMNS = re.compile(r"n\d+")
-_TUPLE = re.compile(r"\d+x\d+x\d+")
-_WORKGROUP = re.compile(r"(\d+)/(\d+)")
+_TILE = re.compile(r"([sml])\b(?: \d+x\d+ \d+x\d+ (\d+x\d+x\d+))?")
+_GEMV = re.compile(r"(n\d+) .*?\b(\d+)/(\d+)\b")
+_PEAK = re.compile(r"(\d+x\d+x\d+) ")
 _UNSTEADY = (
     ("rounds-differ", re.compile(r"the rounds differ by (\S+)%")),
     ("scatter", re.compile(r"the samples scatter: the interval is \+-(\S+)%")),
@@ -47,15 +47,13 @@ def pipeline(record: PipelineRecord) -> PipelineRecord:
         "op": kernel.op if kernel is not None and kernel.op else record.kernel.partition("_")[0],
         "family": record.kernel.replace(f"_{record.type}", "_*", 1) if record.type else record.kernel,
     }
-    words = (record.tile or "").split()
-    if words:
-        fields["tile_name"] = words[0]
-        if _COLUMNS.fullmatch(words[0]):
-            invocations = next((match for word in words if (match := _WORKGROUP.fullmatch(word))), None)
-            if invocations is not None and int(invocations[2]):
-                fields["subgroups"] = int(invocations[1]) // int(invocations[2])
-        elif len(words) > 3 and _TUPLE.fullmatch(words[3]):
-            fields["tuple"] = words[3]
+    tile = record.tile or ""
+    if match := _TILE.match(tile):
+        fields.update(tile_name=match[1], tuple=match[2])
+    elif match := _GEMV.match(tile):
+        fields.update(tile_name=match[1], subgroups=int(match[2]) // max(1, int(match[3])))
+    elif match := _PEAK.match(tile):
+        fields["tuple"] = match[1]
     return replace(record, **fields)
 
 

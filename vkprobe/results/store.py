@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from vkprobe.builds import build_key
 from vkprobe.cell import Cell
 from vkprobe.decoding import json_fault, syntax_fault
 from vkprobe.errors import UsageError
@@ -33,7 +34,6 @@ from vkprobe.records import (
     ResultRecord,
     RunRecord,
     Time,
-    build_key,
     encode,
     moment,
 )

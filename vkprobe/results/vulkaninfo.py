@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vkprobe.records import Queue
+from vkprobe.device_facts import Queue
 from vkprobe.results.document import Node
 from vkprobe.results.facts_file import FileFacts
 from vkprobe.results.values import boolean, number, queue_flags, struct

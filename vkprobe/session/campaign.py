@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from vkprobe.builds import build_key
 from vkprobe.cell import Cell
 from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
 from vkprobe.facts import Gathered
 from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord, build_key
+from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.keys import climb_key, device_key, pipeline_key
 from vkprobe.results.store import Done
 from vkprobe.session.ceilings import needed

@@ -95,13 +95,19 @@ class Compiler:
         if v.path in MATRIX_PATHS and matrix == 0:
             reason = f"compiled to no matrix instruction: {v.path} {v.tuple or plan.tile} is emulated with ordinary ones"
         block = plan.program.first.constants.get("block", 1) if plan.program.first else 1
+        tile = recorded_tile(plan)
         record = PipelineRecord(
             run=self._run,
             device=self._device.device,
             kernel=plan.kernel.name,
             path=v.path or plan.kernel.path,
             type=op.kernel_type(plan.cell) or plan.kernel.type,
-            tile=recorded_tile(plan),
+            op=plan.kernel.op,
+            family=plan.kernel.family,
+            tile=tile,
+            tile_name=plan.tile_name if tile else None,
+            tuple=plan.tuple if tile else None,
+            subgroups=plan.subgroups if tile else None,
             subgroup_size=subgroup,
             status=status,
             reason=reason,

@@ -11,7 +11,8 @@ from typing import Any
 from vkprobe.drivers.launch import Worker
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import FATAL_CODES, DriverError, WorkerFailed, WorkerLost
-from vkprobe.protocol import Compile, Compiled, Dispatch, Fault, Open, Opened, Prepare, Prepared, Program, Release, Request, Sample, Sampled
+from vkprobe.program import Dispatch, Program
+from vkprobe.protocol import Compile, Compiled, Fault, Open, Opened, Prepare, Prepared, Release, Request, Sample, Sampled
 from vkprobe.records import AnyRecord, EventRecord, Status
 
 _OPEN_TIMEOUT_S = 30.0

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import kernels
+from vkprobe.device_facts import FlexibleTuple, KhrTuple
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
 from vkprobe.kernels import Kernel
@@ -16,7 +17,7 @@ from vkprobe.llama.device import limits
 from vkprobe.ops.plan import in_words
 from vkprobe.protocol import Climb as ClimbTuple
 from vkprobe.protocol import ClimbFeature, FeatureJob, TupleJob
-from vkprobe.records import DeviceRecord, FlexibleTuple, KhrTuple, LadderRecord, Rung, Status
+from vkprobe.records import DeviceRecord, LadderRecord, Rung, Status
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.model import Feature, Requirement
 from vkprobe.session.compiling import Progress
@@ -33,7 +34,7 @@ class Climb(Struct, frozen=True, kw_only=True):
     """One thing to climb with: a tuple or a feature.
 
     Attributes:
-        tuple, feature: what the record says.
+        tuple, feature, struct, member, form, alone, subgroup_size, off: as in `LadderRecord`.
         job: what the worker climbs with; None if there is a `reason` not to.
         requirements: what its kernels ask of the device.
         pipelines: how many are compiled before the first runs.
@@ -45,6 +46,12 @@ class Climb(Struct, frozen=True, kw_only=True):
     label: str
     tuple: dict[str, Any] = {}
     feature: str | None = None
+    struct: str | None = None
+    member: str | None = None
+    form: str | None = None
+    alone: bool = False
+    subgroup_size: int | None = None
+    off: bool = False
     job: TupleJob | FeatureJob | None = None
     requirements: Sequence[Requirement] = ()
     pipelines: int = 1
@@ -192,6 +199,12 @@ class LadderRun:
                 device=self._device.device,
                 tuple=climb.tuple,
                 feature=climb.feature,
+                struct=climb.struct,
+                member=climb.member,
+                form=climb.form,
+                alone=climb.alone,
+                subgroup_size=climb.subgroup_size,
+                off=climb.off,
                 rung=rung,
                 status=status,
                 reason=reason,

@@ -52,7 +52,9 @@ class _Feature(Struct, frozen=True, kw_only=True):
     """One row of the ladder.
 
     Attributes:
-        also: what tells rows of the same feature apart.
+        also: distinguishes rows of the same feature, as part of the name.
+        form: the same in the words of records; `also` where None.
+        alone: this form goes further than the others and has a row of its own.
         climb: what to climb with on a device that has the feature on: parts, a climb, or why there is none; None for no row.
         facts: of the device, or of the kernels.
     """
@@ -60,6 +62,8 @@ class _Feature(Struct, frozen=True, kw_only=True):
     struct: str
     member: str
     also: str = ""
+    form: str | None = None
+    alone: bool = False
     climb: Callable[[DeviceRecord], Sequence[Part] | Climb | str | None]
     facts: Callable[[DeviceRecord], dict[str, Any]] = lambda device: {}
 
@@ -77,8 +81,16 @@ def feature_climbs(device: DeviceRecord, *, everything: bool = False) -> list[Cl
 
 def _climb(device: DeviceRecord, feature: _Feature, everything: bool) -> Climb | None:
     on = lookup(device.features, feature.struct, feature.member)
-    empty = Climb(label=feature.name, feature=feature.name, facts=feature.facts(device))
-    if on is None and feature.also == _BEYOND:
+    empty = Climb(
+        label=feature.name,
+        feature=feature.name,
+        struct=feature.struct,
+        member=feature.member,
+        form=feature.form or feature.also or None,
+        alone=feature.alone,
+        facts=feature.facts(device),
+    )
+    if on is None and feature.alone:
         return None
     if on is None:
         provider = PROVIDERS[base_name(feature.struct)].extension
@@ -87,18 +99,19 @@ def _climb(device: DeviceRecord, feature: _Feature, everything: bool) -> Climb |
         rung = "advertised" if listed else None
         replaced = msgspec.structs.replace(empty, rung=rung, status="unsupported", reason=reason, facts={})
         return replaced if everything or listed else None
-    if not on and feature.also == _BEYOND:
+    if not on and feature.alone:
         return None
     if not on:
         reason = f"{feature.struct}.{feature.member} is off"
-        return msgspec.structs.replace(empty, rung="advertised", status="unsupported", reason=reason, facts={})
+        return msgspec.structs.replace(empty, rung="advertised", status="unsupported", reason=reason, facts={}, off=True)
     found = feature.climb(device)
     if found is None:
         return None
     if isinstance(found, str):
         return msgspec.structs.replace(empty, status="skipped", reason=found)
     if isinstance(found, Climb):
-        return msgspec.structs.replace(found, label=feature.name, feature=feature.name, tuple={}, facts=empty.facts)
+        climbed = ("job", "requirements", "pipelines", "rung", "reason", "status")
+        return msgspec.structs.replace(empty, **{name: getattr(found, name) for name in climbed})
     return _with_parts(device, empty, found)
 
 
@@ -166,12 +179,12 @@ def _unproven(device: DeviceRecord) -> dict[str, Any]:
 def _integer_dots() -> Iterator[_Feature]:
     for saturating in (False, True):
         for form, short in (("4x8BitPacked", "packed"), ("8Bit", "vector")):
-            for signs, told in (("signed", "Signed"), ("unsigned", "Unsigned"), ("mixed", "MixedSignedness")):
-                yield _integer_dot(saturating, form, short, signs, told)
+            for signs, signedness in (("signed", "Signed"), ("unsigned", "Unsigned"), ("mixed", "MixedSignedness")):
+                yield _integer_dot(saturating, form, short, signs, signedness)
 
 
-def _integer_dot(saturating: bool, form: str, short: str, signs: str, told: str) -> _Feature:
-    member = f"integerDotProduct{'AccumulatingSaturating' * saturating}{form}{told}Accelerated"
+def _integer_dot(saturating: bool, form: str, short: str, signs: str, signedness: str) -> _Feature:
+    member = f"integerDotProduct{'AccumulatingSaturating' * saturating}{form}{signedness}Accelerated"
 
     def climb(device: DeviceRecord) -> Sequence[Part]:
         plain, mode = f"ladder_dot_plain_{signs}", int(saturating)
@@ -180,15 +193,22 @@ def _integer_dot(saturating: bool, form: str, short: str, signs: str, told: str)
     def facts(device: DeviceRecord) -> dict[str, Any]:
         return {"accelerated": lookup(device.properties, _INTEGER_DOT_PROPERTIES, member)}
 
-    also = f"{'AccumulatingSaturating' * saturating}{form}{told}"
-    return _Feature(struct=_INTEGER_DOT, member="shaderIntegerDotProduct", also=also, climb=climb, facts=facts)
+    variety = f"{form}{signedness}"
+    return _Feature(
+        struct=_INTEGER_DOT,
+        member="shaderIntegerDotProduct",
+        also=f"{'AccumulatingSaturating' * saturating}{variety}",
+        form=f"{'saturating ' * saturating}{variety}",
+        climb=climb,
+        facts=facts,
+    )
 
 
 _FEATURES: tuple[_Feature, ...] = (
     _Feature(struct=_NV, member="cooperativeMatrixWorkgroupScope", climb=product("workgroup", (2, 2, 1))),
     _Feature(struct=_NV, member="cooperativeMatrixFlexibleDimensions", climb=product(None, (3, 2, 2))),
     *(
-        _Feature(struct=_NV, member=member, also=_BEYOND * several, climb=over_matrices(make, several=several))
+        _Feature(struct=_NV, member=member, also=_BEYOND * several, alone=several, climb=over_matrices(make, several=several))
         for member, make in (
             ("cooperativeMatrixReductions", reductions("")),
             ("cooperativeMatrixConversions", conversions("")),
@@ -254,13 +274,14 @@ def _subgroup_climbs(device: DeviceRecord) -> list[Climb]:
     if known.required_sizes is not None:
         low, high = known.required_sizes
         sizes = [1 << i for i in range(low.bit_length() - 1, high.bit_length())]
-    return [_subgroup_climb(device, known, f"subgroup{name}", operation, size) for size in sizes for name, operation in _OPERATIONS]
+    return [_subgroup_climb(device, known, name, operation, size) for size in sizes for name, operation in _OPERATIONS]
 
 
 def _subgroup_climb(device: DeviceRecord, known: Limits, name: str, operation: str, size: int) -> Climb:
     required = known.required_sizes is not None
-    label = f"{name} at {size}"
-    empty = Climb(label=label, feature=label, rung="advertised")
+    member = f"subgroup{name}"
+    label = f"{member} at {size}"
+    empty = Climb(label=label, feature=label, member=member, form=name, subgroup_size=size, rung="advertised")
     if operation.startswith("clustered") and size < _CLUSTER:
         return msgspec.structs.replace(empty, status="unsupported", reason=f"clusters of {_CLUSTER} do not fit a subgroup of {size}")
     local = min(2 * size, known.workgroup_invocations)

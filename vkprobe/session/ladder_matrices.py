@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from vkprobe import kernels
+from vkprobe.device_facts import FlexibleTuple
 from vkprobe.llama.device import limits
 from vkprobe.ops.plan import in_words
 from vkprobe.protocol import FeatureStep, TupleJob
-from vkprobe.records import DeviceRecord, FlexibleTuple
+from vkprobe.records import DeviceRecord
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.model import Requirement

@@ -9,7 +9,7 @@ from vkprobe import ops
 from vkprobe.cell import Cell
 from vkprobe.ops.base import Scope, software
 from vkprobe.ops.plan import Plan, plans, target
-from vkprobe.protocol import Dispatch
+from vkprobe.program import Dispatch
 from vkprobe.records import DeviceRecord
 from vkprobe.session.policy import FULL, QUICK, SOFTWARE, Policy
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from vkprobe import protocol
-from vkprobe.protocol import Program
+from vkprobe.program import Buffer as Description
+from vkprobe.program import Program
 from vkprobe.worker.session import Session
 from vkprobe.worker.vk.core import VkError
 from vkprobe.worker.vk.device import Buffer
@@ -19,7 +19,7 @@ _READ = ("input", "weights")
 class Shared:
     """A device buffer that programs share; `ready` once it holds what is timed."""
 
-    def __init__(self, session: Session, described: protocol.Buffer) -> None:
+    def __init__(self, session: Session, described: Description) -> None:
         self.bytes = described.bytes
         self.buffer = Buffer(session.device, -(-described.bytes // 16) * 16, described.memory)
         self.ready = False

@@ -18,7 +18,10 @@ import numpy as np
 from vkprobe import ops, protocol
 from vkprobe.errors import FATAL_CODES
 from vkprobe.ops.reference import Pass, SharedReferences, Verdict
-from vkprobe.protocol import Done, Prepare, Prepared, Program, Release, Sampled
+from vkprobe.program import Dispatch as DispatchStage
+from vkprobe.program import Program
+from vkprobe.program import Transfer as TransferStage
+from vkprobe.protocol import Done, Prepare, Prepared, Release, Sampled
 from vkprobe.records import Check
 from vkprobe.worker.buffers import Bound, Buffers, Shared
 from vkprobe.worker.failure import Failure
@@ -70,7 +73,7 @@ class Programs:
         pipelines: dict[int, Pipeline] = {}
         try:
             for i, stage in enumerate(program.stages):
-                if isinstance(stage, protocol.Dispatch):
+                if isinstance(stage, DispatchStage):
                     pipelines[i] = self.session.pipeline(stage)
             ready = Ready(program, pipelines, self._buffers.bind(program))
         except VkError:
@@ -103,7 +106,7 @@ class Programs:
         steps: list[Dispatch | Transfer] = []
         sets: list[DescriptorSets] = []
         for i, stage in enumerate(ready.program.stages):
-            if isinstance(stage, protocol.Transfer):
+            if isinstance(stage, TransferStage):
                 steps.append(Transfer(source, bound[stage.target].buffer, [(o, 0) for o in offsets], bound[stage.source].bytes))
                 continue
             places = offsets if rotating in stage.bindings else [0]

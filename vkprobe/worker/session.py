@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from vkprobe import kernels
-from vkprobe.protocol import Compile, Compiled, Dispatch, Fault, FaultReport, Open, Opened
+from vkprobe.program import Dispatch
+from vkprobe.protocol import Compile, Compiled, Fault, FaultReport, Open, Opened
 from vkprobe.worker.failure import Failure
 from vkprobe.worker.modules import load, with_float_controls
 from vkprobe.worker.telemetry import Telemetry

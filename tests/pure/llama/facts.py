@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from vkprobe.device_facts import Coopmat
 from vkprobe.llama.device import Limits, Vendor
-from vkprobe.records import Coopmat, DeviceRecord
+from vkprobe.records import DeviceRecord
 
 NAMES = (
     "anv-bmg",

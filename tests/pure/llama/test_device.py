@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.pure.llama.facts import NAMES, recorded, with_driver, with_extensions, with_features, with_properties, without
 from tests.pure.sample_records import device, khr
+from vkprobe.device_facts import Coopmat
 from vkprobe.llama.device import (
     INTEL_CORES,
     INTEL_WINDOWS,
@@ -22,7 +23,7 @@ from vkprobe.llama.device import (
     shader_cores,
 )
 from vkprobe.llama.listing import caution, left_out
-from vkprobe.records import Coopmat, DeviceRecord
+from vkprobe.records import DeviceRecord
 
 NAVI31 = "radv-navi31-mesa-26.1"
 

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from tests.pure.llama.facts import NAMES, recorded, with_driver, with_extensions, with_features, with_properties, without
 from tests.pure.sample_records import khr
+from vkprobe.device_facts import Coopmat
 from vkprobe.llama.device import INTEL_WINDOWS, limits
 from vkprobe.llama.layout import GemmLayout, GemvLayout, gemm_layout, gemv_layout
 from vkprobe.llama.paths import WORKLOADS, Choice, Workload, accumulator, candidates, choose, q8_1_wanted
-from vkprobe.records import Coopmat, DeviceRecord
+from vkprobe.records import DeviceRecord
 from vkprobe.weights import WEIGHT_TYPES
 
 PP = 512

@@ -19,7 +19,7 @@ from vkprobe.llama.device import fold
 from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
-from vkprobe.protocol import Buffer, Dispatch
+from vkprobe.program import Buffer, Dispatch
 from vkprobe.weights import Q8_1_ELEMENTS
 
 _GROUP_ELEMENTS, _GROUP_INVOCATIONS = 128, 32  # of four q8_1 blocks

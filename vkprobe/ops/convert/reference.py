@@ -11,7 +11,7 @@ from vkprobe.formats.activations import q8_1_blocks
 from vkprobe.formats.floats import bf16
 from vkprobe.ops.matrix_reference import SMALLEST_NORMAL_F16
 from vkprobe.ops.reference import SEED, Pass, Reference, SharedReferences, Verdict
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 
 
 class _Convert:

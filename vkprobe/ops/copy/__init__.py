@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from vkprobe.cell import Cell, cell
 from vkprobe.errors import UsageError
 from vkprobe.ops.base import Arithmetic, Axis, Op, Request, Scope
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.facts import lookup
 from vkprobe.units import size

@@ -7,7 +7,7 @@ from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.ops.copy import MODES
 from vkprobe.ops.plan import Plan, Target
-from vkprobe.protocol import Buffer, Dispatch, Memory, Program, Transfer
+from vkprobe.program import Buffer, Dispatch, Memory, Program, Transfer
 
 _UVEC4_BYTES = 16
 _COPIED_AT_ONCE, _READ_AT_ONCE = 4, 8  # uvec4 of an invocation

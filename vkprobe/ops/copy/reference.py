@@ -6,7 +6,7 @@ import numpy as np
 
 from vkprobe.formats import U8
 from vkprobe.ops.reference import SEED, OnePass, SharedReferences, Verdict
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 
 _PERIOD = 255 << 16
 """Bytes after which copied data repeat: whole workgroups' parts, and no power of two, at which errors are likely."""

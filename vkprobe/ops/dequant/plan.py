@@ -12,7 +12,7 @@ from vkprobe.ops.dequant import DECODED_TOGETHER
 from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.gemm.plan import weights_buffer
 from vkprobe.ops.plan import Plan, Target, float_controls, push_words
-from vkprobe.protocol import Buffer, Dispatch
+from vkprobe.program import Buffer, Dispatch
 from vkprobe.weights import WEIGHT_TYPES
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vkprobe.formats import FORMATS, U8
 from vkprobe.ops.matrix_reference import SMALLEST_NORMAL_F16, UNIT_F16, WeightsReference, ordered, row_slices, weights_reference
 from vkprobe.ops.reference import SEED, OnePass, SharedReferences, Verdict
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 
 
 class DequantReference:

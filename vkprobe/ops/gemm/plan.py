@@ -10,10 +10,11 @@ from vkprobe.kernels import Kernel
 from vkprobe.llama.device import Matrix, fold
 from vkprobe.llama.layout import GemmLayout, gemm_layout
 from vkprobe.llama.split import REDUCE_BLOCK
+from vkprobe.llama.tiles import Tile
 from vkprobe.ops.gemm.matrices import lacks_matrices, matrices_requirement
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import REDUCED, activation_bytes, f16_tuples
-from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
+from vkprobe.program import Buffer, Conversion, Dispatch, Program
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Requirement, TupleMatch
@@ -61,6 +62,8 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, matrix: Matrix | None) -> 
         program=_program(cell, target, kernel, layout),
         requirement=_requirement(cell, target, kernel, layout, matrix),
         tile=str(layout),
+        tile_name=layout.tile.size,
+        tuple=layout.tile.tuple if isinstance(layout.tile, Tile) else None,
         aligned=layout.aligned,
         subgroup_size=layout.subgroup,
         split_k=layout.split.parts,

@@ -10,7 +10,7 @@ from vkprobe.llama.layout import GemvLayout, gemv_layout
 from vkprobe.ops.gemm.plan import weights_buffer
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
-from vkprobe.protocol import Buffer, Conversion, Dispatch, Program
+from vkprobe.program import Buffer, Conversion, Dispatch, Program
 from vkprobe.weights import WEIGHT_TYPES
 
 _COLUMNS = (1, 8)  # enough of kernels that a device takes only if it has no better ones
@@ -71,6 +71,8 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, layout: GemvLayout, reduce
         program=program,
         requirement=kernels.requirement(kernel, workgroup_invocations=layout.rows.block, shared_memory_bytes=shared),
         tile=str(layout) if in_subgroups else f"{str(layout).rsplit(' ', 1)[0]} shared",
+        tile_name=f"n{n}",
+        subgroups=layout.rows.block // layout.rows.subgroup,
         aligned=layout.aligned,
         subgroup_size=layout.subgroup,
         reason=f"K = {k} is not a multiple of {v.type}'s block of {block} elements" if k % block else None,

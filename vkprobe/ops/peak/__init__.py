@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
+from vkprobe.device_facts import KhrTuple
 from vkprobe.errors import UsageError
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import limits, shader_cores
@@ -14,7 +15,7 @@ from vkprobe.ops.base import PATHS, Arithmetic, Axis, Op, Request, Scope, rank
 from vkprobe.ops.peak.shapes import WIDTHS, WORDS, Matrices, has_workgroup_scope, looped, tile_matrices, workgroup_matrices
 from vkprobe.ops.products import tuple_name
 from vkprobe.ops.registers import REGISTER_BYTES
-from vkprobe.records import DeviceRecord, KhrTuple
+from vkprobe.records import DeviceRecord
 
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan

@@ -10,7 +10,7 @@ from vkprobe.ops.gemm.matrices import lacks_matrices, matrices_requirement
 from vkprobe.ops.peak import kernel_of
 from vkprobe.ops.peak.shapes import PAIRS, WIDTHS, WORDS, has_workgroup_scope, tile_matrices, workgroup_matrices
 from vkprobe.ops.plan import Plan, Target, float_controls, push_words
-from vkprobe.protocol import Buffer, Dispatch, Program
+from vkprobe.program import Buffer, Dispatch, Program
 
 
 def plan(cell: Cell, target: Target) -> Plan:
@@ -72,6 +72,7 @@ def _matrices(cell: Cell, target: Target, kernel: Kernel) -> Plan:
         program=_program(cell, target, kernel, constants, shape.source_bytes, groups * shape.output_bytes, full=full),
         requirement=requirement,
         tile=f"{m}x{n}x{k} {shape.local}" if workgroup else f"{m}x{n}x{k} 2x2 {shape.local}/{limits.subgroup}",
+        tuple=f"{m}x{n}x{k}",
         aligned=True,
         subgroup_size=limits.subgroup,
         reason=lacks_matrices(cell, target.device),

@@ -17,7 +17,7 @@ from vkprobe.formats import U8
 from vkprobe.formats.components import COMPONENTS, encode
 from vkprobe.ops.peak.shapes import PAIRS, WIDTHS, WORDS, Matrices, rounds
 from vkprobe.ops.reference import OnePass, SharedReferences, Verdict
-from vkprobe.protocol import Program
+from vkprobe.program import Program
 
 _SEED = 20261123
 _EXACT = {"scalar-f32": (1 << 22) - 1, "scalar-f16": (1 << 10) - 1}
