@@ -111,10 +111,10 @@ static int results(void *d, void *pool, unsigned first, unsigned count, size_t s
   return result;
 }
 static Function device(void *d, const char *name) {
-  Function found = real_device(d, name);
-  if (!strcmp(name, "vkQueueSubmit")) { real_submit = (void *)found; return (Function)submit; }
-  if (!strcmp(name, "vkGetQueryPoolResults")) { real_results = (void *)found; return (Function)results; }
-  return found;
+  Function function = real_device(d, name);
+  if (!strcmp(name, "vkQueueSubmit")) { real_submit = (void *)function; return (Function)submit; }
+  if (!strcmp(name, "vkGetQueryPoolResults")) { real_results = (void *)function; return (Function)results; }
+  return function;
 }
 __attribute__((constructor)) static void begin(void) {
   void *library = dlopen(getenv("FAULT_IN"), RTLD_NOW);
@@ -125,9 +125,9 @@ __attribute__((constructor)) static void begin(void) {
 int vk_icdNegotiateLoaderICDInterfaceVersion(unsigned *version) { return real_negotiate(version); }
 Function vk_icdGetPhysicalDeviceProcAddr(void *i, const char *name) { return real_physical(i, name); }
 Function vk_icdGetInstanceProcAddr(void *i, const char *name) {
-  Function found = real(i, name);
-  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)found; return (Function)device; }
-  return found;
+  Function function = real(i, name);
+  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)function; return (Function)device; }
+  return function;
 }
 """
 
@@ -214,8 +214,8 @@ def doctored(program: Program, **changes: Any) -> Program:
 
 def selected(device: DeviceRecord, op: str, *shapes: tuple[int, int, int], **chosen: Any) -> list[Cell]:
     """The cells that `vkprobe OP --shape M,N,K ...` selects on a device; `chosen` are further fields of the request."""
-    found = ops.find(op)
-    return found.cells(Request(axes=[found.axes_of(",".join(map(str, shape))) for shape in shapes], **chosen), device)
+    operation = ops.find(op)
+    return operation.cells(Request(axes=[operation.axes_of(",".join(map(str, shape))) for shape in shapes], **chosen), device)
 
 
 def with_cores(cell: Cell, device: DeviceRecord, cores: int) -> Plan:
@@ -267,9 +267,9 @@ BRIEF = Policy(
 def measured(spec: DriverSpec, cells_of: Callable[[DeviceRecord], Sequence[Cell]], policy: Policy = BRIEF) -> Measured:
     """Measure cells on a driver's devices."""
     outcome = Measured()
-    found = gather([spec], "run")
-    assert [d.state for d in found.drivers] == ["ok"], found.drivers
-    measure(found, cells_of=cells_of, policy_of=lambda device: policy, run=run_record(), sink=outcome.records.append, progress=outcome)
+    facts = gather([spec], "run")
+    assert [d.state for d in facts.drivers] == ["ok"], facts.drivers
+    measure(facts, cells_of=cells_of, policy_of=lambda device: policy, run=run_record(), sink=outcome.records.append, progress=outcome)
     return outcome
 
 

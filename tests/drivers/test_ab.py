@@ -67,13 +67,13 @@ static void dispatch(void *c, unsigned x, unsigned y, unsigned z) {
   real_dispatch(c, x, y, z);
 }
 static Function device(void *d, const char *name) {
-  Function found = real_device(d, name);
-  if (!strcmp(name, "vkCmdPushConstants")) { real_push = (void *)found; return (Function)push; }
-  if (!strcmp(name, "vkBeginCommandBuffer")) { real_begin = (void *)found; return (Function)begin_commands; }
-  if (!strcmp(name, "vkQueueSubmit")) { real_submit = (void *)found; return (Function)submit; }
-  if (!strcmp(name, "vkGetQueryPoolResults")) { real_results = (void *)found; return (Function)results; }
-  if (!strcmp(name, "vkCmdDispatch")) { real_dispatch = (void *)found; return (Function)dispatch; }
-  return found;
+  Function function = real_device(d, name);
+  if (!strcmp(name, "vkCmdPushConstants")) { real_push = (void *)function; return (Function)push; }
+  if (!strcmp(name, "vkBeginCommandBuffer")) { real_begin = (void *)function; return (Function)begin_commands; }
+  if (!strcmp(name, "vkQueueSubmit")) { real_submit = (void *)function; return (Function)submit; }
+  if (!strcmp(name, "vkGetQueryPoolResults")) { real_results = (void *)function; return (Function)results; }
+  if (!strcmp(name, "vkCmdDispatch")) { real_dispatch = (void *)function; return (Function)dispatch; }
+  return function;
 }
 __attribute__((constructor)) static void begin(void) {
   void *library = dlopen(getenv("SLOW_IN"), RTLD_NOW);
@@ -84,9 +84,9 @@ __attribute__((constructor)) static void begin(void) {
 int vk_icdNegotiateLoaderICDInterfaceVersion(unsigned *version) { return real_negotiate(version); }
 Function vk_icdGetPhysicalDeviceProcAddr(void *i, const char *name) { return real_physical(i, name); }
 Function vk_icdGetInstanceProcAddr(void *i, const char *name) {
-  Function found = real(i, name);
-  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)found; return (Function)device; }
-  return found;
+  Function function = real(i, name);
+  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)function; return (Function)device; }
+  return function;
 }
 """
 """A driver whose timestamps say that a dispatch of N columns takes N * 100 us, and four times as long for SLOW_N columns.
@@ -122,9 +122,9 @@ def test_a_planted_slowdown_is_found_and_named(embedded: dict[str, DriverSpec], 
     done = vkprobe("ab", *sides, *SMALL, *shapes, "--fail-on", "slower:50%", "--format", "json", "-o", str(output))
     assert done.returncode == 1, done.stderr
     slow = {f"gemv/{weights}/scalar-f32/f32/64x4x256/cold" for weights in ("f16", "q8_0")}
-    told = verdicts(done)
-    assert {name for name, verdict in told.items() if verdict == "slower"} == slow
-    assert len(told) == 4
+    by_cell = verdicts(done)
+    assert {name for name, verdict in by_cell.items() if verdict == "slower"} == slow
+    assert len(by_cell) == 4
     assert "--fail-on slower:50% (2: gemv/" in done.stderr
     store = Store.load([output])
     assert {key.device for key in store.devices} == {"wrapped/0", "wrapped+SLOW_N=4/0"}
@@ -144,9 +144,9 @@ def test_a_driver_that_crashes_costs_its_own_cells(faulty_lavapipe: FaultyLavapi
     sides = ("--drivers", str(config), "--a", "embedded:lvp", "--b", "faulty")
     done = vkprobe("ab", *sides, *cells, "--blocks", "2", "--lives", "1", "--format", "json", "-o", str(output))
     assert done.returncode == 4, done.stderr
-    told = sorted(verdicts(done).values())
-    assert told.count("crash") == 1
-    assert set(told) - {"crash"} <= {"same", "unclear", "slower", "faster"}
+    outcomes = sorted(verdicts(done).values())
+    assert outcomes.count("crash") == 1
+    assert set(outcomes) - {"crash"} <= {"same", "unclear", "slower", "faster"}
     store = Store.load([output])
     assert [(e.device, e.what, e.signal) for e in store.events] == [("faulty/0", "crash", "SIGSEGV"), ("faulty/0", "restart", None)]
     assert [r.status for r in store.results.values() if r.device == "embedded:lvp/0"] == ["ok"] * 3
@@ -184,7 +184,7 @@ def test_null_devices_are_compiled_for(embedded: dict[str, DriverSpec], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (("--a", "embedded:lvp", "--b", "nothing"), 2, "unknown driver nothing"),
         (("--a", "embedded:lvp"), 2, "--b"),
@@ -197,11 +197,11 @@ def test_null_devices_are_compiled_for(embedded: dict[str, DriverSpec], tmp_path
     ],
 )
 def test_what_can_not_be_held_against_each_other_is_refused(
-    embedded: dict[str, DriverSpec], arguments: tuple[str, ...], status: int, told: str
+    embedded: dict[str, DriverSpec], arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     """A sentence, and the contract's exit status."""
     done = vkprobe("ab", *arguments)
-    assert (done.returncode, told in done.stderr) == (status, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (status, True), done.stderr
 
 
 def test_an_interrupt_is_judged_and_written(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_an_interrupt_is_judged_and_written(embedded: dict[str, DriverSpec], tmp
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "gemv_f16_subgroup" in out
-    found: list[dict[str, Any]] = [json.loads(line) for line in output.read_text().splitlines()]
-    results = [r for r in found if r["kind"] == "result"]
+    records: list[dict[str, Any]] = [json.loads(line) for line in output.read_text().splitlines()]
+    results = [r for r in records if r["kind"] == "result"]
     assert {r["device"] for r in results} == {"embedded:lvp/0", "embedded:lvp-2/0"}
     assert all(r["status"] == "ok" and r["interrupted"] for r in results)

@@ -112,8 +112,8 @@ def test_a_planted_slowdown_is_pinned_to_its_commit(embedded: dict[str, DriverSp
     repository.commit("latest", f'{driver}env = {{DELAY_US = 2000, MESA_DEBUG = "silent"}}\n')
     records = tmp_path / "good.jsonl"
     repository.record(records, *CELL)
-    found = repository.bisect("--good", records, "--cell", "gemv/f16/*", "--bad-if", "slower:700%", "--build", "test -f vkprobe.toml")
-    assert found == "planted"
+    culprit = repository.bisect("--good", records, "--cell", "gemv/f16/*", "--bad-if", "slower:700%", "--build", "test -f vkprobe.toml")
+    assert culprit == "planted"
     assert repository.git("status", "--short") == ""
     steps = repository.steps
     assert steps["planted"].startswith("bad: gemv/f16/scalar-f32/f32/128x8x128/cold ")

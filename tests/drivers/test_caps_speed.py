@@ -16,9 +16,9 @@ CHIPS = "radv:vega20,navi10,navi21,navi31,gfx1201,nvk:162,172,turnip:660,740,750
 
 def specs(*suffixes: str) -> list[DriverSpec]:
     """Ten null devices, once for each suffix; a name of its own for each."""
-    found = [null.resolve(name) for name in null.parse(CHIPS)]
+    chips = [null.resolve(name) for name in null.parse(CHIPS)]
     return [
-        DriverSpec(**{**{f: getattr(s, f) for f in s.__struct_fields__}, "name": s.name + suffix}) for suffix in suffixes for s in found
+        DriverSpec(**{**{f: getattr(s, f) for f in s.__struct_fields__}, "name": s.name + suffix}) for suffix in suffixes for s in chips
     ]
 
 
@@ -33,8 +33,8 @@ def test_forty_driver_and_chip_pairs_take_one_process_each(embedded: dict[str, D
         start(self, spec, *rest)
 
     monkeypatch.setattr(Worker, "__init__", counted)
-    found = gather(specs("", "-b", "-c", "-d"), "run")
-    assert [d.reason for d in found.drivers if d.state != "ok"] == []
-    assert len(found.devices) == 40
-    assert all(len(d.properties) > 20 and d.coopmat.khr is not None for d in found.devices)
+    facts = gather(specs("", "-b", "-c", "-d"), "run")
+    assert [d.reason for d in facts.drivers if d.state != "ok"] == []
+    assert len(facts.devices) == 40
+    assert all(len(d.properties) > 20 and d.coopmat.khr is not None for d in facts.devices)
     assert len(started) == len(set(started)) == 40

@@ -135,9 +135,9 @@ def test_null_devices_compile_every_peak(embedded: dict[str, DriverSpec], name: 
     (spec,) = DriverChoice(nulls=(name,)).specs()
     outcome = measured(spec, lambda device: [c for c in peaks(device) if c.variant.path != "coopmat2"])
     assert set(outcome.statuses) <= {"noop", "unsupported"}
-    made = {p.kernel: p for p in outcome.records if isinstance(p, PipelineRecord)}
-    assert {"peak_scalar_f32", "peak_scalar_f16", "peak_intdot"} <= set(made)
-    for kernel, pipeline in made.items():
+    pipelines = {p.kernel: p for p in outcome.records if isinstance(p, PipelineRecord)}
+    assert {"peak_scalar_f32", "peak_scalar_f16", "peak_intdot"} <= set(pipelines)
+    for kernel, pipeline in pipelines.items():
         assert pipeline.status == "ok"
         assert not pipeline.spills
         if not kernel.startswith("peak_coopmat"):

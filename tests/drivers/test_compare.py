@@ -37,9 +37,9 @@ def test_compilers_are_deterministic(embedded: dict[str, DriverSpec], tmp_path: 
     files = [compiled(tmp_path / name, "radv:navi31") for name in ("a.jsonl", "b.jsonl")]
     done = vkprobe("compare", *files, "--fail-on", "slower:5%,worse:0%,changed,missing,crash,wrong")
     assert done.returncode == 0, done.stdout
-    made = pipelines(files[0])
-    assert {p["path"] for p in made} == {"scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2"}
-    assert re.fullmatch(rf"radv:navi31/0 \(radv [\d.]+\): {len(made)} same\n", done.stdout)
+    records = pipelines(files[0])
+    assert {p["path"] for p in records} == {"scalar-f32", "scalar-f16", "dot2", "intdot", "coopmat", "coopmat2"}
+    assert re.fullmatch(rf"radv:navi31/0 \(radv [\d.]+\): {len(records)} same\n", done.stdout)
 
 
 def test_two_mesa_versions_of_one_chip(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:

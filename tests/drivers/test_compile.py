@@ -31,9 +31,9 @@ def pipelines(records: Records) -> Records:
     return [r for r in records if r["kind"] == "pipeline"]
 
 
-def paths(made: Records) -> dict[str, set[str]]:
+def paths(records: Records) -> dict[str, set[str]]:
     """The paths of each status."""
-    return {status: {p["path"] for p in made if p["status"] == status} for status in {p["status"] for p in made}}
+    return {status: {p["path"] for p in records if p["status"] == status} for status in {p["status"] for p in records}}
 
 
 def needs(null: str) -> None:
@@ -54,9 +54,9 @@ def test_statistics_and_matrix_instructions(
     """Registers, spills and matrix instructions of every pipeline, as many as the written ISA has lines of them."""
     needs(null)
     every = pipelines(compiled("--null", null, "--type", "f16", "--isa", str(tmp_path)))
-    told = [p for p in every if p["status"] == "ok"]
+    successes = [p for p in every if p["status"] == "ok"]
     assert paths(every) == {"ok": {"scalar-f32", "scalar-f16", "dot2", "coopmat", "coopmat2"} - lacks, "unsupported": lacks}
-    for p in told:
+    for p in successes:
         assert p["registers"] > 0
         assert p["instructions"] > 0
         assert p["spills"] is not None
@@ -70,30 +70,30 @@ def test_statistics_and_matrix_instructions(
 
 def test_a_driver_without_matrices_says_so_for_each_kernel(embedded: dict[str, DriverSpec]) -> None:
     """Turnip: unsupported with the path's own reason, exit status 0."""
-    told = pipelines(compiled("--null", "turnip:750", "--type", "q4_0"))
+    records = pipelines(compiled("--null", "turnip:750", "--type", "q4_0"))
     lacks = {
         "dot2": "shaderMixedFloatDotProductFloat16AccFloat32",
         "coopmat": "VK_KHR_cooperative_matrix",
         "coopmat2": "VK_NV_cooperative_matrix2",
     }
-    assert paths(told) == {"ok": {"scalar-f32", "scalar-f16", "intdot"}, "unsupported": set(lacks)}
-    assert all(lacks[p["path"]] in p["reason"] for p in told if p["status"] == "unsupported")
+    assert paths(records) == {"ok": {"scalar-f32", "scalar-f16", "intdot"}, "unsupported": set(lacks)}
+    assert all(lacks[p["path"]] in p["reason"] for p in records if p["status"] == "unsupported")
 
 
 def test_lavapipe_compiles_without_statistics(embedded: dict[str, DriverSpec]) -> None:
     """Unknown is null."""
-    told = pipelines(compiled("--driver", "embedded:lvp", "--type", "q4_0"))
-    assert paths(told) == {"ok": {"scalar-f32", "scalar-f16", "intdot", "coopmat", "coopmat2"}, "unsupported": {"dot2"}}
-    assert {p["registers"] for p in told} == {p["matrix_instructions"] for p in told} == {None}
+    records = pipelines(compiled("--driver", "embedded:lvp", "--type", "q4_0"))
+    assert paths(records) == {"ok": {"scalar-f32", "scalar-f16", "intdot", "coopmat", "coopmat2"}, "unsupported": {"dot2"}}
+    assert {p["registers"] for p in records} == {p["matrix_instructions"] for p in records} == {None}
 
 
 def test_emulated_matrices_are_found(embedded: dict[str, DriverSpec]) -> None:
     """ANV of Mesa 25.0 offers Tiger Lake, which has no matrix unit, cooperative matrices: ok, no dpas, and the reason says so."""
     needs("anv:tgl@trixie")
-    told = pipelines(compiled("--null", "anv:tgl@trixie", "--type", "f16", "--path", "coopmat"))
-    (made,) = (p for p in told if p["status"] == "ok")
-    assert made["matrix_instructions"] == 0
-    assert made["reason"].startswith("compiled to no matrix instruction")
+    records = pipelines(compiled("--null", "anv:tgl@trixie", "--type", "f16", "--path", "coopmat"))
+    (pipeline,) = (p for p in records if p["status"] == "ok")
+    assert pipeline["matrix_instructions"] == 0
+    assert pipeline["reason"].startswith("compiled to no matrix instruction")
 
 
 def test_a_pipeline_over_the_limit_costs_itself(embedded: dict[str, DriverSpec]) -> None:
@@ -103,8 +103,8 @@ def test_a_pipeline_over_the_limit_costs_itself(embedded: dict[str, DriverSpec])
     )
     statuses = {p["kernel"]: p["status"] for p in pipelines(records) if p["kernel"].startswith("gemm")}
     assert "timeout" in statuses.values()
-    told = [r["what"] for r in records if r["kind"] == "event"]
-    assert told.count("timeout") == sum(p["status"] == "timeout" for p in pipelines(records))
+    events = [r["what"] for r in records if r["kind"] == "event"]
+    assert events.count("timeout") == sum(p["status"] == "timeout" for p in pipelines(records))
 
 
 @pytest.mark.parametrize(

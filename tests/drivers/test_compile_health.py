@@ -17,12 +17,12 @@ from vkprobe.ops.registers import cause
 def test_every_path_of_a_k_quant_compiles_with_registers_and_spills_told(embedded: dict[str, DriverSpec], null: str) -> None:
     """ok, or unsupported with a reason; on RADV and NVK, which count registers of 32 bits, what doesn't spill has room for its tile."""
     needs(null)
-    made = pipelines(compiled("--null", null, "--type", "q4_k", "--path", "scalar-f32,intdot,coopmat"))
-    assert {p["status"] for p in made} <= {"ok", "unsupported"}
-    assert all(p["reason"] for p in made if p["status"] == "unsupported")
-    told = [p for p in made if p["status"] == "ok"]
-    assert {p["path"] for p in told} == {"scalar-f32", "intdot", *([] if null.startswith("turnip") else ["coopmat"])}
-    for p in told:
+    records = pipelines(compiled("--null", null, "--type", "q4_k", "--path", "scalar-f32,intdot,coopmat"))
+    assert {p["status"] for p in records} <= {"ok", "unsupported"}
+    assert all(p["reason"] for p in records if p["status"] == "unsupported")
+    successes = [p for p in records if p["status"] == "ok"]
+    assert {p["path"] for p in successes} == {"scalar-f32", "intdot", *([] if null.startswith("turnip") else ["coopmat"])}
+    for p in successes:
         assert p["registers"] > 0
         assert p["spills"] is not None
         assert p["register_budget"] > 0
@@ -39,21 +39,21 @@ def test_a_driver_that_spills_is_told_so(embedded: dict[str, DriverSpec], monkey
     arguments = ["compile", "--null", "nvk:172", "--type", "f16", "--path", "scalar-f32", "--format", "json"]
     done = subprocess.run([sys.executable, "-m", "vkprobe", *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    (section,) = (s for s in told["sections"] if s["kind"] == "spills")
+    report = json.loads(done.stdout)
+    (section,) = (s for s in report["sections"] if s["kind"] == "spills")
     spilling = [p for row in section["rows"] for cell in row["cells"].values() for p in cell["spilling"]]
     assert "gemm_f16_scalar_f32" in {p["kernel"] for p in spilling}
     for p in spilling:
         assert p["spills"] > 0
         assert p["registers"] < p["register_budget"]
         assert p["cause"] == cause(p["tile_registers"], p["register_budget"]) == "compiler"
-    assert f"; {len(spilling)} spill" in told["headline"]
+    assert f"; {len(spilling)} spill" in report["headline"]
 
 
 def test_kernels_of_no_type_compile_too(embedded: dict[str, DriverSpec]) -> None:
     """`--full` has copies, peaks, conversions and the sum of a split K."""
-    made = pipelines(compiled("--null", "radv:navi31", "--full", "--path", "scalar-f32"))
-    assert {p["status"] for p in made} == {"ok"}
-    kernels = {p["kernel"] for p in made}
+    records = pipelines(compiled("--null", "radv:navi31", "--full", "--path", "scalar-f32"))
+    assert {p["status"] for p in records} == {"ok"}
+    kernels = {p["kernel"] for p in records}
     assert {"copy_shader", "read_shader", "peak_scalar_f32", "gemm_reduce", "convert_f16", "convert_q8_1_shared"} <= kernels
     assert {"gemv_q6_k_shared", "gemv_q6_k_subgroup"} <= kernels

@@ -39,10 +39,10 @@ class Bench:
 
     def gemm(self, weight_type: str, accumulator: str, shape: tuple[int, int, int]) -> Plan:
         """The plan of a coopmat2 cell, which the reduced kernel runs."""
-        (made,) = plans([cell(weight_type, accumulator, shape)], self.device)
-        assert made.reason is None
-        assert made.kernel.name == f"gemm_{weight_type}_coopmat2_reduced_acc_{accumulator}"
-        return made
+        (plan,) = plans([cell(weight_type, accumulator, shape)], self.device)
+        assert plan.reason is None
+        assert plan.kernel.name == f"gemm_{weight_type}_coopmat2_reduced_acc_{accumulator}"
+        return plan
 
     def check(self, program: Program) -> Prepared:
         """The verdict on a program."""
@@ -79,16 +79,16 @@ def test_the_reduced_kernel_is_right_on_lavapipe(bench: Bench, weight_type: str,
 @pytest.mark.parametrize("accumulator", ["f16", "f32"])
 def test_the_end_of_k_is_fetched_element_by_element(bench: Bench, accumulator: str, shape: tuple[int, int, int]) -> None:
     """f16 rows that begin at no multiple of 16 B and end in the middle of a matrix."""
-    made = bench.gemm("f16", accumulator, shape)
-    assert not made.aligned
-    assert bench.check(made.program).wrong is None
+    plan = bench.gemm("f16", accumulator, shape)
+    assert not plan.aligned
+    assert bench.check(plan.program).wrong is None
 
 
 def test_parts_of_k_have_a_d_each(bench: Bench) -> None:
     """K of 768 in three parts, summed by the reduction: as on devices that report their shader cores."""
     m, n, k = 45, 21, 768
-    made = bench.gemm("q8_0", "f32", (m, n, k)).program
-    (stage,) = made.stages
+    program = bench.gemm("q8_0", "f32", (m, n, k)).program
+    (stage,) = program.stages
     assert isinstance(stage, Dispatch)
     assert stage.push == (m, n, k, k)
     parts = replace(stage, push=(m, n, k, 256), groups=(*stage.groups[:2], 3), bindings=("weights", "activations", "scratch"))
@@ -100,15 +100,15 @@ def test_parts_of_k_have_a_d_each(bench: Bench) -> None:
         groups=(-(-m * n // 1024), 1, 1),
     )
     scratch = Buffer(name="scratch", role="scratch", key="parts", bytes=3 * 4 * m * n)
-    split = replace(made, stages=(parts, reduction), buffers=(*made.buffers, scratch), chain=256)
+    split = replace(program, stages=(parts, reduction), buffers=(*program.buffers, scratch), chain=256)
     assert bench.check(split).wrong is None
 
 
 def test_a_wrong_reduced_kernel_is_caught(bench: Bench) -> None:
     """Half of K left out: the exact pass names an element."""
-    made = bench.gemm("f16", "f32", (64, 32, 128)).program
-    assert first(made).push == (64, 32, 128, 128)
-    assert "the first at n=" in (bench.check(doctored(made, push=(64, 32, 128, 64))).wrong or "")
+    program = bench.gemm("f16", "f32", (64, 32, 128)).program
+    assert first(program).push == (64, 32, 128, 128)
+    assert "the first at n=" in (bench.check(doctored(program, push=(64, 32, 128, 64))).wrong or "")
 
 
 @pytest.mark.parametrize("weight_type", QUANTISED)
@@ -146,8 +146,8 @@ def test_null_devices_compile_what_they_have(embedded: dict[str, DriverSpec], na
         pytest.skip("needs Intel's shim: make intel-shim, then VKPROBE_INTEL_SHIM=PATH make test")
     (spec,) = resolve((), [name])
     accumulator = kernel.rpartition("_")[2]
-    told = measured(spec, lambda device: [cell(t, accumulator, (64, 16, 256), path) for t in TYPES])
-    compiled = [r for r in told.records if isinstance(r, PipelineRecord)]
+    outcome = measured(spec, lambda device: [cell(t, accumulator, (64, 16, 256), path) for t in TYPES])
+    compiled = [r for r in outcome.records if isinstance(r, PipelineRecord)]
     assert {p.kernel for p in compiled} == {f"gemm_{t}_{kernel}" for t in TYPES}
     assert {p.status for p in compiled} == {"ok"}
     assert {bool(p.matrix_instructions) for p in compiled} == {matrix}

@@ -45,7 +45,7 @@ def root(embedded: dict[str, DriverSpec]) -> str:
     return str(embedded["lvp"].root)
 
 
-def found(*specs: DriverSpec) -> list[probe.Found]:
+def outcomes(*specs: DriverSpec) -> list[probe.Found]:
     """Probe, and check that no worker is left."""
     outcome = probe.probe(specs)
     assert children() == []
@@ -61,7 +61,7 @@ def children() -> list[int]:
 
 def test_lavapipe_of_the_embedded_set_works(embedded: dict[str, DriverSpec]) -> None:
     """One CPU device, by the set's own loader and C library."""
-    (lvp,) = found(embedded["lvp"])
+    (lvp,) = outcomes(embedded["lvp"])
     assert lvp.state == "ok"
     assert [d.type for d in lvp.devices] == ["cpu"]
     assert "llvmpipe" in lvp.devices[0].name
@@ -69,7 +69,7 @@ def test_lavapipe_of_the_embedded_set_works(embedded: dict[str, DriverSpec]) -> 
 
 def test_every_driver_of_the_set_ends_in_a_state_with_a_reason(embedded: dict[str, DriverSpec]) -> None:
     """Drivers without their hardware are no-device, never an error."""
-    outcome = found(*embedded.values())
+    outcome = outcomes(*embedded.values())
     assert {f.state for f in outcome} <= {"ok", "no-device"}
     assert all(f.reason for f in outcome if f.state != "ok")
 
@@ -77,7 +77,7 @@ def test_every_driver_of_the_set_ends_in_a_state_with_a_reason(embedded: dict[st
 @pytest.mark.parametrize(("name", "says"), [("radv:gfx1201", "GFX1201"), ("nvk:172", "NVK"), ("turnip:750", "Adreno (TM) 750")])
 def test_a_null_device_enumerates(embedded: dict[str, DriverSpec], name: str, says: str) -> None:
     """The real driver comes up on the shim's fake GPU."""
-    (device,) = found(null.resolve(*null.parse(name)))
+    (device,) = outcomes(null.resolve(*null.parse(name)))
     assert device.state == "ok"
     assert says in device.devices[0].name
     assert device.spec.null
@@ -85,7 +85,7 @@ def test_a_null_device_enumerates(embedded: dict[str, DriverSpec], name: str, sa
 
 def test_intels_null_device_enumerates(embedded: dict[str, DriverSpec], intel_shim: Path) -> None:
     """With a shim that no package ships."""
-    (device,) = found(null.resolve(*null.parse("anv:bmg"), shim=str(intel_shim)))
+    (device,) = outcomes(null.resolve(*null.parse("anv:bmg"), shim=str(intel_shim)))
     assert device.state == "ok"
     assert "BMG" in device.devices[0].name
 
@@ -93,7 +93,7 @@ def test_intels_null_device_enumerates(embedded: dict[str, DriverSpec], intel_sh
 @pytest.mark.parametrize("name", ["radv:navi99", "nvk:192", "turnip:1"])
 def test_an_unknown_chip_is_named(embedded: dict[str, DriverSpec], name: str) -> None:
     """Whether the shim aborts or the driver finds nothing."""
-    (device,) = found(null.resolve(*null.parse(name)))
+    (device,) = outcomes(null.resolve(*null.parse(name)))
     assert device.state == "error"
     assert f"does not know the chip {name.partition(':')[2]}" in (device.reason or "")
 
@@ -107,7 +107,7 @@ def test_broken_drivers_are_rows_beside_a_good_one(embedded: dict[str, DriverSpe
     (folder / "soname.json").write_text(body % "libxcb-nonesuch.so.0")
     (folder / "broken.json").write_text("{ this is not JSON")
     paths = [crash, hang, *(folder / f"{name}.json" for name in ("missing", "soname", "broken", "absent"))]
-    good, *bad = found(embedded["lvp"], *(spec_of(path, root=root) for path in paths))
+    good, *bad = outcomes(embedded["lvp"], *(spec_of(path, root=root) for path in paths))
     assert good.state == "ok"
     assert {f.state for f in bad} == {"error"}
     reasons = [f.reason or "" for f in bad]
@@ -118,13 +118,13 @@ def test_broken_drivers_are_rows_beside_a_good_one(embedded: dict[str, DriverSpe
 
 def test_a_library_that_is_no_driver_is_told(root: str, bad_driver: BadDriver) -> None:
     """It loads and exports nothing of Vulkan."""
-    (bad,) = found(spec_of(bad_driver("empty", NO_ENTRY), root=root))
+    (bad,) = outcomes(spec_of(bad_driver("empty", NO_ENTRY), root=root))
     assert "exports no vk_icdGetInstanceProcAddr" in (bad.reason or "")
 
 
 def test_a_driver_without_create_instance_is_told(root: str, bad_driver: BadDriver) -> None:
     """As NVIDIA's GLX library is on a headless machine: the remedy is its EGL library."""
-    (bad,) = found(spec_of(bad_driver("GLX_nvidia", NO_CREATE), root=root))
+    (bad,) = outcomes(spec_of(bad_driver("GLX_nvidia", NO_CREATE), root=root))
     assert bad.state == "error"
     assert "no vkCreateInstance behind vk_icdGetInstanceProcAddr" in (bad.reason or "")
     assert "libEGL_nvidia.so.0" in (bad.remedy or "")
@@ -132,7 +132,7 @@ def test_a_driver_without_create_instance_is_told(root: str, bad_driver: BadDriv
 
 def test_a_driver_that_is_out_of_memory_is_no_missing_hardware(root: str, bad_driver: BadDriver) -> None:
     """Its VkResult is told, whatever device nodes there are."""
-    (bad,) = found(spec_of(bad_driver("oom", INIT_FAILED.replace("RESULT", "-1")), root=root))
+    (bad,) = outcomes(spec_of(bad_driver("oom", INIT_FAILED.replace("RESULT", "-1")), root=root))
     assert bad.state == "error"
     assert "VK_ERROR_OUT_OF_HOST_MEMORY" in (bad.reason or "")
 
@@ -145,7 +145,7 @@ def test_without_any_loader_the_fetch_is_named(tmp_path: Path) -> None:
         pytest.skip("this machine has a Vulkan loader: run the tests where libvulkan1 is not installed")
     manifest = tmp_path / "a_icd.json"
     manifest.write_text('{"file_format_version": "1.0.1", "ICD": {"library_path": "liba.so", "api_version": "1.3.0"}}')
-    (bad,) = found(spec_of(manifest))
+    (bad,) = outcomes(spec_of(manifest))
     assert (bad.state, bad.reason) == ("error", "no Vulkan loader (libvulkan.so.1) on this machine")
     assert "vkprobe drivers fetch" in (bad.remedy or "")
 
@@ -198,7 +198,7 @@ def test_a_killed_worker_is_told_with_its_signal(embedded: dict[str, DriverSpec]
         with pytest.raises(WorkerLost, match="SIGKILL") as lost:
             worker.request(Enumerate(), timeout=300)
     assert (lost.value.what, lost.value.signal) == ("crash", "SIGKILL")
-    assert found(embedded["lvp"])[0].state == "ok"
+    assert outcomes(embedded["lvp"])[0].state == "ok"
 
 
 def test_a_launcher_runs_before_python(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_launcher_runs_before_python(embedded: dict[str, DriverSpec], tmp_path
     from msgspec.structs import replace
 
     shell = ("sh", "-c", 'echo launched > "$0"; "$@"; exit $?', str(tmp_path / "mark"))
-    (lvp,) = found(replace(embedded["lvp"], launcher=shell))
+    (lvp,) = outcomes(replace(embedded["lvp"], launcher=shell))
     assert lvp.state == "ok"
     assert (tmp_path / "mark").read_text() == "launched\n"
 
@@ -215,7 +215,7 @@ def test_a_launcher_that_is_not_there_is_told(embedded: dict[str, DriverSpec]) -
     """With the command's name."""
     from msgspec.structs import replace
 
-    (bad,) = found(replace(embedded["lvp"], launcher=("/nowhere/gdb",)))
+    (bad,) = outcomes(replace(embedded["lvp"], launcher=("/nowhere/gdb",)))
     assert bad.state == "error"
     assert "/nowhere/gdb" in (bad.reason or "")
 

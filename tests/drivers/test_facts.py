@@ -42,8 +42,8 @@ def _spec(name: str) -> DriverSpec:
 def _device(name: str) -> DeviceRecord:
     spec = _spec(name)
     with Worker(spec) as worker:
-        (told,) = worker.request(Facts(), timeout=300)
-    return device_record("run", spec, told)
+        (reply,) = worker.request(Facts(), timeout=300)
+    return device_record("run", spec, reply)
 
 
 @pytest.fixture(scope="module")
@@ -150,12 +150,12 @@ def test_a_query_can_be_left_out_and_is_announced() -> None:
     skip = ["VkPhysicalDeviceVulkan12Features", "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"]
     announced: list[str] = []
     with Worker(_spec("embedded:lvp")) as worker:
-        (told,) = worker.request(Facts(skip=skip), timeout=300, progress=lambda p: announced.append(p["query"]))
-    assert "VkPhysicalDeviceVulkan12Features" not in told["features"]
-    assert told["coopmat"]["khr"] is None
-    assert len(told["coopmat"]["nv_flexible"]) == 4
+        (reply,) = worker.request(Facts(skip=skip), timeout=300, progress=lambda p: announced.append(p["query"]))
+    assert "VkPhysicalDeviceVulkan12Features" not in reply["features"]
+    assert reply["coopmat"]["khr"] is None
+    assert len(reply["coopmat"]["nv_flexible"]) == 4
     core = {"VkPhysicalDeviceProperties"}  # comes with vkGetPhysicalDeviceProperties
-    assert {*told["features"], *told["properties"], *skip} - core <= set(announced)
+    assert {*reply["features"], *reply["properties"], *skip} - core <= set(announced)
 
 
 def _old_nvk() -> DriverSpec:
@@ -168,13 +168,13 @@ def test_a_device_of_api_1_0_is_asked_through_the_khr_extension() -> None:
     """Extensions' structs and tuples are told, structs that only a later version brings are not asked for."""
     spec = _old_nvk()
     with Worker(spec) as worker:
-        (told,) = worker.request(Facts(), timeout=300)
-    assert told["driver"]["api"].startswith("1.0.")
-    assert told["features"]["VkPhysicalDeviceCooperativeMatrixFeaturesKHR"]["cooperativeMatrix"] is True
-    assert told["features"]["VkPhysicalDeviceShaderFloat16Int8Features"]["shaderFloat16"] is True
-    assert len(told["coopmat"]["khr"]) == 18
-    assert not {"VkPhysicalDeviceVulkan11Features", "VkPhysicalDeviceVulkan14Features"} & set(told["features"])
-    assert "VkPhysicalDeviceSubgroupProperties" not in told["properties"]
+        (reply,) = worker.request(Facts(), timeout=300)
+    assert reply["driver"]["api"].startswith("1.0.")
+    assert reply["features"]["VkPhysicalDeviceCooperativeMatrixFeaturesKHR"]["cooperativeMatrix"] is True
+    assert reply["features"]["VkPhysicalDeviceShaderFloat16Int8Features"]["shaderFloat16"] is True
+    assert len(reply["coopmat"]["khr"]) == 18
+    assert not {"VkPhysicalDeviceVulkan11Features", "VkPhysicalDeviceVulkan14Features"} & set(reply["features"])
+    assert "VkPhysicalDeviceSubgroupProperties" not in reply["properties"]
 
 
 def test_a_device_that_is_not_there_is_a_sentence() -> None:

@@ -38,19 +38,19 @@ def gaps(*arguments: str) -> dict[tuple[str, str], dict[str, Any]]:
 @pytest.mark.usefixtures("embedded")
 def test_one_command_sets_all_open_drivers_beside_the_h200() -> None:
     """NVK, RADV, Turnip, lavapipe and a record: coopmat2 is missing everywhere but on the H200, and each says what."""
-    found = gaps(*nulls(*OPEN), "--driver", "embedded:lvp", "--from", str(RECORDED / "caps-nvidia-h200.jsonl"))
-    met = {device: gap["met"] for (device, path), gap in found.items() if path == "coopmat2"}
+    records = gaps(*nulls(*OPEN), "--driver", "embedded:lvp", "--from", str(RECORDED / "caps-nvidia-h200.jsonl"))
+    met = {device: gap["met"] for (device, path), gap in records.items() if path == "coopmat2"}
     assert met == {**{f"{name}/0": False for name in OPEN}, "embedded:lvp/0": False, "file:caps-nvidia-h200/0": True}
-    for (_, path), gap in found.items():
+    for (_, path), gap in records.items():
         assert (gap["met"] is True) == (not gap["missing"]), path
 
 
 @pytest.mark.usefixtures("embedded", "intel_shim")
 def test_anv_lists_coopmat2_without_what_llama_cpp_needs_of_it() -> None:
     """The extension is there; features, the limit of 0 and the flexible entries are what is missing."""
-    found = gaps(*nulls(*INTEL))
+    records = gaps(*nulls(*INTEL))
     for name in INTEL:
-        missing = {m["name"].rpartition(".")[2]: m for m in found[f"{name}/0", "coopmat2"]["missing"]}
+        missing = {m["name"].rpartition(".")[2]: m for m in records[f"{name}/0", "coopmat2"]["missing"]}
         assert "VK_NV_cooperative_matrix2" not in missing
         assert missing["cooperativeMatrixFlexibleDimensionsMaxDimension"]["have"] == 0
         assert sum(m["kind"] == "tuple" for m in missing.values()) == 4

@@ -24,7 +24,7 @@ JOB = ("gemv", "--type", "f16,q4_0", "--shape", "256,1,256")
 CELLS = 3  # f16; q4_0 by floats and by integers
 
 
-def told(path: Path) -> bytes:
+def content(path: Path) -> bytes:
     """The content of a file of /proc; nothing if its process ended in between."""
     try:
         return path.read_bytes()
@@ -34,8 +34,8 @@ def told(path: Path) -> bytes:
 
 def processes(variable: str) -> dict[int, str]:
     """Command lines of the processes with `variable` (NAME=VALUE) in their environment, by process id."""
-    folders = [f for f in Path("/proc").glob("[0-9]*") if variable.encode() in told(f / "environ").split(b"\0")]
-    return {int(f.name): told(f / "cmdline").replace(b"\0", b" ").decode() for f in folders}
+    folders = [f for f in Path("/proc").glob("[0-9]*") if variable.encode() in content(f / "environ").split(b"\0")]
+    return {int(f.name): content(f / "cmdline").replace(b"\0", b" ").decode() for f in folders}
 
 
 class Lab:

@@ -43,8 +43,8 @@ def these(*features: str) -> Callable[[DeviceRecord], Sequence[Climb]]:
     """The climbs with these features, in this order."""
 
     def choose(device: DeviceRecord) -> Sequence[Climb]:
-        made = {c.feature: c for c in feature_climbs(device)}
-        return [made[feature] for feature in features]
+        climbs = {c.feature: c for c in feature_climbs(device)}
+        return [climbs[feature] for feature in features]
 
     return choose
 
@@ -102,12 +102,12 @@ def test_a_wrong_kernel_is_wrong_at_runs(embedded: dict[str, DriverSpec]) -> Non
     """A maximum in place of a sum, reductions in place of per-element operations: what differs is told, the rung is runs."""
 
     def choose(device: DeviceRecord) -> Sequence[Climb]:
-        made = {c.feature: c for c in feature_climbs(device)}
-        elements = made[f"{NV}.cooperativeMatrixPerElementOperations"]
+        climbs = {c.feature: c for c in feature_climbs(device)}
+        elements = climbs[f"{NV}.cooperativeMatrixPerElementOperations"]
         return [
-            doctored(made["subgroupAdd at 8"], kernel="ladder_subgroup_max"),
+            doctored(climbs["subgroupAdd at 8"], kernel="ladder_subgroup_max"),
             doctored(elements, 1, kernel="ladder_reduce_f32_subgroup"),
-            made["subgroupAll at 8"],
+            climbs["subgroupAll at 8"],
         ]
 
     (add, element, right), outcome = climbed(embedded["lvp"], choose)
@@ -125,13 +125,13 @@ def test_a_wrong_expectation_is_wrong_at_runs(embedded: dict[str, DriverSpec]) -
     """A matrix half as wide as the kernel's, a subgroup size that the device does not have."""
 
     def choose(device: DeviceRecord) -> Sequence[Climb]:
-        made = {c.feature: c for c in feature_climbs(device)}
-        conversions = made[f"{NV}.cooperativeMatrixConversions"]
+        climbs = {c.feature: c for c in feature_climbs(device)}
+        conversions = climbs[f"{NV}.cooperativeMatrixConversions"]
         parameters = steps(conversions)[0].parameters
-        size = steps(made["subgroupMax at 8"])[0].parameters
+        size = steps(climbs["subgroupMax at 8"])[0].parameters
         return [
             doctored(conversions, parameters={**parameters, "n": 4}),
-            doctored(made["subgroupMax at 8"], parameters={**size, "size": 16}),
+            doctored(climbs["subgroupMax at 8"], parameters={**size, "size": 16}),
         ]
 
     (narrow, size), _ = climbed(embedded["lvp"], choose)
@@ -174,9 +174,9 @@ static int create(void *d, void *cache, unsigned count, const void *infos, const
   return real_create(d, cache, count, infos, allocator, pipelines);
 }
 static Function device(void *d, const char *name) {
-  Function found = real_device(d, name);
-  if (!strcmp(name, "vkCreateComputePipelines")) { real_create = (void *)found; return (Function)create; }
-  return found;
+  Function function = real_device(d, name);
+  if (!strcmp(name, "vkCreateComputePipelines")) { real_create = (void *)function; return (Function)create; }
+  return function;
 }
 __attribute__((constructor)) static void begin(void) {
   void *library = dlopen(getenv("FAULT_IN"), RTLD_NOW);
@@ -187,9 +187,9 @@ __attribute__((constructor)) static void begin(void) {
 int vk_icdNegotiateLoaderICDInterfaceVersion(unsigned *version) { return real_negotiate(version); }
 Function vk_icdGetPhysicalDeviceProcAddr(void *i, const char *name) { return real_physical(i, name); }
 Function vk_icdGetInstanceProcAddr(void *i, const char *name) {
-  Function found = real(i, name);
-  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)found; return (Function)device; }
-  return found;
+  Function function = real(i, name);
+  if (!strcmp(name, "vkGetDeviceProcAddr")) { real_device = (void *)function; return (Function)device; }
+  return function;
 }
 """
 """lavapipe, but the second pipeline of a worker (the first is the canary's) goes wrong, once."""

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import PATIENCE_S, BadDriver, FaultyLavapipe, gemvs
-from tests.drivers.test_drivers import CRASH, found
+from tests.drivers.test_drivers import CRASH, outcomes
 from vkprobe.drivers import launch
 from vkprobe.drivers.clibrary import LIBRARIES
 from vkprobe.drivers.embedded import layer_folder
@@ -82,7 +82,7 @@ BROKEN = "raise ImportError('libffi.so.9: cannot open shared object file')\n"
 
 def test_a_worker_that_python_can_not_start_is_no_crash_of_the_driver(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
     """The exception is named and what to check; nobody is sent to the driver's developers."""
-    (bad,) = found(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN))
+    (bad,) = outcomes(with_module(embedded["lvp"], tmp_path, "msgspec", BROKEN))
     assert bad.state == "error"
     assert bad.reason == "vkprobe's worker did not start (status 1): ImportError: libffi.so.9: cannot open shared object file"
     assert "pip check" in (bad.remedy or "")
@@ -91,14 +91,14 @@ def test_a_worker_that_python_can_not_start_is_no_crash_of_the_driver(embedded: 
 
 def test_a_package_that_fails_later_is_no_fault_of_the_driver(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
     """The binding is imported by the first request only."""
-    (bad,) = found(with_module(embedded["lvp"], tmp_path, "vulkan", BROKEN))
+    (bad,) = outcomes(with_module(embedded["lvp"], tmp_path, "vulkan", BROKEN))
     assert (bad.reason or "").startswith("vkprobe's worker failed: ImportError: libffi.so.9")
     assert "pip check" in (bad.remedy or "")
 
 
 def test_a_launcher_that_fails_is_named(embedded: dict[str, DriverSpec]) -> None:
     """It ends before there is a worker."""
-    (bad,) = found(replace(embedded["lvp"], launcher=("sh", "-c", "echo no such debugger >&2; exit 3")))
+    (bad,) = outcomes(replace(embedded["lvp"], launcher=("sh", "-c", "echo no such debugger >&2; exit 3")))
     assert bad.reason == "vkprobe's worker did not start (status 3): no such debugger"
     assert "`launcher`" in (bad.remedy or "")
 
@@ -210,9 +210,9 @@ def test_a_users_layer_is_not_measured(
     for _ in range(2):
         with Worker(embedded["lvp"]) as worker:
             assert validation not in loaded(worker)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 1
-    assert told[0].startswith(f"vkprobe: {variable} ignored: ")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"vkprobe: {variable} ignored: ")
     monkeypatch.setenv("VKPROBE_KEEP_LAYERS", "1")
     with Worker(embedded["lvp"]) as worker:
         assert validation in loaded(worker)

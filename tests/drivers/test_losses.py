@@ -24,15 +24,15 @@ HASTY = replace(BRIEF, time_limit_s=3.0, compile_limit_s=8.0)
 
 def workers(parent: int) -> list[int]:
     """Live worker processes of a process, those that it left behind too: they carry its id in their argv."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             argv = (folder / "cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile
         if b"vkprobe.worker" in argv and argv[-2] == str(parent).encode():
-            found.append(int(folder.name))
-    return found
+            pids.append(int(folder.name))
+    return pids
 
 
 def wait_for(condition: object, timeout: float = 300.0) -> bool:

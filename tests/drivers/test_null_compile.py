@@ -55,26 +55,26 @@ def test_every_kernel_compiles_and_none_is_timed(outcome: tuple[str, Measured]) 
 
     NVK's int8 tuples have K = 32, too long for types with a scale for each 16 elements.
     """
-    name, told = outcome
+    name, measurement = outcome
     scaled_by_16 = {t for t, row in WEIGHT_TYPES.items() if row.q8_1 is not None and row.q8_1.int8_scales == 2}
-    compiled = [r for r in told.records if isinstance(r, PipelineRecord)]
+    compiled = [r for r in measurement.records if isinstance(r, PipelineRecord)]
     assert {p.status for p in compiled} == {"ok"}
     assert all((p.compile_s or 0) > 0 for p in compiled)
     lacks = {"turnip:750": set(TYPES), "nvk:172": {"bf16"}}.get(name, set())
-    unsupported = {(r.type, r.path, r.accumulator == "s32") for r in told.results if r.status == "unsupported"}
+    unsupported = {(r.type, r.path, r.accumulator == "s32") for r in measurement.results if r.status == "unsupported"}
     int8 = scaled_by_16 if name == "nvk:172" else set()
     assert unsupported == {(t, "coopmat", False) for t in lacks} | {(t, "coopmat", True) for t in int8}
-    assert {(r.type, r.path) for r in told.results if r.status == "noop"} == PLANNED - {(t, "coopmat") for t in lacks}
-    assert {r.status for r in told.results} == {"noop", "unsupported"} if lacks else {"noop"}
-    assert all(r.reason and not r.time and not r.check for r in told.results)
-    assert told.events == []
-    assert exit_status(told.results, frozenset({f"{name}/0"})) == 0
+    assert {(r.type, r.path) for r in measurement.results if r.status == "noop"} == PLANNED - {(t, "coopmat") for t in lacks}
+    assert {r.status for r in measurement.results} == {"noop", "unsupported"} if lacks else {"noop"}
+    assert all(r.reason and not r.time and not r.check for r in measurement.results)
+    assert measurement.events == []
+    assert exit_status(measurement.results, frozenset({f"{name}/0"})) == 0
 
 
 def test_statistics_are_told_raw_and_normal(outcome: tuple[str, Measured]) -> None:
     """Registers, spills, instructions and code size of every pipeline; matrix instructions where there are any."""
-    name, told = outcome
-    for pipeline in (r for r in told.records if isinstance(r, PipelineRecord)):
+    name, measurement = outcome
+    for pipeline in (r for r in measurement.records if isinstance(r, PipelineRecord)):
         assert pipeline.raw
         assert (pipeline.registers or 0) > 0
         assert (pipeline.instructions or 0) > 0
@@ -85,4 +85,4 @@ def test_statistics_are_told_raw_and_normal(outcome: tuple[str, Measured]) -> No
         if pipeline.matrix_instructions is not None:
             assert (pipeline.matrix_instructions > 0) == (pipeline.path == "coopmat"), pipeline.kernel
     if name in ("nvk:172", "radv:gfx1201", "anv:bmg"):
-        assert any(r.matrix_instructions for r in told.records if isinstance(r, PipelineRecord))
+        assert any(r.matrix_instructions for r in measurement.records if isinstance(r, PipelineRecord))

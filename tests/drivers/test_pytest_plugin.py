@@ -157,11 +157,11 @@ def test_it(vk_kernel):
     push = np.array([4096, np.float32(2).view(np.uint32)], np.uint32)
     check(vk_kernel(SPV.read_bytes(), bindings=[X, Y], push=push, constants={0: 64}, groups=64))
 
-@pytest.mark.parametrize(("options", "told"), [
+@pytest.mark.parametrize(("options", "message"), [
     (dict(bindings=[X]), "no array for binding 1"), (dict(bindings=[X, Y[:0]]), "binding 1 is empty"), (dict(groups=0), "groups 0"),
 ])
-def test_misuse(vk_kernel, options, told):
-    with pytest.raises(UsageError, match=told):
+def test_misuse(vk_kernel, options, message):
+    with pytest.raises(UsageError, match=message):
         saxpy(vk_kernel, **options)
 
 def test_misuse_of_cells(vk_kernel):
@@ -195,7 +195,7 @@ def test_after(vk_kernel):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("crash", "crash: killed by SIGSEGV while dispatching saxpy.spv"),
         ("lost", "VK_ERROR_DEVICE_LOST while dispatching"),
@@ -203,7 +203,7 @@ def test_after(vk_kernel):
     ],
 )
 def test_a_driver_that_fails_costs_one_test(
-    faulty_lavapipe: FaultyLavapipe, run_pytest: Pytest, tmp_path: Path, fault: str, told: str
+    faulty_lavapipe: FaultyLavapipe, run_pytest: Pytest, tmp_path: Path, fault: str, message: str
 ) -> None:
     """Its failure names the signal and what the driver printed last; the tests before and after pass, in a new worker."""
     spec = faulty_lavapipe(fault, after=10)
@@ -215,7 +215,7 @@ def test_a_driver_that_fails_costs_one_test(
     assert done.returncode == 1, done.stdout
     assert "1 failed, 2 passed" in done.stdout
     assert "test_victim FAILED" in done.stdout
-    assert told in done.stdout
+    assert message in done.stdout
     assert "faulty/0 (llvmpipe" in done.stdout
     assert "The driver's last lines on stderr:" in done.stdout
 
