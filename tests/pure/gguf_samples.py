@@ -133,7 +133,7 @@ def published(name: str) -> tuple[list[T], str, dict[str, int]]:
     return tensors, arch, {"block_count": layers, **({"expert_count": experts, "expert_used_count": used} if experts else {})}
 
 
-def workload(found: Model, role: str, n_pp: int = 512) -> Workload:
+def workload(network: Model, role: str, n_pp: int = 512) -> Workload:
     """The one workload of a role."""
-    (only,) = [w for w in found.workloads if w.role == role and w.n_pp == n_pp]
+    (only,) = [w for w in network.workloads if w.role == role and w.n_pp == n_pp]
     return only

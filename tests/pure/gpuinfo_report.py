@@ -19,18 +19,20 @@ def _bytes(text: str) -> list[int]:
 
 
 def _core(members: dict[str, Any]) -> dict[str, Any]:
-    told = {
+    fields = {
         name: int(v) if isinstance(v, bool) else _bytes(v) if "UUID" in name and isinstance(v, str) else v for name, v in members.items()
     }
     if "driverID" in members:
-        told["driverID"] = values("VkDriverId")[members["driverID"]]
-        told["conformanceVersion"] = ".".join(str(members["conformanceVersion"][part]) for part in ("major", "minor", "subminor", "patch"))
-    if "deviceLUID" in told:
-        told["deviceLUID"] = _bytes(members["deviceLUID"])
+        fields["driverID"] = values("VkDriverId")[members["driverID"]]
+        fields["conformanceVersion"] = ".".join(
+            str(members["conformanceVersion"][part]) for part in ("major", "minor", "subminor", "patch")
+        )
+    if "deviceLUID" in fields:
+        fields["deviceLUID"] = _bytes(members["deviceLUID"])
     for name in ("maxMemoryAllocationSize", "maxBufferSize"):
-        if name in told:
-            told[name] = str(told[name])
-    return told
+        if name in fields:
+            fields[name] = str(fields[name])
+    return fields
 
 
 def _said(value: Any) -> Any:

@@ -164,8 +164,8 @@ def test_a_lost_worker_costs_one_cell_on_its_side(monkeypatch: pytest.MonkeyPatc
     assert [r.status for r in fight.results("A")] == ["ok", "ok"]
     assert [(r.device, r.what) for r in fight.records if isinstance(r, EventRecord)] == [("B/0", "crash"), ("B/0", "restart")]
     assert [pair.blocks for pair in fight.duel.pairs] == [0, 6]
-    found = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
-    assert [c.verdict for c in found.cells if isinstance(c.record, ResultRecord)] == ["crash", "slower"]
+    comparison = verdicts.comparison([*_devices(), *fight.records], ("A/0", "B/0"), fight.duel.pairs, threshold=0.05)
+    assert [c.verdict for c in comparison.cells if isinstance(c.record, ResultRecord)] == ["crash", "slower"]
 
 
 def test_a_side_is_given_up_after_three_losses_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,12 +236,12 @@ def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest
             raise KeyboardInterrupt
         return timed(side, request)
 
-    told = interrupted(monkeypatch, who)
-    assert {c.name: (c.verdict, c.because) for c in told.cells if isinstance(c.record, ResultRecord)} == {
+    comparison = interrupted(monkeypatch, who)
+    assert {c.name: (c.verdict, c.because) for c in comparison.cells if isinstance(c.record, ResultRecord)} == {
         "gemv/f16/scalar-f32/f32/64x1x64/cold": ("unjudged", "fewer than 2 whole blocks were measured"),
         "gemv/f16/scalar-f32/f32/64x2x64/cold": ("unjudged", "the run ended before B had measured it"),
     }
-    assert met(told, parse("missing")) == []
+    assert met(comparison, parse("missing")) == []
 
 
 def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,8 +254,8 @@ def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypat
             raise KeyboardInterrupt
         return timed(side, request)
 
-    told = interrupted(monkeypatch, who)
-    assert "crash" in {c.verdict for c in told.cells if c.name == "gemv/f16/scalar-f32/f32/64x2x64/cold"}
+    comparison = interrupted(monkeypatch, who)
+    assert "crash" in {c.verdict for c in comparison.cells if c.name == "gemv/f16/scalar-f32/f32/64x2x64/cold"}
 
 
 def test_a_cell_that_has_had_its_time_gets_no_more_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,8 +284,8 @@ def _devices() -> list[AnyRecord]:
 
 def gathered(*devices: DeviceRecord, state: Any = "ok") -> Gathered:
     """Drivers A and B, and what devices they have."""
-    found = [Found(spec=DriverSpec(name=n, icd=None), state="ok" if n == "A" else state, reason="it is broken") for n in "AB"]
-    return Gathered(drivers=found, devices=list(devices))
+    drivers = [Found(spec=DriverSpec(name=n, icd=None), state="ok" if n == "A" else state, reason="it is broken") for n in "AB"]
+    return Gathered(drivers=drivers, devices=list(devices))
 
 
 SIDES = (DriverSpec(name="A", icd=None), DriverSpec(name="B", icd=None))
@@ -325,13 +325,13 @@ def test_sides_are_told_apart_by_name() -> None:
 
 def blocks(rng: np.random.Generator, ratio: float, noise: float, by_life: float) -> list[list[tuple[list[list[float]], list[list[float]]]]]:
     """Three lives of two blocks; B takes `ratio` as long, give or take what each life draws."""
-    made = []
+    lives = []
     for _ in range(3):
         drawn = math.exp(rng.normal(0, by_life))
         scales = (1.0, ratio * drawn)
         rounds = [[[[1e-3 * scale * float(np.exp(rng.normal(0, noise)))] * 3 for _ in "12"] for scale in scales] for _ in "12"]
-        made.append([(a, b) for a, b in rounds])
-    return made
+        lives.append([(a, b) for a, b in rounds])
+    return lives
 
 
 def test_lives_that_differ_are_the_unit() -> None:
@@ -339,9 +339,9 @@ def test_lives_that_differ_are_the_unit() -> None:
     rng = np.random.default_rng(3)
     alike, apart = blocks(rng, 1.0, 0.01, 0.0), blocks(rng, 1.0, 0.001, 0.2)
     assert paired_lives(alike) == paired([block for life in alike for block in life])
-    told = paired_lives(apart)
-    assert told.df == 2
-    assert told.s2 > 2 * paired([block for life in apart for block in life]).s2
+    estimate = paired_lives(apart)
+    assert estimate.df == 2
+    assert estimate.s2 > 2 * paired([block for life in apart for block in life]).s2
 
 
 def test_a_table_whose_lives_draw_their_speeds_has_no_verdict() -> None:

@@ -16,7 +16,7 @@ from vkprobe.records import ResultRecord, Time, encode
 LINE = "  MUL_MAT(type_a={},type_b=f32,m=4096,n={},k=14336,bs=[1,1],nr=[1,1],per=[0,1,2,3],o=1):   3820 runs -   {} us/run -  60 GFLOP/run"
 
 
-def told(kind: str, n: int, us: float) -> str:
+def console(kind: str, n: int, us: float) -> str:
     """A line of test-backend-ops."""
     return LINE.format(kind, n, us) + " - \x1b[1;34m229.64 TFLOPS\x1b[0m\n"
 
@@ -29,24 +29,24 @@ def graphs(kind: str, n: int, *us: float, copies: int = 2) -> str:
 
 def hot(median: float, run: str = "a", second: int = 10, *, steady: bool = True, weights: str = "q4_0") -> ResultRecord:
     """A hot coopmat GEMM's record."""
-    made = result(weights=weights, residency="hot", run=run, second=second, steady=steady)
-    assert isinstance(made.time, Time)
-    return replace(made, time=replace(made.time, median_s=median))
+    record = result(weights=weights, residency="hot", run=run, second=second, steady=steady)
+    assert isinstance(record.time, Time)
+    return replace(record, time=replace(record.time, median_s=median))
 
 
 def test_a_pass_is_read() -> None:
     """Colours and other lines are passed over; q4_K is vkprobe's q4_k."""
-    assert parsed("Backend 1/2\n" + told("q4_K", 512, 451.37)) == {("q4_k", 4096, 512, 14336): 451.37e-6}
+    assert parsed("Backend 1/2\n" + console("q4_K", 512, 451.37)) == {("q4_k", 4096, 512, 14336): 451.37e-6}
 
 
 def test_vectors_take_the_path_that_llama_cpp_takes() -> None:
     """On an H200 at this K q8_1 but for q8_0 at N = 1; the scalar passes have the float kernel."""
     device = recorded("nvidia-h200")
-    text = told("q4_0", 1, 14.3) + told("q8_0", 1, 29.1) + told("q8_0", 8, 64.3) + told("q4_0", 512, 453.8)
+    text = console("q4_0", 1, 14.3) + console("q8_0", 1, 29.1) + console("q8_0", 8, 64.3) + console("q4_0", 512, 453.8)
     assert {(k.type, k.n): k.path for k in theirs([("coopmat2", text)], device)} == {
         ("q4_0", 1): "intdot", ("q8_0", 1): "scalar-f32", ("q8_0", 8): "intdot", ("q4_0", 512): "coopmat2"
     }  # fmt: skip
-    assert {k.path for k in theirs([("scalar-f16", told("q4_0", 1, 21.6))], device)} == {"scalar-f32"}
+    assert {k.path for k in theirs([("scalar-f16", console("q4_0", 1, 21.6))], device)} == {"scalar-f32"}
 
 
 def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:
     assert isinstance(mine.time, Time)
     records.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], device, mine)))
     for factor, word, near in ((1.0, "| 1.00 ", 1), (0.8, "| 1.25 ! ", 0), (1.05, "| 0.95 ", 1)):
-        llama.write_text(told("q4_0", 512, mine.time.median_s * 1e6 * factor))
+        llama.write_text(console("q4_0", 512, mine.time.median_s * 1e6 * factor))
         text = page([str(records)], [("coopmat", str(llama))], "beside")
         assert word in text
         assert f"{near} of 1 cells" in text
@@ -65,7 +65,7 @@ def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:
 
 def test_what_only_one_side_has_is_shown() -> None:
     """With no ratio."""
-    other = theirs([("coopmat", told("f16", 512, 700.0))], recorded("nvidia-h200"))
+    other = theirs([("coopmat", console("f16", 512, 700.0))], recorded("nvidia-h200"))
     assert rows({}, other) == [["coopmat", "f16", "4096x512x14336", "", "", "700 us", "host", "", "", "", ""]]
 
 
@@ -81,22 +81,22 @@ def test_logged_graphs_give_their_median() -> None:
 def test_the_clock_that_says_less_counts() -> None:
     """In any order of the files; of a file with the logger's lines the console's are not read, which logging slows."""
     key = Key("coopmat2", "q4_0", 4096, 512, 14336)
-    with_logger = ("coopmat2", graphs("q4_0", 512, 353.0) + told("q4_0", 512, 506.0))
-    host = ("coopmat2", told("q4_0", 512, 473.0) + told("f16", 512, 257.0))
+    with_logger = ("coopmat2", graphs("q4_0", 512, 353.0) + console("q4_0", 512, 506.0))
+    host = ("coopmat2", console("q4_0", 512, 473.0) + console("f16", 512, 257.0))
     for files in ([with_logger, host], [host, with_logger]):
-        found = theirs(files, recorded("nvidia-h200"))
-        assert found[key] == ([353e-6], "gpu")
-        assert found[key._replace(type="f16")] == ([257e-6], "host")
+        times = theirs(files, recorded("nvidia-h200"))
+        assert times[key] == ([353e-6], "gpu")
+        assert times[key._replace(type="f16")] == ([257e-6], "host")
     assert theirs([with_logger, with_logger], recorded("nvidia-h200"))[key] == ([353e-6, 353e-6], "gpu")
-    once = [("intdot", graphs("q4_0", 1, 15.9)), ("intdot", told("q4_0", 1, 14.3)), ("intdot", told("q4_0", 1, 16.2))]
-    found = theirs(once, recorded("nvidia-h200"))
-    told_by_host = found[Key("intdot", "q4_0", 4096, 1, 14336)]
-    assert told_by_host == ([14.3e-6, 15.9e-6], "host")  # its 16.2 us is more than the GPU's clock ever says
+    once = [("intdot", graphs("q4_0", 1, 15.9)), ("intdot", console("q4_0", 1, 14.3)), ("intdot", console("q4_0", 1, 16.2))]
+    times = theirs(once, recorded("nvidia-h200"))
+    host_times = times[Key("intdot", "q4_0", 4096, 1, 14336)]
+    assert host_times == ([14.3e-6, 15.9e-6], "host")  # its 16.2 us is more than the GPU's clock ever says
 
 
 def test_types_without_q8_1_take_the_float_path() -> None:
     """Where intdot is on, f16 is still multiplied in f16 and bf16 in f32; iq4_xs has q8_1 kernels in newer llama.cpp."""
-    text = told("f16", 512, 2140.0) + told("bf16", 512, 3042.0) + told("q4_0", 512, 1540.0) + told("iq4_xs", 1, 27.5)
+    text = console("f16", 512, 2140.0) + console("bf16", 512, 3042.0) + console("q4_0", 512, 1540.0) + console("iq4_xs", 1, 27.5)
     assert {k.type: k.path for k in theirs([("intdot", text)], recorded("nvidia-h200"))} == {
         "f16": "scalar-f16", "bf16": "scalar-f32", "q4_0": "intdot", "iq4_xs": "intdot"
     }  # fmt: skip
@@ -116,9 +116,9 @@ def test_a_gzip_file_is_read(tmp_path: Path) -> None:
 def test_runs_are_held_against_each_other() -> None:
     """A pair for each two runs that follow, oldest first; the newest cell is the one beside llama.cpp."""
     cells = [hot(102e-6, "c", 310), hot(100e-6, "a", 10), hot(101e-6, "b", 190), hot(50e-6, "b", 190, steady=False, weights="f16")]
-    found = run_to_run(cells)
-    assert [(a.key.type, a.apart_s, round(a.ratio, 4)) for a in found] == [("q4_0", 180.0, 1.01), ("q4_0", 120.0, 1.0099)]
-    text = again_section(found)
+    pairs = run_to_run(cells)
+    assert [(a.key.type, a.apart_s, round(a.ratio, 4)) for a in pairs] == [("q4_0", 180.0, 1.01), ("q4_0", 120.0, 1.0099)]
+    text = again_section(pairs)
     assert text[-4:-1] == [
         "- one steady cell, 3 min apart, differs by 1.0%.",
         "- one steady cell, 2 min apart, differs by 1.0%.",
@@ -163,7 +163,7 @@ def test_what_a_device_cannot_run_is_told_once(tmp_path: Path) -> None:
     assert "- coopmat, f16, q4_0: unsupported: needs X" in text.splitlines()
     assert "| coopmat" not in text
     llama = tmp_path / "llama.txt"
-    llama.write_text(told("q4_0", 512, 700.0))
+    llama.write_text(console("q4_0", 512, 700.0))
     text = page([str(records)], [("coopmat", str(llama))], "beside")
     assert "- coopmat, f16: unsupported: needs X" in text.splitlines()
     assert "unsupported: needs X" in next(line for line in text.splitlines() if line.startswith("| coopmat"))

@@ -56,8 +56,8 @@ def test_noise_is_never_bad() -> None:
 def test_a_commit_without_a_change_is_good() -> None:
     """At 1 % noise and a threshold of 3 % nearly every cell is told to be below it."""
     rng = random.Random(2)
-    told = [verdict for _ in range(50) for verdict in verdicts(rng, 1.0, 0.03)]
-    assert told.count("good") > 0.95 * len(told)
+    outcomes = [verdict for _ in range(50) for verdict in verdicts(rng, 1.0, 0.03)]
+    assert outcomes.count("good") > 0.95 * len(outcomes)
 
 
 def test_a_slowdown_beyond_the_threshold_is_bad() -> None:
@@ -71,8 +71,8 @@ def test_a_slowdown_beyond_the_threshold_is_bad() -> None:
 def test_a_slowdown_at_the_threshold_is_unclear() -> None:
     """3 % slower against 3 %: neither is said but rarely."""
     rng = random.Random(4)
-    told = [verdicts(rng, 1.03, 0.03)[0] for _ in range(100)]
-    assert told.count("unclear") > 90
+    outcomes = [verdicts(rng, 1.03, 0.03)[0] for _ in range(100)]
+    assert outcomes.count("unclear") > 90
 
 
 def test_a_slower_time_is_believed_in_a_second_process() -> None:
@@ -151,10 +151,10 @@ def test_good_pipelines_of_several_runs_all_count(tmp_path: Path) -> None:
     (good,) = good_cells(
         written(tmp_path / "good.jsonl", older, *pipes[:2], newer, replace(pipes[2], run=OTHER)), "compile/*", statistics=True
     )
-    made = [replace(pipes[0], spills=9), pipes[2]]
+    current = [replace(pipes[0], spills=9), pipes[2]]
     conditions = asked("worse:5%,wrong,crash")
-    told = {f.name.split("/")[1]: f.verdict for f in statistics_of(good, older, made, conditions)}
-    assert told == {"gemm_f16_scalar": "bad", "gemm_q4_0_scalar": "unclear", "gemm_q8_0_scalar": "good"}
+    by_kernel = {f.name.split("/")[1]: f.verdict for f in statistics_of(good, older, current, conditions)}
+    assert by_kernel == {"gemm_f16_scalar": "bad", "gemm_q4_0_scalar": "unclear", "gemm_q8_0_scalar": "good"}
 
 
 def test_other_core_clocks_are_told(tmp_path: Path) -> None:

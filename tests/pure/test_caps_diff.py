@@ -25,9 +25,9 @@ def changes(before: DeviceRecord, after: DeviceRecord, section: str = "") -> lis
     return [c for c in difference(before, after).changes if not section or c.section == section]
 
 
-def told(found: list[Change]) -> set[tuple[str, str]]:
+def pairs(differences: list[Change]) -> set[tuple[str, str]]:
     """(what, name) of each."""
-    return {(c.what, c.name) for c in found}
+    return {(c.what, c.name) for c in differences}
 
 
 def with_tuples(device: DeviceRecord, rows: list[KhrTuple] | None, **others: Any) -> DeviceRecord:
@@ -37,18 +37,18 @@ def with_tuples(device: DeviceRecord, rows: list[KhrTuple] | None, **others: Any
 
 def test_two_mesa_versions_of_one_chip_show_what_the_newer_one_brought() -> None:
     """RADV on navi31, Mesa 25.0 to 26.1: extensions, features, limits, queues, the order of tuples."""
-    found = difference(OLD, NEW).changes
-    have = told(found)
+    differences = difference(OLD, NEW).changes
+    have = pairs(differences)
     assert ("appeared", "VK_VALVE_shader_mixed_float_dot_product") in have
     assert ("appeared", "VK_KHR_shader_untyped_pointers") in have
     struct = "VkPhysicalDeviceShaderMixedFloatDotProductFeaturesVALVE"
     assert ("appeared", f"{struct}.shaderMixedFloatDotProductFloat16AccFloat32") in have
     assert ("changed", "VkPhysicalDeviceProperties.limits.maxTexelBufferElements") in have
     assert ("changed", "queue family 0") in have
-    (order,) = (c for c in found if c.section == "tuple")
+    (order,) = (c for c in differences if c.section == "tuple")
     assert "order of KHR tuples" in order.name
     assert "takes 16x16x16 either way" in order.name
-    assert not [c for c in found if c.what == "vanished" and c.section in ("extension", "feature")]
+    assert not [c for c in differences if c.what == "vanished" and c.section in ("extension", "feature")]
 
 
 def test_what_names_a_driver_is_identity_and_not_a_change_of_what_it_offers() -> None:
@@ -61,9 +61,9 @@ def test_what_names_a_driver_is_identity_and_not_a_change_of_what_it_offers() ->
 
 def test_a_device_does_not_differ_from_itself() -> None:
     """No change, nothing untold, and the text says so."""
-    found = difference(NEW, NEW)
-    assert (found.changes, found.untold) == ([], [])
-    assert "No difference" in as_text(found, "table")
+    diff = difference(NEW, NEW)
+    assert (diff.changes, diff.untold) == ([], [])
+    assert "No difference" in as_text(diff, "table")
 
 
 def test_the_reverse_has_what_appeared_as_vanished() -> None:
@@ -78,7 +78,7 @@ def test_tuples_are_compared_as_sets_and_then_by_order() -> None:
     """One gone and one new are told as such; the same in another order is a change of order and of what llama.cpp takes."""
     device = recorded("nvk-172")
     rows = device.coopmat.khr or []
-    assert told(changes(with_tuples(device, rows[1:]), with_tuples(device, rows[:-1]), "tuple")) >= {
+    assert pairs(changes(with_tuples(device, rows[1:]), with_tuples(device, rows[:-1]), "tuple")) >= {
         ("appeared", "KHR tuple 16x16x16 f16,f16,f16->f16"),
         ("vanished", "KHR tuple 8x8x16 s8,s8,s32->s32 saturating"),
     }
@@ -100,9 +100,9 @@ def test_an_equal_row_listed_twice_counts() -> None:
 def test_tuples_that_one_does_not_tell_are_no_difference() -> None:
     """Unknown is never "vanished"."""
     device = recorded("nvk-172")
-    found = difference(device, with_tuples(device, None))
-    assert found.changes == []
-    assert found.untold == ["coopmat.khr"]
+    diff = difference(device, with_tuples(device, None))
+    assert diff.changes == []
+    assert diff.untold == ["coopmat.khr"]
 
 
 def test_flexible_and_vector_rows_are_told_in_words() -> None:
@@ -119,7 +119,7 @@ def test_a_feature_that_is_off_on_both_sides_is_no_difference() -> None:
     """A new struct whose members are off offers nothing; one that is switched on appears."""
     off = with_features(recorded("lvp"), shaderInt16=False)
     bare = msgspec.structs.replace(off, features={"VkPhysicalDeviceFeatures": off.features["VkPhysicalDeviceFeatures"]})
-    assert ("appeared", "VkPhysicalDeviceFeatures.shaderInt16") in told(changes(off, with_features(off, shaderInt16=True)))
+    assert ("appeared", "VkPhysicalDeviceFeatures.shaderInt16") in pairs(changes(off, with_features(off, shaderInt16=True)))
     assert not [c for c in changes(bare, off, "feature") if not c.after]
 
 
@@ -135,16 +135,16 @@ def test_a_file_that_tells_less_claims_nothing() -> None:
     """vulkaninfo's file of an H200 against the driver's own word: no extension, feature or tuple differs; the rest is untold."""
     (file,) = devices_from(RECORDED / "vulkaninfo-nvidia-h200-580.159.04.json")
     (live,) = devices_from(RECORDED / "caps-nvidia-h200.jsonl")
-    found = difference(file, live)
-    assert not [c for c in found.changes if c.section in ("extension", "feature", "tuple", "queue", "heap")]
-    assert {"coopmat.khr", "coopmat.nv_flexible", "heaps"} <= set(found.untold)
-    assert "VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixWorkgroupScope" in found.untold
+    diff = difference(file, live)
+    assert not [c for c in diff.changes if c.section in ("extension", "feature", "tuple", "queue", "heap")]
+    assert {"coopmat.khr", "coopmat.nv_flexible", "heaps"} <= set(diff.untold)
+    assert "VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixWorkgroupScope" in diff.untold
 
 
 def test_a_struct_of_an_extension_that_is_not_there_is_absent_and_not_untold() -> None:
     """lavapipe has no NV_cooperative_vector: the H200's feature appeared."""
     (live,) = devices_from(RECORDED / "caps-nvidia-h200.jsonl")
-    assert ("appeared", "VkPhysicalDeviceCooperativeVectorFeaturesNV.cooperativeVector") in told(changes(recorded("lvp"), live))
+    assert ("appeared", "VkPhysicalDeviceCooperativeVectorFeaturesNV.cooperativeVector") in pairs(changes(recorded("lvp"), live))
 
 
 @pytest.mark.parametrize(
@@ -193,12 +193,12 @@ def test_all_of_it_row_by_row() -> None:
 
 def test_json_holds_everything_by_section() -> None:
     """Both devices, every change with its value as the record has it, what is untold."""
-    found = difference(OLD, NEW)
-    whole = json.loads(as_text(found, "json"))
+    diff = difference(OLD, NEW)
+    whole = json.loads(as_text(diff, "json"))
     assert whole["before"]["device"] == "radv:navi31@trixie/0"
     assert whole["after"]["driver"]["api"] == "1.4.354"
     assert list(whole["changes"]) == ["tuple", "extension", "feature", "property", "queue", "heap", "identity"]
-    assert sum(map(len, whole["changes"].values())) == len(found.changes)
+    assert sum(map(len, whole["changes"].values())) == len(diff.changes)
     row = next(r for r in whole["changes"]["property"] if r["name"].endswith("maxTexelBufferElements"))
     assert row == {
         "what": "changed",
@@ -211,9 +211,9 @@ def test_json_holds_everything_by_section() -> None:
 
 def test_csv_is_one_flat_table_and_markdown_has_no_folds() -> None:
     """As many rows as changes; Markdown tables have one line a row."""
-    found = difference(OLD, NEW)
-    rows = list(csv.DictReader(io.StringIO(as_text(found, "csv"))))
-    assert len(rows) == len(found.changes)
+    diff = difference(OLD, NEW)
+    rows = list(csv.DictReader(io.StringIO(as_text(diff, "csv"))))
+    assert len(rows) == len(diff.changes)
     assert rows[0]["section"] == "tuple"
-    lines = as_text(found, "md", width=80).splitlines()
-    assert len([line for line in lines if line.startswith("| +")]) == len([c for c in found.changes if c.relevant and c.what == "appeared"])
+    lines = as_text(diff, "md", width=80).splitlines()
+    assert len([line for line in lines if line.startswith("| +")]) == len([c for c in diff.changes if c.relevant and c.what == "appeared"])

@@ -160,8 +160,8 @@ def test_every_tuple_is_in_the_lines() -> None:
     """Grouping by shape and types loses no tuple."""
     for name in NAMES:
         device = recorded(name)
-        told = [accumulator for line in caps.tuple_lines(device) for accumulator in line[3].split(", ")]
-        assert len(told) == len(device.coopmat.khr or []) + len(device.coopmat.nv_flexible or []), name
+        accumulators = [accumulator for line in caps.tuple_lines(device) for accumulator in line[3].split(", ")]
+        assert len(accumulators) == len(device.coopmat.khr or []) + len(device.coopmat.nv_flexible or []), name
 
 
 def test_three_devices_fit_120_columns() -> None:

@@ -50,10 +50,10 @@ def kernel_of(ceiling: Cell) -> str:
 
 def result(kernel: str, rate: float, *, tuple_: str | None = None, status: Status = "ok") -> ResultRecord:
     """The record of a copy (B/s) or a peak (FLOP/s)."""
-    found = next(c for c in (*COPIES, *PEAKS) if kernel_of(c) == kernel and tuple_ in (None, c.variant.tuple))
-    rates: dict[str, Any] = {ops.find(found.op).measure: rate} if status == "ok" else {}
+    cell = next(c for c in (*COPIES, *PEAKS) if kernel_of(c) == kernel and tuple_ in (None, c.variant.tuple))
+    rates: dict[str, Any] = {ops.find(cell.op).measure: rate} if status == "ok" else {}
     return ResultRecord(
-        run="r", device="nvidia/0", op=found.op, axes=dict(found.axes), **asdict(found.variant), kernel=kernel, status=status, **rates,
+        run="r", device="nvidia/0", op=cell.op, axes=dict(cell.axes), **asdict(cell.variant), kernel=kernel, status=status, **rates,
     )  # fmt: skip
 
 
@@ -280,9 +280,9 @@ def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
         file.append(H200)
         for record in records:
             file.append(replace(record, run=H200.run, device=H200.device))
-    found = done(tmp_path / "run.jsonl")
-    assert {r.kernel for r in found.ceilings.values()} == {r.kernel for r in records[:-2]}
-    assert set(found.ceilings) < found.cells
+    contents = done(tmp_path / "run.jsonl")
+    assert {r.kernel for r in contents.ceilings.values()} == {r.kernel for r in records[:-2]}
+    assert set(contents.ceilings) < contents.cells
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_a_command_takes_only_fresh_ceilings_of_its_file(tmp_path: Path, change:
     now = replace(run, run="now", environment=change.get("environment", run.environment))
     if "later" in change:
         now = replace(now, at="2030-01-01T00:00:00.000Z")
-    found = lately(path, now)
-    mine = [r.kernel for key, r in found.ceilings.items() if key[0] == device_key(H200, now)]
+    recent = lately(path, now)
+    mine = [r.kernel for key, r in recent.ceilings.items() if key[0] == device_key(H200, now)]
     assert mine == (["read_shader"] if taken else [])
-    assert (found.cells, found.pipelines) == (frozenset(), frozenset())
+    assert (recent.cells, recent.pipelines) == (frozenset(), frozenset())
     assert lately(tmp_path / "none.jsonl", now).ceilings == {}

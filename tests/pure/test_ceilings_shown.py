@@ -78,9 +78,9 @@ def test_a_share_is_a_column_and_what_it_is_of_a_line() -> None:
     assert lines[0] == "nvidia/0  gemm  f16  4096x512x14336"
     assert "of peak" in lines[2]
     assert lines[4].endswith("30.0 TFLOP/s  45%")
-    told = next(line for line in lines if line.startswith("of peak: "))
-    assert "4.00 TB/s (read_shader)" in told
-    assert "4.00 TFLOP/s (scalar-f32 acc f32)" in told
+    peak_line = next(line for line in lines if line.startswith("of peak: "))
+    assert "4.00 TB/s (read_shader)" in peak_line
+    assert "4.00 TFLOP/s (scalar-f32 acc f32)" in peak_line
     bad = [replace(r, status="wrong", reason="sums differ") if r.path == "intdot" else r for r in results]
     assert any("WRONG [1]" in line and "intdot" in line for line in as_text(bad, "table").splitlines())
 
@@ -125,8 +125,8 @@ def test_the_matrix_has_shares_beside_rates() -> None:
     assert "%: of what the device's own copies and peaks allow" in " ".join(text.split())
     page = as_html(matrix)
     assert "45% of what the device&#39;s own copies and peaks allow" in page
-    told = json.loads(matrix_text(matrix, "json"))
-    section = next(s for s in told["sections"] if s["title"] == "gemm")
+    data = json.loads(matrix_text(matrix, "json"))
+    section = next(s for s in data["sections"] if s["title"] == "gemm")
     assert section["rows"][0]["cells"]["nvidia/0"]["peak_share"] == 0.451
 
 

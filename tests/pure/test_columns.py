@@ -43,9 +43,9 @@ def _time() -> Any:
 
 def card(index: int, uuid: str | None, pci: str | None, run: str = RUN) -> DeviceRecord:
     """One of two identical cards."""
-    known = device(f"nvidia/{index}", run=run)
-    properties = {**known.properties, **({"VkPhysicalDeviceIDProperties": {"deviceUUID": uuid}} if uuid else {})}
-    return replace(known, properties=properties, hardware=replace(known.hardware, pci=pci))
+    base = device(f"nvidia/{index}", run=run)
+    properties = {**base.properties, **({"VkPhysicalDeviceIDProperties": {"deviceUUID": uuid}} if uuid else {})}
+    return replace(base, properties=properties, hardware=replace(base.hardware, pci=pci))
 
 
 def timed(index: int, seconds: float, run: str = RUN) -> ResultRecord:
@@ -127,12 +127,12 @@ def test_exports_keep_both_columns(second: RunRecord) -> None:
 def test_columns_of_one_card_are_compared_with_their_like() -> None:
     """With and without a variable in both files: each goes with its own, nothing is slower."""
     file: list[AnyRecord] = [run_of("a"), *on("a"), run_of("b", environment=VARIABLE), *on("b", 3e-3)]
-    found = compare(Store(file), Store(file))
-    assert [(pair.old, pair.new) for pair in found.devices] == [
+    comparison = compare(Store(file), Store(file))
+    assert [(pair.old, pair.new) for pair in comparison.devices] == [
         ("nvidia/0 [RADV_PERFTEST unset]", "nvidia/0 [RADV_PERFTEST unset]"),
         ("nvidia/0 [RADV_PERFTEST=cswave32]", "nvidia/0 [RADV_PERFTEST=cswave32]"),
     ]
-    assert {cell.verdict for cell in found.cells} == {"same"}
+    assert {cell.verdict for cell in comparison.cells} == {"same"}
 
 
 @pytest.mark.parametrize(
@@ -159,24 +159,24 @@ def test_identical_cards_are_paired_by_identity_though_their_order_swaps(
 def test_without_identity_cards_are_paired_by_index(tmp_path: Path) -> None:
     """A driver that tells neither: the ids are all there is."""
     records: list[AnyRecord] = [run_of(), card(0, None, None), card(1, None, None), timed(0, 1e-3), timed(1, 3e-3)]
-    found = compare(Store(records), Store(records))
-    assert [(pair.old, pair.new) for pair in found.devices] == [("nvidia/0", "nvidia/0"), ("nvidia/1", "nvidia/1")]
-    assert not any("index" in note for note in found.notes)
+    comparison = compare(Store(records), Store(records))
+    assert [(pair.old, pair.new) for pair in comparison.devices] == [("nvidia/0", "nvidia/0"), ("nvidia/1", "nvidia/1")]
+    assert not any("index" in note for note in comparison.notes)
 
 
 def test_a_card_that_is_gone_is_missing_whatever_its_index() -> None:
     """The one left moved up to index 0."""
     old = Store([run_of(), card(0, UUID[0], None), card(1, UUID[1], None), timed(0, 1e-3), timed(1, 3e-3)])
     new = Store([run_of(), card(0, UUID[1], None), timed(0, 3e-3)])
-    found = compare(old, new)
-    assert [(pair.old, pair.new) for pair in found.devices] == [("nvidia/1", "nvidia/0")]
-    assert [one.device for one in found.missing] == ["nvidia/0"]
+    comparison = compare(old, new)
+    assert [(pair.old, pair.new) for pair in comparison.devices] == [("nvidia/1", "nvidia/0")]
+    assert [one.device for one in comparison.missing] == ["nvidia/0"]
 
 
 def test_two_drivers_of_one_card_have_uuids_of_their_own() -> None:
     """An update whose UUID differs is the same card: the newest record of each cell counts, with a note."""
     updated = replace(card(0, UUID[1], "0000:01:00.0", run="b"), driver=replace(nvidia().driver, version="590"))
     records: list[AnyRecord] = [run_of(), run_of("b"), card(0, UUID[0], "0000:01:00.0"), timed(0, 1e-3), updated, timed(0, 1e-3, run="b")]
-    found = compare(Store(records), Store(records))
-    assert len(found.devices) == 1
-    assert any("holds 2 drivers" in note for note in found.notes)
+    comparison = compare(Store(records), Store(records))
+    assert len(comparison.devices) == 1
+    assert any("holds 2 drivers" in note for note in comparison.notes)

@@ -21,7 +21,7 @@ RADV = "radv:gfx1201/0"
 RAW = {"VGPRs": 96, "Spilled VGPRs": 0, "Spilled SGPRs": 0, "Instructions": 1204, "Latency": 500, "Hash": 1, "Driver pipeline hash": 2}
 
 
-def made(kernel: str = "gemm_f16_scalar_f32", raw: dict[str, Any] | None = None, **changed: Any) -> PipelineRecord:
+def radv_pipeline(kernel: str = "gemm_f16_scalar_f32", raw: dict[str, Any] | None = None, **changed: Any) -> PipelineRecord:
     """A pipeline of the null RADV device."""
     record = pipeline(RADV, kernel, "coopmat" if "coopmat" in kernel else "scalar-f32", "f16", registers=96, spills=0, matrix=0)
     record = msgspec.structs.replace(record, raw={**RAW, **(raw or {})})
@@ -35,7 +35,7 @@ def against(old: Sequence[AnyRecord], new: Sequence[AnyRecord], **options: Any) 
 
 def verdict(old: AnyRecord | None, new: AnyRecord | None) -> str:
     """Of one record, beside others that are the same."""
-    other = made("dequant_q4_0")
+    other = radv_pipeline("dequant_q4_0")
     (cell,) = (
         c for c in against([other, *([old] if old else [])], [other, *([new] if new else [])]).cells if c.record.kernel != "dequant_q4_0"
     )
@@ -44,14 +44,14 @@ def verdict(old: AnyRecord | None, new: AnyRecord | None) -> str:
 
 def test_hashes_and_times_are_no_difference() -> None:
     """They identify a shader or depend on the machine."""
-    assert verdict(made(), made(raw={"Hash": 7, "Driver pipeline hash": 8, "Source hash": 9}, compile_s=9.0)) == "same"
+    assert verdict(radv_pipeline(), radv_pipeline(raw={"Hash": 7, "Driver pipeline hash": 8, "Source hash": 9}, compile_s=9.0)) == "same"
 
 
 def test_any_other_difference_is_one() -> None:
     """Latency by one; it is named with both values, what the normal form tells is not told twice."""
-    (cell,) = against([made()], [made(raw={"Latency": 501})]).cells
+    (cell,) = against([radv_pipeline()], [radv_pipeline(raw={"Latency": 501})]).cells
     assert (cell.verdict, cell.changes) == ("changed", (Change("Latency", 500, 501),))
-    (cell,) = against([made()], [made(raw={"VGPRs": 97}, registers=97)]).cells
+    (cell,) = against([radv_pipeline()], [radv_pipeline(raw={"VGPRs": 97}, registers=97)]).cells
     assert cell.changes == (Change("registers", 96, 97),)
 
 
@@ -75,33 +75,40 @@ def test_any_other_difference_is_one() -> None:
 def test_verdicts_of_a_pipeline(changed: dict[str, Any], expected: str | None) -> None:
     """More spills, or over 5 % more instructions, is worse, whatever else got better."""
     if expected is None:  # another tile is another pipeline
-        cells = against([made()], [made(**changed)]).cells
+        cells = against([radv_pipeline()], [radv_pipeline(**changed)]).cells
         assert [c.verdict for c in cells] == ["missing", "appeared"]
     else:
-        assert verdict(made(), made(**changed)) == expected
+        assert verdict(radv_pipeline(), radv_pipeline(**changed)) == expected
 
 
 def test_fewer_spills_are_better_and_lost_matrix_instructions_worse() -> None:
     """Where the ISA had them."""
-    assert verdict(made(spills=9), made(spills=3)) == "better"
+    assert verdict(radv_pipeline(spills=9), radv_pipeline(spills=3)) == "better"
     kernel = "gemm_f16_coopmat_acc_f16"
-    assert verdict(made(kernel, matrix_instructions=32), made(kernel, matrix_instructions=0)) == "worse"
+    assert verdict(radv_pipeline(kernel, matrix_instructions=32), radv_pipeline(kernel, matrix_instructions=0)) == "worse"
 
 
 def test_the_worst_comes_first() -> None:
     """Most spills gained, then most instructions; what is better after it."""
-    olds = [made(k) for k in ("a_1", "b_2", "c_3", "d_4")]
-    news = [made("a_1", instructions=1100), made("b_2", spills=4), made("c_3", spills=40), made("d_4", instructions=2000)]
+    olds = [radv_pipeline(k) for k in ("a_1", "b_2", "c_3", "d_4")]
+    news = [
+        radv_pipeline("a_1", instructions=1100),
+        radv_pipeline("b_2", spills=4),
+        radv_pipeline("c_3", spills=40),
+        radv_pipeline("d_4", instructions=2000),
+    ]
     assert [c.record.kernel for c in against(olds, news).cells] == ["c_3", "b_2", "d_4", "a_1"]
 
 
 def test_a_path_that_is_gone_is_missing_once_for_each_tile() -> None:
     """Unsupported without a tile stands for all tiles that there were; the reason goes with it."""
     kernel = "gemm_f16_coopmat_acc_f16"
-    gone = made(kernel, tile=None, status="unsupported", reason="the device lists none", subgroup_size=64)
-    cells = against([made(kernel, tile="l 1"), made(kernel, tile="m 1")], [gone]).cells
+    gone = radv_pipeline(kernel, tile=None, status="unsupported", reason="the device lists none", subgroup_size=64)
+    cells = against([radv_pipeline(kernel, tile="l 1"), radv_pipeline(kernel, tile="m 1")], [gone]).cells
     assert [(c.verdict, c.reason) for c in cells] == [("missing", "the device lists none")] * 2
-    assert [c.verdict for c in against([gone], [made(kernel, tile="l 1"), made(kernel, tile="m 1")]).cells] == ["appeared"] * 2
+    assert [c.verdict for c in against([gone], [radv_pipeline(kernel, tile="l 1"), radv_pipeline(kernel, tile="m 1")]).cells] == [
+        "appeared"
+    ] * 2
     assert [c.verdict for c in against([gone], [gone]).cells] == ["same"]
 
 
@@ -135,7 +142,8 @@ def test_pairing_is_by_hardware() -> None:
     """Another driver's name, id and version: the same chip."""
     other = driver(null_radv(), "radv:gfx1201@trixie/0", "25.0.7")
     comparison = compare(
-        Store([other, msgspec.structs.replace(made(), device=other.device)]), Store([null_radv(), made(registers=80), null_nvk()])
+        Store([other, msgspec.structs.replace(radv_pipeline(), device=other.device)]),
+        Store([null_radv(), radv_pipeline(registers=80), null_nvk()]),
     )
     assert [(p.old, p.new) for p in comparison.devices] == [("radv:gfx1201@trixie/0", RADV)]
     assert [c.verdict for c in comparison.cells] == ["changed"]
@@ -153,33 +161,33 @@ def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
 
 def test_a_device_of_one_file_only_is_told() -> None:
     """With how many records; it is missing, and the others are compared."""
-    other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(made(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
-    comparison = against([made(), *other], [made()])
+    other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(radv_pipeline(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
+    comparison = against([radv_pipeline(), *other], [radv_pipeline()])
     assert comparison.missing == (Alone("nvk:172/0", 2),)
     assert met(comparison, parse("missing")) == ["missing (2: all of nvk:172/0)"]
-    assert against([made()], [made(), *other]).appeared == (Alone("nvk:172/0", 2),)
+    assert against([radv_pipeline()], [radv_pipeline(), *other]).appeared == (Alone("nvk:172/0", 2),)
 
 
 def test_the_newest_record_of_a_cell_counts() -> None:
     """Of two runs in one file; two driver versions of one device are told in a note."""
-    later = msgspec.structs.replace(made(registers=80), run="later", at="2027-01-01T00:00:00.000Z")
+    later = msgspec.structs.replace(radv_pipeline(registers=80), run="later", at="2027-01-01T00:00:00.000Z")
     newer = msgspec.structs.replace(driver(null_radv(), RADV, "27.0"), run="later")
-    comparison = against([made()], [made(), newer, later])
+    comparison = against([radv_pipeline()], [radv_pipeline(), newer, later])
     assert comparison.cells[0].changes[0] == Change("registers", 96, 80)
     assert comparison.notes == ("NEW holds 2 drivers of radv:gfx1201/0 (radv 26.1.6, 27.0 27.0): the newest record of each cell counts",)
 
 
 def test_other_hardware_is_not_compared() -> None:
     """A sentence that names what each file holds."""
-    other = msgspec.structs.replace(made(), device="nvk:172/0")
+    other = msgspec.structs.replace(radv_pipeline(), device="nvk:172/0")
     with pytest.raises(UsageError, match=r"nothing to compare: a holds radv:gfx1201/0 .*; b holds nvk:172/0 .*paired by hardware"):
-        compare(Store([null_radv(), made()]), Store([null_nvk(), other]), names=("a", "b"))
+        compare(Store([null_radv(), radv_pipeline()]), Store([null_nvk(), other]), names=("a", "b"))
 
 
 def test_a_file_without_cells_is_refused() -> None:
     """Facts alone can't be compared here."""
     with pytest.raises(UsageError, match="b: holds no pipeline and no result records"):
-        compare(Store([null_radv(), made()]), Store([null_radv()]), names=("a", "b"))
+        compare(Store([null_radv(), radv_pipeline()]), Store([null_radv()]), names=("a", "b"))
 
 
 def test_conditions_are_parsed() -> None:
@@ -195,7 +203,7 @@ def test_bad_conditions_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "condition", "expected"),
+    ("outcome", "condition", "expected"),
     [
         ("worse", "worse", True),
         ("worse", "changed", True),
@@ -211,26 +219,26 @@ def test_bad_conditions_are_refused(text: str) -> None:
         ("same", "slower,worse,changed,wrong,crash,missing", False),
     ],
 )
-def test_conditions_are_met_by_their_verdicts_only(found: Any, condition: str, expected: bool) -> None:
+def test_conditions_are_met_by_their_verdicts_only(outcome: Any, condition: str, expected: bool) -> None:
     """Statistics are no times: `slower` does not fail on them."""
-    assert found in VERDICTS
-    cell = Compared(device=RADV, verdict=found, old=made(), new=made())
+    assert outcome in VERDICTS
+    cell = Compared(device=RADV, verdict=outcome, old=radv_pipeline(), new=radv_pipeline())
     assert bool(met(Comparison(devices=(), cells=(cell,)), parse(condition))) is expected
 
 
 def test_the_share_of_worse_is_the_user_s() -> None:
     """3.8 % more instructions against 5 % and 2 %."""
-    more = made(instructions=1250)
-    assert against([made()], [more]).cells[0].verdict == "changed"
-    assert against([made()], [more], threshold=0.02).cells[0].verdict == "worse"
+    more = radv_pipeline(instructions=1250)
+    assert against([radv_pipeline()], [more]).cells[0].verdict == "changed"
+    assert against([radv_pipeline()], [more], threshold=0.02).cells[0].verdict == "worse"
 
 
 def test_runs_are_no_difference() -> None:
     """The sample's own run against itself under another run's id."""
     other = msgspec.structs.replace(null_radv(), run="other")
-    again = msgspec.structs.replace(made(), run="other")
+    again = msgspec.structs.replace(radv_pipeline(), run="other")
     assert RUN != "other"
-    assert compare(Store([null_radv(), made()]), Store([other, again])).cells[0].verdict == "same"
+    assert compare(Store([null_radv(), radv_pipeline()]), Store([other, again])).cells[0].verdict == "same"
 
 
 def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
@@ -239,9 +247,9 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
     for slower in (1.0, 1.5):
         one, other = device("nvidia/0", run="one", chip="gh100"), device("nvidia/0", run="two", chip="ad102")
         files.append(Store([one, other, result(run="one"), result(run="two", median=1e-3 * slower)]))
-    found = compare(*files)
-    assert [d.new for d in found.devices] == ["nvidia/0 [gh100]", "nvidia/0 [ad102]"]
-    assert {c.device: c.verdict for c in found.cells} == {"nvidia/0 [gh100]": "same", "nvidia/0 [ad102]": "slower"}
+    comparison = compare(*files)
+    assert [d.new for d in comparison.devices] == ["nvidia/0 [gh100]", "nvidia/0 [ad102]"]
+    assert {c.device: c.verdict for c in comparison.cells} == {"nvidia/0 [gh100]": "same", "nvidia/0 [ad102]": "slower"}
 
 
 @pytest.mark.parametrize(
@@ -255,14 +263,17 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
 )
 def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: dict[str, Any]) -> None:
     """Another module, bounds checks or float controls that there were none of: not the driver's difference alone; the reason is told."""
-    left, right = (msgspec.structs.replace(made(registers=r), **told) for r, told in ((80, old), (96, new)))
+    left, right = (msgspec.structs.replace(radv_pipeline(registers=r), **fields) for r, fields in ((80, old), (96, new)))
     comparison = against([left], [right])
     assert [(c.verdict, c.changes) for c in comparison.cells] == [("unjudged", ())]
     assert met(comparison, parse("worse,changed")) == []
     assert f"1 not judged: {comparison.cells[0].because}" in " ".join(as_text(comparison, "table").split())
-    checked = [msgspec.structs.replace(made(registers=r), robust=told) for r, told in ((80, False), (96, True))]
+    checked = [msgspec.structs.replace(radv_pipeline(registers=r), robust=checks) for r, checks in ((80, False), (96, True))]
     assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both tell: the driver's own difference
-    moded = [msgspec.structs.replace(made(registers=r), float_controls=told) for r, told in ((80, ()), (96, ("DenormPreserve 16",)))]
+    moded = [
+        msgspec.structs.replace(radv_pipeline(registers=r), float_controls=controls)
+        for r, controls in ((80, ()), (96, ("DenormPreserve 16",)))
+    ]
     assert [c.verdict for c in against(moded[:1], moded[1:]).cells] == ["changed"]
 
 
@@ -278,7 +289,7 @@ def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: d
 )
 def test_statistics_that_moved_both_ways_are_mixed(changed: dict[str, Any], expected: str) -> None:
     """More registers at lower occupancy are no improvement because instructions fell; spills are worse all the same."""
-    before = made(occupancy=10.0)
+    before = radv_pipeline(occupancy=10.0)
     (cell,) = against([before], [msgspec.structs.replace(before, **changed)]).cells
     assert cell.verdict == expected
 
@@ -287,7 +298,7 @@ def test_mixed_is_worse_than_changed_and_fails_on_changed_only() -> None:
     """Its place among the verdicts, and the conditions that it meets."""
     order = list(VERDICTS)
     assert order.index("worse") < order.index("mixed") < order.index("changed")
-    before = made(occupancy=10.0)
-    found = against([before], [msgspec.structs.replace(before, registers=192, instructions=1000)])
-    assert not met(found, parse("worse"))
-    assert met(found, parse("changed"))
+    before = radv_pipeline(occupancy=10.0)
+    comparison = against([before], [msgspec.structs.replace(before, registers=192, instructions=1000)])
+    assert not met(comparison, parse("worse"))
+    assert met(comparison, parse("changed"))

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.pure.sample_records import null_radv, pipeline, result
-from tests.pure.test_compare import RADV, made
+from tests.pure.test_compare import RADV, radv_pipeline
 from vkprobe.cli.compare import compare
 from vkprobe.errors import UsageError
 from vkprobe.records import AnyRecord, encode
@@ -34,13 +34,13 @@ def run(tmp_path: Path, old: list[AnyRecord], new: list[AnyRecord], *options: st
 
 def test_equal_files_are_the_same(tmp_path: Path) -> None:
     """One line, exit status 0 under every condition."""
-    done = run(tmp_path, [made()], [made()], "--fail-on", "slower:5%,worse,changed,wrong,crash,missing")
+    done = run(tmp_path, [radv_pipeline()], [radv_pipeline()], "--fail-on", "slower:5%,worse,changed,wrong,crash,missing")
     assert (done.exit_code, done.output) == (0, f"{RADV} (radv 26.1.6): 1 same\n")
 
 
 def test_spills_are_shown_with_their_kernel(tmp_path: Path) -> None:
     """From what to what; no condition, no failure."""
-    done = run(tmp_path, [made()], [made(raw={"Spilled VGPRs": 40}, spills=40)])
+    done = run(tmp_path, [radv_pipeline()], [radv_pipeline(raw={"Spilled VGPRs": 40}, spills=40)])
     assert done.exit_code == 0
     assert done.output.splitlines()[-1].split() == ["gemm_f16_scalar_f32", "128x128x32", "worse", "0", "->", "40"]
 
@@ -50,7 +50,7 @@ def test_spills_are_shown_with_their_kernel(tmp_path: Path) -> None:
 )
 def test_conditions_decide_the_exit_status(tmp_path: Path, condition: str, status: int) -> None:
     """1 where one is met, and which."""
-    done = run(tmp_path, [made()], [made(instructions=1300)], "--fail-on", condition)
+    done = run(tmp_path, [radv_pipeline()], [radv_pipeline(instructions=1300)], "--fail-on", condition)
     assert done.exit_code == status
     assert ("vkprobe: --fail-on " in done.output) == bool(status)
 
@@ -81,7 +81,7 @@ def test_what_is_unsteady_is_judged_by_its_own_rounds(tmp_path: Path) -> None:
 
 def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:
     """ok -> crash, and why."""
-    done = run(tmp_path, [made()], [made(status="crash", reason="killed by SIGABRT (ACO ERROR)")], "--fail-on", "crash")
+    done = run(tmp_path, [radv_pipeline()], [radv_pipeline(status="crash", reason="killed by SIGABRT (ACO ERROR)")], "--fail-on", "crash")
     assert "ok -> crash [1]" in done.output
     assert "[1] killed by SIGABRT (ACO ERROR)" in done.output
     assert done.exit_code == 1
@@ -89,10 +89,10 @@ def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:
 
 def test_machine_forms_hold_every_change(tmp_path: Path) -> None:
     """JSON: an object for each cell and pipeline; CSV: a row for each statistic and pair of times."""
-    old: list[AnyRecord] = [made(), result(RADV)]
-    new: list[AnyRecord] = [made(raw={"Spilled VGPRs": 40, "Latency": 600}, spills=40), result(RADV, median=1.2e-3)]
-    told = json.loads(run(tmp_path, old, new, "--format", "json").output)
-    timed, compiled = told["cells"]
+    old: list[AnyRecord] = [radv_pipeline(), result(RADV)]
+    new: list[AnyRecord] = [radv_pipeline(raw={"Spilled VGPRs": 40, "Latency": 600}, spills=40), result(RADV, median=1.2e-3)]
+    report = json.loads(run(tmp_path, old, new, "--format", "json").output)
+    timed, compiled = report["cells"]
     assert (timed["name"], timed["verdict"], timed["of"]) == ("gemm/f16/coopmat/f16/4096x512x14336/cold", "slower", "result")
     assert timed["ratio"] == pytest.approx(1.2)
     assert timed["ci95"][0] < 1.2 < timed["ci95"][1]
@@ -108,8 +108,8 @@ def test_machine_forms_hold_every_change(tmp_path: Path) -> None:
 def test_markdown_has_the_verdict(tmp_path: Path) -> None:
     """One row of a table, with what changed in the pipeline below the cell's name."""
     pipelines = [pipeline(RADV, "gemm_f16_coopmat", "coopmat", "f16", registers=r, spills=s) for r, s in ((96, 0), (128, 40))]
-    told = run(tmp_path, [pipelines[0], result(RADV)], [pipelines[1], result(RADV, median=1.2e-3)], "--format", "md").output
-    row = next(line for line in told.splitlines() if line.startswith("| slower"))
+    text = run(tmp_path, [pipelines[0], result(RADV)], [pipelines[1], result(RADV, median=1.2e-3)], "--format", "md").output
+    row = next(line for line in text.splitlines() if line.startswith("| slower"))
     assert "cold<br>  registers 96 -> 128<br>  spills 0 -> 40 |" in row
 
 
@@ -149,21 +149,21 @@ def test_comparing_is_light_and_quick(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_tables_stay_within_the_terminal(tmp_path: Path, columns: int) -> None:
     """At every width the kernel and its cell are in every part."""
-    old: list[AnyRecord] = [made("gemm_q8_0_scalar_f16_acc_f32", tile="l 128x128 64x64 4x4 128/32")]
+    old: list[AnyRecord] = [radv_pipeline("gemm_q8_0_scalar_f16_acc_f32", tile="l 128x128 64x64 4x4 128/32")]
     changed: Any = {"registers": 120, "spills": 99, "instructions": 9999, "code_bytes": 1, "occupancy": 3.0, "raw": {"Latency": 9}}
     new = [msgspec.structs.replace(old[0], **changed)]
-    told = run(tmp_path, old, new, columns=columns).output
-    assert max(map(len, told.splitlines())) <= columns
+    text = run(tmp_path, old, new, columns=columns).output
+    assert max(map(len, text.splitlines())) <= columns
     slow = run(tmp_path, [result(RADV, matrix_tuple="16x16x16")], [result(RADV, median=1.2e-3, matrix_tuple="16x16x16")], columns=columns)
     assert max(map(len, slow.output.splitlines())) <= columns
     assert re.search(r"slower +gemm f16", slow.output)
-    assert "0 -> 99" in told
-    assert "1204 -> 9999 (+730.5%)" in told
+    assert "0 -> 99" in text
+    assert "1204 -> 9999 (+730.5%)" in text
 
 
 def test_bad_files_are_sentences(tmp_path: Path) -> None:
     """Which file, and what was expected."""
-    good = written(tmp_path / "good.jsonl", made())
+    good = written(tmp_path / "good.jsonl", radv_pipeline())
     (tmp_path / "bad.jsonl").write_text("[1,2]\n")
     for bad, words in (("bad.jsonl", "bad.jsonl, line 1"), ("nowhere.jsonl", "can't be read")):
         for files in ([good, str(tmp_path / bad)], [str(tmp_path / bad), good]):

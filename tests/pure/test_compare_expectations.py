@@ -23,7 +23,7 @@ RADV = "radv:gfx1201/0"
 NAME = "gemm/f16/coopmat/f16/4096x512x14336/cold"
 
 
-def found(tmp_path: Path, old: list[AnyRecord], new: list[AnyRecord], **lines: str) -> Comparison:
+def comparison_of(tmp_path: Path, old: list[AnyRecord], new: list[AnyRecord], **lines: str) -> Comparison:
     """The comparison under files with these lines."""
     files = {}
     for name, text in lines.items():
@@ -44,25 +44,25 @@ def test_names_of_cells_and_pipelines() -> None:
 @pytest.mark.parametrize("name", [NAME, f"{RADV}:{NAME}"])
 def test_a_known_failure_meets_no_condition(tmp_path: Path, name: str) -> None:
     """With or without its device; another verdict on the same cell is no known one."""
-    comparison = found(tmp_path, [result(RADV)], [result(RADV, status="wrong")], fails=f"{name},wrong  # issue 7\n")
+    comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV, status="wrong")], fails=f"{name},wrong  # issue 7\n")
     assert met(comparison, parse("wrong")) == []
-    crashed = found(tmp_path, [result(RADV)], [result(RADV, status="crash")], fails=f"{name},wrong\n")
+    crashed = comparison_of(tmp_path, [result(RADV)], [result(RADV, status="crash")], fails=f"{name},wrong\n")
     assert met(crashed, parse("crash,unexpected")) == [f"crash (1: {NAME})"]
 
 
 def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path) -> None:
     """`DEVICE,missing` lists all of it, as `--format fails` prints it; where the device is back, that is told."""
     nvk: list[AnyRecord] = [null_nvk(), result("nvk:172/0")]
-    gone = found(tmp_path, [result(RADV), *nvk], [result(RADV)])
+    gone = comparison_of(tmp_path, [result(RADV), *nvk], [result(RADV)])
     assert as_fails(gone, parse("missing")) == "nvk:172/0,missing"
     assert as_fails(gone, parse("wrong")) == ""
-    known = found(tmp_path, [result(RADV), *nvk], [result(RADV)], fails="nvk:172/0,missing")
-    assert (met(known, parse("missing,unexpected")), known.unlisted, as_fails(known, None)) == ([], (), "")
-    assert "nvk:172/0 is only in OLD (1 records): missing, which --fails lists" in as_text(known, "table")
+    with_list = comparison_of(tmp_path, [result(RADV), *nvk], [result(RADV)], fails="nvk:172/0,missing")
+    assert (met(with_list, parse("missing,unexpected")), with_list.unlisted, as_fails(with_list, None)) == ([], (), "")
+    assert "nvk:172/0 is only in OLD (1 records): missing, which --fails lists" in as_text(with_list, "table")
     for old in (nvk, []):
-        back = found(tmp_path, [result(RADV), *old], [result(RADV), *nvk], fails="nvk:172/0,missing")
+        back = comparison_of(tmp_path, [result(RADV), *old], [result(RADV), *nvk], fails="nvk:172/0,missing")
         assert met(back, parse("unexpected")) == [f"unexpected (1: {tmp_path / 'fails.txt'}:1 nvk:172/0)"]
-    assert found(tmp_path, [result(RADV)], [result(RADV)], fails=f"{RADV},crash").unlisted == (
+    assert comparison_of(tmp_path, [result(RADV)], [result(RADV)], fails=f"{RADV},crash").unlisted == (
         f"{tmp_path / 'fails.txt'}:1: neither file has {RADV}",
     )
 
@@ -70,14 +70,14 @@ def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path)
 def test_an_unclear_cell_is_no_improvement(tmp_path: Path) -> None:
     """Of one that is listed as slower: nothing tells that it no longer is. A crash that is gone is one, however the times are."""
     unsteady: list[AnyRecord] = [result(RADV, steady=False)]
-    assert found(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},slower").improved == ()
-    (gone,) = found(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},crash").improved
+    assert comparison_of(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},slower").improved == ()
+    (gone,) = comparison_of(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},crash").improved
     assert (gone.where, gone.listed, gone.verdict) == (f"{tmp_path / 'fails.txt'}:1", "crash", "unclear")
 
 
 def test_flakes_meet_no_condition_whatever_they_do(tmp_path: Path) -> None:
     """They stay in the table."""
-    comparison = found(tmp_path, [result(RADV)], [result(RADV, status="crash")], flakes="^gemm/f16/.*cold$\n")
+    comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV, status="crash")], flakes="^gemm/f16/.*cold$\n")
     assert met(comparison, parse("crash,wrong")) == []
     assert [(c.verdict, c.expected) for c in comparison.cells] == [("crash", "flaky")]
 
@@ -86,7 +86,7 @@ def test_skipped_cells_are_left_out_and_counted(tmp_path: Path) -> None:
     """Results and pipelines, by a part of the name; a listed failure among them is not unlisted."""
     compiled = pipeline(RADV, "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
     records: list[AnyRecord] = [compiled, result(RADV), result(RADV, op="gemv", path="scalar-f32")]
-    comparison = found(tmp_path, records, records, skips="coopmat\n", fails=f"{NAME},slower")
+    comparison = comparison_of(tmp_path, records, records, skips="coopmat\n", fails=f"{NAME},slower")
     assert [c.name for c in comparison.cells] == ["gemv/f16/scalar-f32/f16/4096x512x14336/cold"]
     assert (comparison.skipped, comparison.unlisted) == (2, ())
 
@@ -94,13 +94,13 @@ def test_skipped_cells_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_a_device_that_is_skipped_is_not_missing(tmp_path: Path) -> None:
     """By its id before the name."""
     gone: list[AnyRecord] = [result("nvk:172/0")]
-    assert met(found(tmp_path, [result(RADV), *gone], [result(RADV)]), parse("missing")) == ["missing (1: all of nvk:172/0)"]
-    assert met(found(tmp_path, [result(RADV), *gone], [result(RADV)], skips="^nvk:172/0:"), parse("missing")) == []
+    assert met(comparison_of(tmp_path, [result(RADV), *gone], [result(RADV)]), parse("missing")) == ["missing (1: all of nvk:172/0)"]
+    assert met(comparison_of(tmp_path, [result(RADV), *gone], [result(RADV)], skips="^nvk:172/0:"), parse("missing")) == []
 
 
 def test_a_line_that_names_nothing_is_told(tmp_path: Path) -> None:
     """With its file and number: the cell was renamed, or the line mistyped."""
-    comparison = found(tmp_path, [result(RADV)], [result(RADV)], fails="\n# known\ngemm/f16,slower\n")
+    comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV)], fails="\n# known\ngemm/f16,slower\n")
     assert comparison.unlisted == (f"{tmp_path / 'fails.txt'}:3: neither file has gemm/f16",)
 
 
@@ -135,6 +135,6 @@ def test_files_that_can_t_be_read_are_sentences(tmp_path: Path) -> None:
 def test_a_pipeline_that_is_not_judged_is_no_improvement(tmp_path: Path) -> None:
     """vkprobe was upgraded: of one that is listed as worse nothing tells that it no longer is."""
     old, new = (replace(pipeline(RADV, "gemm_f16", "scalar-f32", "f16", registers=1, spills=0), spirv_sha=sha) for sha in "ab")
-    comparison = found(tmp_path, [old], [new], fails="compile/gemm_f16/128x128x32,worse")
+    comparison = comparison_of(tmp_path, [old], [new], fails="compile/gemm_f16/128x128x32,worse")
     assert [c.verdict for c in comparison.cells] == ["unjudged"]
     assert comparison.improved == ()

@@ -110,9 +110,9 @@ def test_a_cell_under_another_kernel_is_the_same_cell() -> None:
 
 def test_records_that_do_not_tell_their_module_are_judged_with_a_note() -> None:
     """Files from before it was recorded."""
-    found = against([timed()], [timed(2e-3, spirv_sha="one")])
-    assert [c.verdict for c in found.cells] == ["slower"]
-    assert found.notes == ("1 records don't name their SPIR-V module: both files are taken to have measured the same one",)
+    comparison = against([timed()], [timed(2e-3, spirv_sha="one")])
+    assert [c.verdict for c in comparison.cells] == ["slower"]
+    assert comparison.notes == ("1 records don't name their SPIR-V module: both files are taken to have measured the same one",)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_runs_joined_in_one_file_are_processes() -> None:
         for side, some in enumerate(speeds)
     )
     assert one(old[:1], new[:1]).verdict == "slower"
-    found = against(old, new)
-    assert [c.verdict for c in found.cells] == ["unclear"]
-    assert "OLD holds several runs of 1 cells of nvidia/0: each run is a process of its own" in found.notes
+    comparison = against(old, new)
+    assert [c.verdict for c in comparison.cells] == ["unclear"]
+    assert "OLD holds several runs of 1 cells of nvidia/0: each run is a process of its own" in comparison.notes
 
 
 def test_a_run_twice_in_a_file_is_one() -> None:
@@ -162,18 +162,18 @@ def test_other_drivers_of_a_file_do_not_count() -> None:
     """Only runs of the newest record's driver; how many are left out is a note."""
     older = device(CARD, run="before", version="0.9")
     slow_before = timed(5e-3, run="before", at="2026-11-20T10:00:00.000Z")
-    found = against([older, slow_before, timed()], [timed(seed=2)])
-    assert [c.verdict for c in found.cells] == ["same"]
+    comparison = against([older, slow_before, timed()], [timed(seed=2)])
+    assert [c.verdict for c in comparison.cells] == ["same"]
     assert any(
         "1 results of nvidia/0 by another driver, SPIR-V module, tile or with other bounds checks than the newest: left out" in note
-        for note in found.notes
+        for note in comparison.notes
     )
 
 
 def test_a_slowdown_comes_with_its_likely_cause() -> None:
     """What differs in the pipeline's statistics; not on cells that are the same."""
-    made = [pipeline(CARD, "gemm_f16_coopmat", "coopmat", "f16", registers=r, spills=s) for r, s in ((96, 0), (128, 40))]
-    pipelines = [msgspec.structs.replace(p, run="r") for p in made]
+    templates = [pipeline(CARD, "gemm_f16_coopmat", "coopmat", "f16", registers=r, spills=s) for r, s in ((96, 0), (128, 40))]
+    pipelines = [msgspec.structs.replace(p, run="r") for p in templates]
     assert one([pipelines[0], timed()], [pipelines[1], timed(1.1e-3, seed=2)]).changes == (
         Change("registers", 96, 128),
         Change("spills", 0, 40),

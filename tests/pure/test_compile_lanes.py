@@ -127,20 +127,20 @@ def failing(kernel: str, n: int, error: Any) -> Handler:
 
 def test_every_pipeline_of_every_device_has_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two devices at a time, the third after one of them; progress counts all of them together."""
-    told = Compiled(monkeypatch, {"nvk-172": good, "radv-gfx1201": good, "turnip-750": good})
-    assert told.statuses("nvk:172/0") == told.statuses("radv:gfx1201/0") == ["ok"] * 9
-    assert sorted(told.statuses("turnip:750/0")) == ["ok"] * 7 + ["unsupported"] * 2
-    assert [done for _, _, done, _ in told.steps] == list(range(25))
-    assert {(who, total) for who, _, _, total in told.steps} == {("3 devices", 25)}
+    outcome = Compiled(monkeypatch, {"nvk-172": good, "radv-gfx1201": good, "turnip-750": good})
+    assert outcome.statuses("nvk:172/0") == outcome.statuses("radv:gfx1201/0") == ["ok"] * 9
+    assert sorted(outcome.statuses("turnip:750/0")) == ["ok"] * 7 + ["unsupported"] * 2
+    assert [done for _, _, done, _ in outcome.steps] == list(range(25))
+    assert {(who, total) for who, _, _, total in outcome.steps} == {("3 devices", 25)}
 
 
 def test_an_emulated_matrix_path_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """ok, with a reason: the ISA that was given has no matrix instruction."""
-    told = Compiled(monkeypatch, {"radv-gfx1201": good})
-    reasons = {r.path: r.reason for r in told.pipelines}
+    outcome = Compiled(monkeypatch, {"radv-gfx1201": good})
+    reasons = {r.path: r.reason for r in outcome.pipelines}
     assert reasons["coopmat"] == "compiled to no matrix instruction: coopmat 16x16x16 is emulated with ordinary ones"
     assert reasons["scalar-f16"] is None
-    assert {r.matrix_instructions for r in told.pipelines} == {0}
+    assert {r.matrix_instructions for r in outcome.pipelines} == {0}
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_an_emulated_matrix_path_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 )
 def test_a_loss_costs_one_pipeline(monkeypatch: pytest.MonkeyPatch, error: Any, status: str, events: list[str]) -> None:
     """Over the limit, aborted, or refused: the others of this device and of the other one go on."""
-    told = Compiled(monkeypatch, {"radv-gfx1201": failing("gemv_f16_subgroup", 2, error), "nvk-172": good})
-    assert sorted(told.statuses("radv:gfx1201/0")) == sorted(["ok"] * 8 + [status])
-    assert told.statuses("nvk:172/0") == ["ok"] * 9
-    assert [r.what for r in told.records if isinstance(r, EventRecord)] == events
-    (lost,) = (r for r in told.pipelines if r.status == status)
+    outcome = Compiled(monkeypatch, {"radv-gfx1201": failing("gemv_f16_subgroup", 2, error), "nvk-172": good})
+    assert sorted(outcome.statuses("radv:gfx1201/0")) == sorted(["ok"] * 8 + [status])
+    assert outcome.statuses("nvk:172/0") == ["ok"] * 9
+    assert [r.what for r in outcome.records if isinstance(r, EventRecord)] == events
+    (lost,) = (r for r in outcome.pipelines if r.status == status)
     assert (lost.tile or "").startswith("n2 ")
     assert lost.reason
     assert (lost.compile_s, lost.registers, lost.raw) == (None, None, {})
@@ -165,10 +165,10 @@ def test_a_loss_costs_one_pipeline(monkeypatch: pytest.MonkeyPatch, error: Any, 
 
 def test_three_losses_in_a_row_skip_the_rest_of_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other device is compiled to its end."""
-    told = Compiled(monkeypatch, {"turnip-750": lambda stage: None, "nvk-172": good})
-    assert told.statuses("turnip:750/0") == ["timeout"] * 3 + ["unsupported"] * 2 + ["skipped"] * 4
-    assert told.statuses("nvk:172/0") == ["ok"] * 9
-    assert {r.reason for r in told.pipelines if r.status == "skipped"} == {"the worker was lost 3 times in a row"}
+    outcome = Compiled(monkeypatch, {"turnip-750": lambda stage: None, "nvk-172": good})
+    assert outcome.statuses("turnip:750/0") == ["timeout"] * 3 + ["unsupported"] * 2 + ["skipped"] * 4
+    assert outcome.statuses("nvk:172/0") == ["ok"] * 9
+    assert {r.reason for r in outcome.pipelines if r.status == "skipped"} == {"the worker was lost 3 times in a row"}
 
 
 def test_an_interrupt_ends_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_an_interrupt_ends_all_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_texts_go_to_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """One file for each pipeline and representation."""
-    told = Compiled(monkeypatch, {"radv-gfx1201": good}, isa=IsaFolder(tmp_path))
+    outcome = Compiled(monkeypatch, {"radv-gfx1201": good}, isa=IsaFolder(tmp_path))
     files = sorted(p.name for p in (tmp_path / "radv_gfx1201_0").iterdir())
-    assert len(files) == len(told.pipelines) == 9
+    assert len(files) == len(outcome.pipelines) == 9
     assert "gemv_f16_subgroup-n8_2_rows_64_64_subgroup.Assembly.txt" in files

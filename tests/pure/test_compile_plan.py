@@ -78,9 +78,9 @@ def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_full_records_tell_all_pipelines_apart(name: str) -> None:
     """Those of copies, peaks and kernels without subgroup arithmetic too."""
-    made = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
-    keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in made}
-    assert len(keys) == len(made) > 200
+    pipelines = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
+    keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in pipelines}
+    assert len(keys) == len(pipelines) > 200
 
 
 def test_full_leaves_no_kernel_out() -> None:
@@ -94,10 +94,10 @@ def test_full_leaves_no_kernel_out() -> None:
 
 def test_full_of_a_type_has_that_type_only() -> None:
     """Nor copies and peaks, which have none of the weights' types."""
-    made = compile_plans(recorded("nvk-172"), full=True, types=["q4_0"])
-    assert {r.cell.variant.type for r in made} == {"q4_0"}
-    assert {r.cell.op for r in made} == {"gemm", "gemv", "dequant"}
-    assert "gemv_q4_0_shared" in {r.kernel.name for r in made}
+    pipelines = compile_plans(recorded("nvk-172"), full=True, types=["q4_0"])
+    assert {r.cell.variant.type for r in pipelines} == {"q4_0"}
+    assert {r.cell.op for r in pipelines} == {"gemm", "gemv", "dequant"}
+    assert "gemv_q4_0_shared" in {r.kernel.name for r in pipelines}
 
 
 def test_the_default_is_one_pipeline_for_each_cell() -> None:

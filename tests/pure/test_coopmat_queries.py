@@ -26,18 +26,20 @@ class Device:
 
 
 def _row(name: str, **members: int) -> Any:
-    made = structs.new(name)
+    struct = structs.new(name)
     for member, value in members.items():
-        setattr(made, member, value)
-    return made
+        setattr(struct, member, value)
+    return struct
 
 
 def test_khr_rows_read_as_records_write_them() -> None:
     """Sizes, component types, saturation and scope of a row."""
     row = _row("VkCooperativeMatrixPropertiesKHR", MSize=16, NSize=8, KSize=32, AType=3, BType=3, CType=5, ResultType=5, scope=3)
     row.saturatingAccumulation = 1
-    told = coopmat.khr_tuples(Device(["VK_KHR_cooperative_matrix"], lambda *_: [row]))
-    assert told == [{"m": 16, "n": 8, "k": 32, "a": "s8", "b": "s8", "c": "s32", "result": "s32", "saturating": True, "scope": "subgroup"}]
+    tuples = coopmat.khr_tuples(Device(["VK_KHR_cooperative_matrix"], lambda *_: [row]))
+    assert tuples == [
+        {"m": 16, "n": 8, "k": 32, "a": "s8", "b": "s8", "c": "s32", "result": "s32", "saturating": True, "scope": "subgroup"}
+    ]
 
 
 def test_without_the_extension_there_are_no_tuples_and_nothing_is_asked() -> None:
@@ -63,8 +65,8 @@ def test_flexible_rows_keep_their_workgroup_invocations() -> None:
         "VkCooperativeMatrixFlexibleDimensionsPropertiesNV", MGranularity=32, NGranularity=16, KGranularity=16, CType=1, ResultType=1
     )
     row.scope, row.workgroupInvocations = 2, 256
-    (told,) = coopmat.flexible_tuples(Device(["VK_NV_cooperative_matrix2"], lambda *_: [row])) or []
-    assert (told["scope"], told["workgroup_invocations"], told["m_granularity"], told["a"], told["c"]) == (
+    (entry,) = coopmat.flexible_tuples(Device(["VK_NV_cooperative_matrix2"], lambda *_: [row])) or []
+    assert (entry["scope"], entry["workgroup_invocations"], entry["m_granularity"], entry["a"], entry["c"]) == (
         "workgroup",
         256,
         32,
@@ -109,8 +111,8 @@ def test_maintenance1_rows_carry_what_was_asked() -> None:
 
     def answer(function: str, row: str, info: Any) -> list[Any]:
         assert (function, row, info.sType) == (coopmat.EXT_QUERY, "VkCooperativeMatrixProperties2EXT", 1000659001)
-        found = _row(row, MGranularity=16, NGranularity=16, KGranularity=16, AType=1000141000, BType=1000141000, CType=1, ResultType=1)
-        return [found] if info.subgroupSize == 32 and info.flags == 0 else []
+        entry = _row(row, MGranularity=16, NGranularity=16, KGranularity=16, AType=1000141000, BType=1000141000, CType=1, ResultType=1)
+        return [entry] if info.subgroupSize == 32 and info.flags == 0 else []
 
     device = Device(["VK_EXT_cooperative_matrix_maintenance1"], answer)
     assert coopmat.ext_tuples(device, *_facts()) == [
@@ -153,11 +155,11 @@ def test_cooperative_vector_rows_read_as_records_write_them() -> None:
 
     def answer(function: str, row: str, info: Any) -> list[Any]:
         assert (function, info) == (coopmat.VECTOR_QUERY, None)
-        made = _row(
+        entry = _row(
             row, inputType=9, inputInterpretation=1000491000, matrixInterpretation=3, biasInterpretation=5, resultType=5, transpose=1
         )
-        assert made.sType == 1000491002
-        return [made]
+        assert entry.sType == 1000491002
+        return [entry]
 
     assert coopmat.vector_combinations(Device(["VK_NV_cooperative_vector"], answer)) == [
         {

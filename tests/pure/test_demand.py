@@ -27,20 +27,20 @@ def plan(device: str, op: str, path: str, weights: str = "q4_0", accumulator: st
     return plans([cell(op, axes(op, sizes), **own)], recorded(device), dispatched=False)[0]
 
 
-def with_constants(made: Plan, constants: dict[str, int]) -> Plan:
+def with_constants(cell_plan: Plan, constants: dict[str, int]) -> Plan:
     """The plan with another tile."""
-    assert made.program.first is not None
-    stage = msgspec.structs.replace(made.program.first, constants=constants)
-    return msgspec.structs.replace(made, program=msgspec.structs.replace(made.program, stages=(stage,)))
+    assert cell_plan.program.first is not None
+    stage = msgspec.structs.replace(cell_plan.program.first, constants=constants)
+    return msgspec.structs.replace(cell_plan, program=msgspec.structs.replace(cell_plan.program, stages=(stage,)))
 
 
-def tile_registers(made: Plan, subgroup_size: int | None = None) -> int | None:
+def tile_registers(cell_plan: Plan, subgroup_size: int | None = None) -> int | None:
     """As the op counts them."""
-    return ops.find(made.cell.op).tile_registers(made, subgroup_size)
+    return ops.find(cell_plan.cell.op).tile_registers(cell_plan, subgroup_size)
 
 
 @pytest.mark.parametrize(
-    ("made", "expected"),
+    ("cell_plan", "expected"),
     [
         # 8 x 16 results; a step has two k, in f32 two registers: 8 rows and a column.
         (plan("nvk-172", "gemm", "scalar-f32"), 128 + 2 * 9),
@@ -62,17 +62,17 @@ def tile_registers(made: Plan, subgroup_size: int | None = None) -> int | None:
         (plan("nvk-172", "gemv", "intdot", n=8), 8 + 4),
     ],
 )
-def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(made: Plan, expected: int) -> None:
+def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(cell_plan: Plan, expected: int) -> None:
     """As worked out by hand: the shorter side's operands and one of the other's."""
-    assert tile_registers(made) == expected
+    assert tile_registers(cell_plan) == expected
 
 
 def test_k_quants_have_two_scales() -> None:
     """4 x 32 results, the words and scales of 4 rows, a column."""
-    known = limits(recorded("nvk-172"))
-    tile = gemm_tile(known, "q4_k", 4096, 512)
-    made = with_constants(plan("nvk-172", "gemm", "intdot", "q4_k"), tile.constants(True))
-    assert tile_registers(made) == 128 + 4 * 10 + 9
+    device = limits(recorded("nvk-172"))
+    tile = gemm_tile(device, "q4_k", 4096, 512)
+    cell_plan = with_constants(plan("nvk-172", "gemm", "intdot", "q4_k"), tile.constants(True))
+    assert tile_registers(cell_plan) == 128 + 4 * 10 + 9
 
 
 @pytest.mark.parametrize(("accumulator", "sums"), [("f32", 128), ("f16", 64)])
@@ -80,21 +80,21 @@ def test_a_workgroup_s_matrix_is_spread_over_all_of_it(accumulator: str, sums: i
     """128 x 256 of 256 invocations; of the operands one granule of K."""
     tile = matrix_tile("q4_0", 16384, 512, 132)
     assert (tile.bm, tile.bn, tile.block) == (128, 256, 256)
-    made = with_constants(plan("nvidia-h200", "gemm", "coopmat2", accumulator=accumulator), tile.constants(True))
-    assert tile_registers(made) == sums + (128 + 256) * 16 * 2 // 1024
+    cell_plan = with_constants(plan("nvidia-h200", "gemm", "coopmat2", accumulator=accumulator), tile.constants(True))
+    assert tile_registers(cell_plan) == sums + (128 + 256) * 16 * 2 // 1024
 
 
 def test_matrices_are_spread_over_the_subgroup_that_the_driver_runs() -> None:
     """Half as many invocations have twice as much each."""
-    made = plan("anv-bmg", "gemm", "coopmat", "f16", tuple_="8x16x16")
-    assert tile_registers(made, 16) == 2 * (tile_registers(made, 32) or 0) == 2 * (tile_registers(made) or 0)
+    cell_plan = plan("anv-bmg", "gemm", "coopmat", "f16", tuple_="8x16x16")
+    assert tile_registers(cell_plan, 16) == 2 * (tile_registers(cell_plan, 32) or 0) == 2 * (tile_registers(cell_plan) or 0)
 
 
 def test_the_coopmat2_of_a_part_is_a_subgroup_s() -> None:
     """ANV's: the same tile as coopmat."""
-    made = plan("anv-bmg", "gemm", "coopmat2")
-    assert "reduced" in made.kernel.name
-    assert tile_registers(made) == tile_registers(plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"))
+    cell_plan = plan("anv-bmg", "gemm", "coopmat2")
+    assert "reduced" in cell_plan.kernel.name
+    assert tile_registers(cell_plan) == tile_registers(plan("anv-bmg", "gemm", "coopmat", tuple_="8x16x16"))
 
 
 def test_a_peak_keeps_all_its_numbers() -> None:

@@ -82,14 +82,14 @@ def test_vulkaninfo_and_the_driver_itself_say_the_same() -> None:
     assert file.extensions == live.extensions
     assert file.queues == live.queues
     compared = 0
-    for told, known in ((file.features, live.features), (file.properties, live.properties)):
-        for struct, members in told.items():
+    for theirs, ours in ((file.features, live.features), (file.properties, live.properties)):
+        for struct, members in theirs.items():
             if struct == "VkPhysicalDeviceDescriptorBufferDensityMapPropertiesEXT":
                 continue  # vulkaninfo asks for it without its second extension
             for member, value in members.items():
                 pairs = value.items() if isinstance(value, dict) else [("", value)]
                 for inner, one in pairs:
-                    other = known[struct][member][inner] if inner else known[struct][member]
+                    other = ours[struct][member][inner] if inner else ours[struct][member]
                     if not {member, inner} & (_ROUNDED | _OWN):
                         assert one == other, (struct, member, inner)
                         compared += 1
@@ -99,27 +99,27 @@ def test_vulkaninfo_and_the_driver_itself_say_the_same() -> None:
 def test_gpuinfo_reports_tell_what_the_driver_does() -> None:
     """A recorded device in a report's shape comes back with the same facts, in the same form; only tuples are unknown."""
     device = recorded("radv-gfx1201")
-    told = _through_report(device)
-    assert (told.name, told.type, told.driver.api, told.driver.version) == (
+    from_report = _through_report(device)
+    assert (from_report.name, from_report.type, from_report.driver.api, from_report.driver.version) == (
         device.name,
         device.type,
         device.driver.api,
         device.driver.version,
     )
-    assert (told.driver.id, told.driver.conformance) == (device.driver.id, device.driver.conformance)
-    assert told.hardware == msgspec.structs.replace(device.hardware, pci=told.hardware.pci, chip=told.hardware.chip)
-    assert told.extensions == device.extensions
-    assert told.queues == device.queues
-    assert told.heaps == device.heaps
-    assert told.coopmat.khr is None
+    assert (from_report.driver.id, from_report.driver.conformance) == (device.driver.id, device.driver.conformance)
+    assert from_report.hardware == msgspec.structs.replace(device.hardware, pci=from_report.hardware.pci, chip=from_report.hardware.chip)
+    assert from_report.extensions == device.extensions
+    assert from_report.queues == device.queues
+    assert from_report.heaps == device.heaps
+    assert from_report.coopmat.khr is None
     for struct, members in device.features.items():
-        if struct in told.features:
-            assert told.features[struct] == members
-    assert told.features.keys() >= {s for s in device.features if "Vulkan1" in s or s.endswith(("KHR", "EXT"))}
-    for struct, members in told.properties.items():
+        if struct in from_report.features:
+            assert from_report.features[struct] == members
+    assert from_report.features.keys() >= {s for s in device.features if "Vulkan1" in s or s.endswith(("KHR", "EXT"))}
+    for struct, members in from_report.properties.items():
         for member, value in members.items():
             assert value == device.properties[struct][member], (struct, member)
-    want, have = ({r.path: evaluate(d, r).met for r in all_requirements()} for d in (device, told))
+    want, have = ({r.path: evaluate(d, r).met for r in all_requirements()} for d in (device, from_report))
     assert {path for path in want if have[path] not in (want[path], None)} == set()
 
 

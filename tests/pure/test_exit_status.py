@@ -23,7 +23,7 @@ from vkprobe.requirements.model import Missing
 DEVICE = Device(index=0, name="x", type="cpu", api="1.4", driver_id=None, vendor_id=None, device_id=None)
 
 
-def found(name: str, state: DriverState, remedy: str | None = None) -> Found:
+def driver(name: str, state: DriverState, remedy: str | None = None) -> Found:
     """What became of a driver."""
     devices = [DEVICE] if state == "ok" else []
     return Found(spec=DriverSpec(name=name, icd=f"{name}.json"), state=state, reason="a reason", remedy=remedy, devices=devices)
@@ -35,7 +35,7 @@ def found(name: str, state: DriverState, remedy: str | None = None) -> Found:
 )
 def test_the_highest_status_that_applies(states: str, from_file: bool, status: int) -> None:
     """No usable device at all is 5, a file's counted; a driver that was asked for and failed 4."""
-    drivers = [found("a", state) for state in states.split()]  # type: ignore[arg-type]
+    drivers = [driver("a", state) for state in states.split()]  # type: ignore[arg-type]
     devices = [nvidia()] if from_file or "ok" in states else []
     assert status_of(Gathered(drivers=drivers, devices=devices), asked=True) == status
 
@@ -71,9 +71,9 @@ def test_a_file_in_which_nothing_was_compiled_says_why(tmp_path: Path) -> None:
 
 def test_the_doctor_folds_missing_hardware_into_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be helped is told in full; the count tells the three states apart."""
-    there = [found("lvp", "ok"), found("radeon", "no-device"), found("intel", "no-device"), found("nvk", "no-device", "join a group")]
-    monkeypatch.setattr(drivers_cli, "_find", lambda choice: [*there, found("broken", "error")])
-    monkeypatch.setattr(drivers_cli, "_finish", lambda found, choice: None)
+    there = [driver("lvp", "ok"), driver("radeon", "no-device"), driver("intel", "no-device"), driver("nvk", "no-device", "join a group")]
+    monkeypatch.setattr(drivers_cli, "_find", lambda choice: [*there, driver("broken", "error")])
+    monkeypatch.setattr(drivers_cli, "_finish", lambda drivers, choice: None)
     text = CliRunner().invoke(cli, ["drivers", "doctor"]).output
     assert "no hardware here, so nothing to do: radeon, intel\n" in text
     assert "1 works, 3 have no device here, 1 in error." in text

@@ -52,8 +52,8 @@ def ok_of_sample() -> list[ResultRecord]:
 
 def benchmarks(*records: AnyRecord) -> list[dict[str, Any]]:
     """pytest-benchmark's entries of records."""
-    found: list[dict[str, Any]] = json.loads(pytest_benchmark.encode(cells(*records)))["benchmarks"]
-    return found
+    entries: list[dict[str, Any]] = json.loads(pytest_benchmark.encode(cells(*records)))["benchmarks"]
+    return entries
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 24, 41, 42, 43])
@@ -100,9 +100,9 @@ def test_two_drivers_in_one_file_have_names_of_their_own() -> None:
     other = replace(here, device="nvk/0", driver=replace(here.driver, name="NVK"))
     assert [b["param"] for b in benchmarks(here, other, result(), result("nvk/0"))] == ["nvidia/0", "nvk/0"]
     newer = replace(here, run="2", driver=replace(here.driver, version="590"))
-    found = benchmarks(here, newer, result(), result(run="2"))
-    assert [b["param"] for b in found] == ["nvidia/0 580.159.4.0", "nvidia/0 590"]
-    assert len({b["fullname"] for b in found}) == 2
+    entries = benchmarks(here, newer, result(), result(run="2"))
+    assert [b["param"] for b in entries] == ["nvidia/0 580.159.4.0", "nvidia/0 590"]
+    assert len({b["fullname"] for b in entries}) == 2
 
 
 def test_every_cell_of_the_sample_has_a_name_of_its_own() -> None:
@@ -115,9 +115,9 @@ def test_a_cell_without_a_number_is_told_and_not_timed() -> None:
     """Of pytest-benchmark and Google Benchmark beside the numbers; no entry has a zero."""
     lost = [c for c in cells() if c.result.status != "ok"]
     body = json.loads(pytest_benchmark.encode(cells()))
-    told = body["vkprobe"]["without_number"]
-    assert [(c["fullname"], c["status"], c["reason"]) for c in told] == [(c.fullname, c.result.status, c.result.reason) for c in lost]
-    assert json.loads(google_benchmark.encode(cells()))["context"]["without_number"] == told
+    omissions = body["vkprobe"]["without_number"]
+    assert [(c["fullname"], c["status"], c["reason"]) for c in omissions] == [(c.fullname, c.result.status, c.result.reason) for c in lost]
+    assert json.loads(google_benchmark.encode(cells()))["context"]["without_number"] == omissions
     assert not {c.fullname for c in lost} & {b["fullname"] for b in body["benchmarks"]}
     assert min(b["stats"]["min"] for b in body["benchmarks"]) > 0
 
@@ -252,14 +252,14 @@ def test_two_hosts_devices_of_one_id_are_two(tmp_path: Path) -> None:
     """Suites, compile suites and Google Benchmark's devices, each with its own identity."""
     one = nvidia()
     two = replace(one, run="2", name="another card", hardware=replace(one.hardware, device_id=0x1234))
-    made = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
-    records: list[AnyRecord] = [one, two, result(), result(run="2"), made, replace(made, run="2")]
+    shader = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
+    records: list[AnyRecord] = [one, two, result(), result(run="2"), shader, replace(shader, run="2")]
     assert run(written(tmp_path / "r.jsonl", *records), "--to", "junit", "-o", tmp_path / "out").exit_code == 0
     suites = list(ET.fromstring((tmp_path / "out").read_bytes()))
     ids = ("10de:2335", "10de:1234")
     assert [s.get("name") for s in suites] == [f"nvidia/0{kind} ({hardware})" for kind in ("", " compile") for hardware in ids]
-    told = [{p.get("name"): p.get("value") for p in s.findall("properties/property")} for s in suites]
-    assert [t["device_name"] for t in told] == [one.name, "another card"] * 2
+    properties = [{p.get("name"): p.get("value") for p in s.findall("properties/property")} for s in suites]
+    assert [t["device_name"] for t in properties] == [one.name, "another card"] * 2
     devices = json.loads(google_benchmark.encode(cells(*records)))["context"]["devices"]
     assert [d["device_name"] for d in devices] == [one.name, "another card"]
 
@@ -291,18 +291,18 @@ def test_a_median_that_is_no_time_is_no_number(median: float) -> None:
     odd = replace(result(path="scalar-f32"), time=replace(time, median_s=median))
     for bad in (odd, replace(odd, time=replace(time, samples_s=[median, *time.samples_s[1:]])) if median else odd):
         assert len(benchmarks(nvidia(), result(), bad)) == 1
-        told = json.loads(google_benchmark.encode(cells(nvidia(), result(), bad)))["context"]["without_number"]
-        assert [(c["status"], c["reason"]) for c in told] == [("ok", "its record holds no time that is finite and > 0")]
+        omissions = json.loads(google_benchmark.encode(cells(nvidia(), result(), bad)))["context"]["without_number"]
+        assert [(c["status"], c["reason"]) for c in omissions] == [("ok", "its record holds no time that is finite and > 0")]
         with pytest.raises(UsageError, match="1 ok without a time"):
             bencher.encode(cells(nvidia(), bad))
 
 
 def test_a_cells_name_is_the_one_that_compare_knows() -> None:
     """A name from a failure can be pasted into --fails and --cell."""
-    found = cells()
-    assert [c.name for c in found] == [cell_name(c.result) for c in found]
-    names = {case.get("name") for case in ET.fromstring(junit.encode(found)).iter("testcase")}
-    assert names == {cell_name(c.result) for c in found}
+    every = cells()
+    assert [c.name for c in every] == [cell_name(c.result) for c in every]
+    names = {case.get("name") for case in ET.fromstring(junit.encode(every)).iter("testcase")}
+    assert names == {cell_name(c.result) for c in every}
 
 
 @pytest.mark.parametrize("form", FORMATS)

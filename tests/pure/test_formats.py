@@ -184,9 +184,9 @@ def test_bf16_decodes_as_gguf_decodes_it(bits: int) -> None:
 @given(st.integers(0, 2**32 - 1), st.floats(-30, 30))
 def test_bf16_is_rounded_as_gguf_rounds_it(seed: int, exponent: float) -> None:
     """To nearest even."""
-    made = FORMATS["bf16"].random(np.random.default_rng(seed), 3, 64, 2.0**exponent)
+    blocks = FORMATS["bf16"].random(np.random.default_rng(seed), 3, 64, 2.0**exponent)
     values = np.random.default_rng(seed).standard_normal((3, 64), dtype=np.float32) * np.float32(2.0**exponent)
-    assert np.array_equal(made, gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16).view(np.uint8).reshape(3, -1))
+    assert np.array_equal(blocks, gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16).view(np.uint8).reshape(3, -1))
 
 
 @pytest.mark.parametrize("weight_type", list(ORACLE))
@@ -218,9 +218,9 @@ def test_random_blocks_have_all_bits_of_the_payload_random(weight_type: str) -> 
 def test_exact_blocks_are_small_integers(weight_type: str, rows: int, blocks: int, seed: int) -> None:
     """Integers of magnitude at most 16, but for a few of types whose codes reach further: their products and f16 sums round nowhere."""
     k = max(32, WEIGHT_TYPES[weight_type].elements) * blocks
-    made = FORMATS[weight_type].exact(np.random.default_rng(seed), rows, k)
-    assert made.shape == (rows, WEIGHT_TYPES[weight_type].row_bytes(k))
-    decoded = FORMATS[weight_type].decode(made)
+    weights = FORMATS[weight_type].exact(np.random.default_rng(seed), rows, k)
+    assert weights.shape == (rows, WEIGHT_TYPES[weight_type].row_bytes(k))
+    decoded = FORMATS[weight_type].decode(weights)
     assert decoded.shape == (rows, k)
     assert (decoded == np.rint(decoded)).all()
     assert np.abs(decoded).max() <= REACH.get(weight_type, 16)
@@ -247,9 +247,9 @@ def test_exact_blocks_use_all_codes(weight_type: str) -> None:
 @pytest.mark.parametrize("kind", ["exact", "random"])
 def test_blocks_have_every_bit_both_set_and_clear(weight_type: str, kind: str) -> None:
     """Of codes and of scales of sub-blocks: nothing that a kernel could leave out; own scales and wide codes aside."""
-    made = FORMATS[weight_type]
+    weight_format = FORMATS[weight_type]
     rng = np.random.default_rng(5)
-    blocks = made.exact(rng, 64, 8192) if kind == "exact" else made.random(rng, 64, 8192, 0.05)
+    blocks = weight_format.exact(rng, 64, 8192) if kind == "exact" else weight_format.random(rng, 64, 8192, 0.05)
     blocks = blocks.reshape(-1, WEIGHT_TYPES[weight_type].bytes)
     own = own_bytes(weight_type)
     often = np.unpackbits(blocks, axis=1).reshape(len(blocks), -1, 8).mean(axis=0)[[i for i in range(blocks.shape[1]) if i not in own]]
@@ -276,8 +276,8 @@ def test_parts_make_what_is_decoded(weight_type: str, rows: int, blocks: int, se
     assert values.shape == (rows, k)
     assert offsets.shape == (rows, k // 32)
     assert values.dtype == offsets.dtype == np.float32
-    made = values.astype(np.float64) - np.repeat(offsets, 32, axis=1).astype(np.float64)
-    assert np.array_equal(made.astype(np.float32), decoded)
+    ours = values.astype(np.float64) - np.repeat(offsets, 32, axis=1).astype(np.float64)
+    assert np.array_equal(ours.astype(np.float32), decoded)
     if weight_type not in ("q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k"):
         assert not offsets.any()
 
@@ -319,8 +319,8 @@ def test_parts_are_those_of_the_q8_1_product() -> None:
 @pytest.mark.parametrize("weight_type", ["f32", "f16", "bf16"])
 def test_parts_of_floats_are_the_values(weight_type: str) -> None:
     """No offsets, also where K is no multiple of 32."""
-    made = FORMATS[weight_type].random(np.random.default_rng(7), 3, 40, 1.0)
-    values, offsets = FORMATS[weight_type].parts(made)
-    assert np.array_equal(values, FORMATS[weight_type].decode(made))
+    blocks = FORMATS[weight_type].random(np.random.default_rng(7), 3, 40, 1.0)
+    values, offsets = FORMATS[weight_type].parts(blocks)
+    assert np.array_equal(values, FORMATS[weight_type].decode(blocks))
     assert offsets.shape == (3, 2)
     assert not offsets.any()

@@ -96,9 +96,9 @@ def test_unknown_is_never_called_no() -> None:
 def test_records_carry_what_the_table_says() -> None:
     """`met` with null for unknown, missing conditions with source, and one choice per workload."""
     report = build([NVK])
-    found = {r.path: r for r in gap_records(report, "run")}
-    assert (found["coopmat"].met, found["coopmat2"].met) == (True, False)
-    first = found["coopmat2"].missing[0]
+    by_path = {r.path: r for r in gap_records(report, "run")}
+    assert (by_path["coopmat"].met, by_path["coopmat2"].met) == (True, False)
+    first = by_path["coopmat2"].missing[0]
     assert (first.kind, first.name, first.have) == ("extension", "VK_NV_cooperative_matrix2", False)
     assert first.source == "llama.cpp@b10249 ggml-vulkan.cpp:6510-6625"
     taken = {(c.op, c.type, c.n, c.k): c.path for c in choice_records(report, "run")}

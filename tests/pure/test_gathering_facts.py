@@ -24,8 +24,8 @@ FLEXIBLE = "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV"
 def _reply() -> list[dict[str, Any]]:
     """What a worker replied, made from a recorded device."""
     (device,) = (r for r in read_records(RECORDED / "caps-lvp.jsonl") if isinstance(r, DeviceRecord))
-    told = msgspec.json.decode(encode(device))
-    return [{**told, "index": 0, "notes": []}]
+    record = msgspec.json.decode(encode(device))
+    return [{**record, "index": 0, "notes": []}]
 
 
 class Workers:
@@ -91,10 +91,10 @@ def test_a_driver_with_a_known_fault_is_not_started(monkeypatch: pytest.MonkeyPa
 
 def test_a_null_devices_record_has_the_chip_that_was_asked_for() -> None:
     """Shims report one name and one id for many chips; there is no kernel module below them."""
-    told = _reply()[0]
-    told["driver"]["kernel_module"] = "nouveau"
+    reply = _reply()[0]
+    reply["driver"]["kernel_module"] = "nouveau"
     spec = DriverSpec(name="radv:navi31@trixie", icd="/x/radeon_icd.json", null=True)
-    record = device_record("run", spec, told)
+    record = device_record("run", spec, reply)
     assert (record.device, record.null, record.hardware.chip) == ("radv:navi31@trixie/0", True, "navi31")
     assert record.driver.kernel_module is None
     assert record.driver.icd == "/x/radeon_icd.json"
@@ -102,19 +102,19 @@ def test_a_null_devices_record_has_the_chip_that_was_asked_for() -> None:
 
 def test_device_records_survive_the_file() -> None:
     """Encoding and decoding a record of facts, non-finite floats included, changes nothing."""
-    told = _reply()[0]
-    told["properties"]["VkPhysicalDeviceProperties"]["limits"]["timestampPeriod"] = "inf"
-    record = device_record("run", LVP, told)
+    reply = _reply()[0]
+    reply["properties"]["VkPhysicalDeviceProperties"]["limits"]["timestampPeriod"] = "inf"
+    record = device_record("run", LVP, reply)
     assert msgspec.json.decode(encode(record), type=DeviceRecord) == record
 
 
 def test_the_run_tells_variables_that_change_drivers_and_no_others() -> None:
     """Names of the contract, any *_DEBUG and *_PERFTEST, Mesa options in lower case; nothing of the user's own."""
-    told = {"VK_DRIVER_FILES": "x", "RADV_PERFTEST": "y", "GGML_VK_DISABLE_COOPMAT": "1", "radv_cooperative_matrix2_nv": "true"}
-    told |= {"__GL_SHADER_DISK_CACHE": "0", "LD_PRELOAD": "z", "LP_NUM_THREADS": "2", "FOO_DEBUG": "1"}
+    relevant = {"VK_DRIVER_FILES": "x", "RADV_PERFTEST": "y", "GGML_VK_DISABLE_COOPMAT": "1", "radv_cooperative_matrix2_nv": "true"}
+    relevant |= {"__GL_SHADER_DISK_CACHE": "0", "LD_PRELOAD": "z", "LP_NUM_THREADS": "2", "FOO_DEBUG": "1"}
     own = {"HOME": "/home/me", "PATH": "/bin", "API_TOKEN": "secret", "LANG": "C", "OLD_VK_DRIVER_FILES": "x"}
-    run = run_record(["/somewhere/bin/vkprobe", "caps"], {**told, **own})
-    assert run.environment == told
+    run = run_record(["/somewhere/bin/vkprobe", "caps"], {**relevant, **own})
+    assert run.environment == relevant
     assert run.argv == ["vkprobe", "caps"]
     assert run.schema == SCHEMA == 2
     assert run.run != run_record([""], {}).run

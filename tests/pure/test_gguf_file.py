@@ -26,9 +26,9 @@ from vkprobe.workloads.gguf_file import read
 
 def refused(path: Path) -> str:
     """The sentence that a file is refused with, which begins with its path and is one line."""
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         read(path)
-    text = str(told.value)
+    text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
     return text.removeprefix(f"{path}: ")
@@ -38,16 +38,16 @@ def refused(path: Path) -> str:
 def test_a_file_of_a_known_model_gives_that_model(name: str, tmp_path: Path) -> None:
     """The data by name and what a file with these tensors is read as are the same workloads."""
     tensors, arch, numbers = published(name)
-    found = read(write_hollow_gguf(tmp_path / f"{name}.gguf", tensors, arch=arch, numbers=numbers))
-    assert set(found.workloads) == set(model(name).workloads)
-    assert (found.name, found.title, found.skipped) == (name, name, ())
+    contents = read(write_hollow_gguf(tmp_path / f"{name}.gguf", tensors, arch=arch, numbers=numbers))
+    assert set(contents.workloads) == set(model(name).workloads)
+    assert (contents.name, contents.title, contents.skipped) == (name, name, ())
 
 
 def test_a_dense_file_is_its_matrices(tmp_path: Path) -> None:
     """Norms, biases, embeddings and frequencies are left out; the last ffn and the output have one row."""
-    found = read(write_gguf(tmp_path / "small.gguf", DENSE, numbers={"block_count": 3}))
-    assert (found.name, found.title, found.source, found.skipped) == ("small", "A model", str(tmp_path / "small.gguf"), ())
-    assert {(w.role, w.type, w.m, w.k, w.count, w.n_pp) for w in found.workloads} == {
+    contents = read(write_gguf(tmp_path / "small.gguf", DENSE, numbers={"block_count": 3}))
+    assert (contents.name, contents.title, contents.source, contents.skipped) == ("small", "A model", str(tmp_path / "small.gguf"), ())
+    assert {(w.role, w.type, w.m, w.k, w.count, w.n_pp) for w in contents.workloads} == {
         ("lm_head", "q8_0", 96, 64, 1, 1),
         ("attn_qkv", "q4_0", 128, 64, 3, 512),
         ("attn_output", "q4_0", 64, 64, 3, 512),
@@ -67,12 +67,12 @@ def test_tied_embeddings_are_the_output(tmp_path: Path) -> None:
 
 def test_experts_take_their_numbers_from_tensor_and_metadata(tmp_path: Path) -> None:
     """How many there are is the tensor's third dimension, how many are used expert_used_count."""
-    found = read(write_gguf(tmp_path / "moe.gguf", EXPERTS, arch="qwen3moe", numbers=EXPERT_NUMBERS))
-    up = workload(found, "ffn_gate_up_exps")
+    contents = read(write_gguf(tmp_path / "moe.gguf", EXPERTS, arch="qwen3moe", numbers=EXPERT_NUMBERS))
+    up = workload(contents, "ffn_gate_up_exps")
     assert (up.m, up.k, up.count, up.experts, up.used) == (192, 64, 1, 8, 2)
     assert up.products(512) == (128, 8)
-    assert workload(found, "ffn_gate_inp").m == 8
-    assert not found.skipped
+    assert workload(contents, "ffn_gate_inp").m == 8
+    assert not contents.skipped
 
 
 def test_experts_used_may_differ_by_layer(tmp_path: Path) -> None:
@@ -91,21 +91,21 @@ def test_experts_used_may_differ_by_layer(tmp_path: Path) -> None:
     assert {w.used: w.count for w in read(path).workloads if w.role == "ffn_down_exps"} == {2: 1, 3: 1}
 
 
-@pytest.mark.parametrize(("used", "told"), [(None, "not told"), (0, "0"), (9, "9")])
-def test_experts_without_a_number_used_are_refused(used: int | None, told: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("used", "value"), [(None, "not told"), (0, "0"), (9, "9")])
+def test_experts_without_a_number_used_are_refused(used: int | None, value: str, tmp_path: Path) -> None:
     """Without it no share of them is known."""
     numbers = {"block_count": 2} if used is None else {"expert_used_count": used}
     path = write_gguf(tmp_path / "moe.gguf", EXPERTS, arch="qwen3moe", numbers=numbers)
-    assert refused(path).startswith(f"blk.0.ffn_gate_up_exps.weight has 8 experts, but expert_used_count is {told}")
+    assert refused(path).startswith(f"blk.0.ffn_gate_up_exps.weight has 8 experts, but expert_used_count is {value}")
 
 
 def test_layers_that_predict_further_tokens_are_skipped(tmp_path: Path) -> None:
     """They don't run in pp and tg, and the last layer is the one before them."""
-    found = read(write_gguf(tmp_path / "nextn.gguf", DENSE, numbers={"block_count": 3, "nextn_predict_layers": 1}))
-    assert workload(found, "attn_qkv").count == 2
-    assert workload(found, "ffn_up").count == workload(found, "ffn_up", 1).count == 1
-    assert {s.role for s in found.skipped} == {"attn_qkv", "attn_output", "ffn_up", "ffn_down"}
-    assert {s.reason for s in found.skipped} == {"in a layer that predicts further tokens"}
+    contents = read(write_gguf(tmp_path / "nextn.gguf", DENSE, numbers={"block_count": 3, "nextn_predict_layers": 1}))
+    assert workload(contents, "attn_qkv").count == 2
+    assert workload(contents, "ffn_up").count == workload(contents, "ffn_up", 1).count == 1
+    assert {s.role for s in contents.skipped} == {"attn_qkv", "attn_output", "ffn_up", "ffn_down"}
+    assert {s.reason for s in contents.skipped} == {"in a layer that predicts further tokens"}
 
 
 def test_what_there_are_no_kernels_for_is_listed_apart(tmp_path: Path) -> None:
@@ -118,15 +118,15 @@ def test_what_there_are_no_kernels_for_is_listed_apart(tmp_path: Path) -> None:
         T("v.blk.0.attn_q.weight", Ggml.F32, (64, 64)),
         T("blk.0.ssm_conv1d.weight", Ggml.F32, (64, 4)),
     ]
-    found = read(write_gguf(tmp_path / "odd.gguf", [*DENSE, *odd]))
-    assert {(s.role, s.type, s.count, s.reason) for s in found.skipped} == {
+    contents = read(write_gguf(tmp_path / "odd.gguf", [*DENSE, *odd]))
+    assert {(s.role, s.type, s.count, s.reason) for s in contents.skipped} == {
         ("attn_k", "iq3_s", 2, "no kernels for iq3_s"),
         ("attn_kv_b", "f32", 1, "of 3 dimensions"),
         ("enigma", "f32", 1, "not known as a matrix that is multiplied by"),
         ("v.blk.0.attn_q", "f32", 1, "outside a decoder's layers"),
     }
-    assert "attn_k" not in {w.role for w in found.workloads}
-    note = skipped_note(found)
+    assert "attn_k" not in {w.role for w in contents.workloads}
+    note = skipped_note(contents)
     assert note is not None
     assert note.startswith("odd: not measured: 2 no kernels for iq3_s (attn_k); ")
 
@@ -146,8 +146,8 @@ def test_any_part_of_a_split_file_gives_the_whole(tmp_path: Path) -> None:
     parts = sorted(tmp_path.glob("cut-*.gguf"))
     assert len(parts) == 3
     for part in parts:
-        found = read(part)
-        assert (found.name, found.source, found.workloads) == ("cut", str(part), whole.workloads)
+        contents = read(part)
+        assert (contents.name, contents.source, contents.workloads) == ("cut", str(part), whole.workloads)
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
@@ -275,11 +275,11 @@ def test_corrupt_bytes_end_in_a_model_or_a_sentence(base: bytes, changes: list[t
         path.write_bytes(broken)
         os.truncate(path, 1 << 20)
         try:
-            told = read(path).title
+            text = read(path).title
         except UsageError as error:
-            told = str(error)
-    assert told
-    assert told.isprintable()
+            text = str(error)
+    assert text
+    assert text.isprintable()
 
 
 def test_weights_are_not_read(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_weights_are_not_read(tmp_path: Path) -> None:
     assert path.stat().st_size > 18e9
     code = (
         "import resource, sys; from pathlib import Path; from vkprobe.workloads.gguf_file import read;"
-        "found = read(Path(sys.argv[1])); print(len(found.workloads), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "contents = read(Path(sys.argv[1])); print(len(contents.workloads), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, timeout=600, check=True)
     workloads, kilobytes = (int(word) for word in done.stdout.split())

@@ -69,10 +69,10 @@ def parsed(text: str) -> Balance:
 
 def test_the_page_is_balanced_and_self_contained() -> None:
     """Every element closed; no script, and no link but to its own parts, all of which exist."""
-    found = parsed(page(*sample(), baseline="nvidia"))
-    assert "script" not in found.seen
-    assert found.links
-    assert all(link.startswith("#") and link[1:] in found.ids for link in found.links)
+    document = parsed(page(*sample(), baseline="nvidia"))
+    assert "script" not in document.seen
+    assert document.links
+    assert all(link.startswith("#") and link[1:] in document.ids for link in document.links)
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
@@ -114,9 +114,9 @@ def test_hostile_strings_are_text() -> None:
 
 def test_a_page_of_a_single_record_is_whole() -> None:
     """Sections without content are left out."""
-    found = parsed(page(nvidia()))
-    assert "samples" not in found.ids
-    assert "missing" in found.ids
+    document = parsed(page(nvidia()))
+    assert "samples" not in document.ids
+    assert "missing" in document.ids
 
 
 def test_bars_share_a_scale_unless_they_have_their_own() -> None:
@@ -153,9 +153,9 @@ def test_quiet_samples_stay_in_the_middle_of_their_strip() -> None:
             "ci95_s": (1e-3, 1.00001e-3),
         }
     )
-    found = re.search(r'class="samples" d="([^"]*)"', strip(flat))
-    assert found
-    heights = [float(y) for y in re.findall(r"M[\d.]+ ([\d.]+)h", found[1])]
+    match = re.search(r'class="samples" d="([^"]*)"', strip(flat))
+    assert match
+    heights = [float(y) for y in re.findall(r"M[\d.]+ ([\d.]+)h", match[1])]
     assert max(heights) - min(heights) < 1
 
 

@@ -20,9 +20,9 @@ def defined(weight_type: str) -> dict[str, str]:
     text = (KERNELS / "types" / weight_type / "intdot.glsl").read_text()
     for pattern in (r'^#include "\.\./(\w+\.glsl)"$', r'^#include "(\w+\.glsl)"$'):
         text += "".join((KERNELS / "types" / name).read_text() for name in re.findall(pattern, text, re.M))
-    found: list[tuple[str, str]] = re.findall(r"^#define (\w+) (\w+)\b", text, re.M)
-    words = dict(found)
-    return {name: words.get(value, value) for name, value in found}
+    definitions: list[tuple[str, str]] = re.findall(r"^#define (\w+) (\w+)\b", text, re.M)
+    words = dict(definitions)
+    return {name: words.get(value, value) for name, value in definitions}
 
 
 @pytest.mark.parametrize("weight_type", TYPES)

@@ -424,8 +424,8 @@ def test_f16_arithmetic_that_is_off_is_told() -> None:
     assert wrong.startswith("products of pairs: ")
 
 
-def subgroup_device(name: str, size: int, *, told: int | None = None, sees_all: bool = False) -> Player:
-    """A device of subgroups of `size` that says `told`; with `sees_all` invocations that don't take part count all the same."""
+def subgroup_device(name: str, size: int, *, claim: int | None = None, sees_all: bool = False) -> Player:
+    """A device with subgroups of `size` that reports `claim`, if given; with `sees_all`, it counts inactive invocations too."""
 
     def device(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
         values, lanes = inputs[0], inputs[1]
@@ -434,7 +434,7 @@ def subgroup_device(name: str, size: int, *, told: int | None = None, sees_all: 
         local = values.size // groups
         for start in range(0, values.size, size):
             at = np.arange(start, start + size)
-            output[at, 0] = told or size
+            output[at, 0] = claim or size
             output[at, 1] = start % local // size
             output[at, 2] = np.arange(size)
             taken = (values[at] & 1 == 1) if push[0] else np.ones(size, bool)
@@ -494,10 +494,10 @@ def test_expected_words_of_a_small_subgroup() -> None:
         "clustered_add": [4, 4, 4], "clustered_max": [5, 5, 5],
     }  # fmt: skip
     for name, wanted in integers.items():
-        words, known = expected(name, x, lane, target, 0)
+        words, mask = expected(name, x, lane, target, 0)
         assert words[:, 1].view(np.int32).tolist() == wanted, name
         assert words[:, 0].view(np.float32).tolist() == wanted, name
-        assert known.tolist() == [True, True, name != "shuffle"]  # lane 1 holds nothing that could be shuffled
+        assert mask.tolist() == [True, True, name != "shuffle"]  # lane 1 holds nothing that could be shuffled
     assert expected("ballot", x, lane, target, 0)[0][0].tolist() == [0b1001, 0, 0, 0]
     assert expected("all", x, lane, target, -4)[0].tolist() == [[1], [1], [1]]
     assert expected("all", x, lane, target, -3)[0].tolist() == [[0], [0], [0]]
@@ -519,7 +519,7 @@ def test_a_size_that_is_not_the_required_one_is_told() -> None:
     asked: dict[str, Any] = {"operation": "add", "local": 64, "size": 32}
     assert outcome("subgroup", subgroup_device("add", 16), **asked, required=True)[0] == "the subgroup size is 16, 32 was required"
     assert outcome("subgroup", subgroup_device("add", 16), **asked, required=False) == (None, {"subgroup_size": 16})
-    wrong, _ = outcome("subgroup", subgroup_device("add", 32, told=16), **asked, required=False)
+    wrong, _ = outcome("subgroup", subgroup_device("add", 32, claim=16), **asked, required=False)
     assert wrong == "the subgroup size is 16 and the largest lane 31"
 
 

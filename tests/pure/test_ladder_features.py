@@ -22,9 +22,9 @@ EVERYWHERE = (*NAMES, "nvidia-h200")
 
 def climbs(device: DeviceRecord, *, everything: bool = False) -> dict[str, Climb]:
     """Climbs by feature."""
-    made = feature_climbs(device, everything=everything)
-    assert len({c.feature for c in made}) == len(made)
-    return {c.feature or "": c for c in made}
+    all_climbs = feature_climbs(device, everything=everything)
+    assert len({c.feature for c in all_climbs}) == len(all_climbs)
+    return {c.feature or "": c for c in all_climbs}
 
 
 def steps(climb: Climb) -> list[FeatureStep]:
@@ -75,16 +75,16 @@ def test_constants_are_dense(name: str) -> None:
 
 def test_a_feature_that_is_off_names_its_bit_and_has_no_kernel() -> None:
     """ANV lists NV_cooperative_matrix2 for per-element operations alone."""
-    made = climbs(recorded("anv-bmg"))
+    by_name = climbs(recorded("anv-bmg"))
     for member in ("WorkgroupScope", "FlexibleDimensions", "Reductions", "Conversions", "TensorAddressing", "BlockLoads"):
-        climb = made[f"{NV}.cooperativeMatrix{member}"]
+        climb = by_name[f"{NV}.cooperativeMatrix{member}"]
         assert (climb.rung, climb.status, climb.job) == ("advertised", "unsupported", None)
         assert climb.reason == f"{NV}.cooperativeMatrix{member} is off"
-    (f16, f32) = steps(made[f"{NV}.cooperativeMatrixPerElementOperations"])
+    (f16, f32) = steps(by_name[f"{NV}.cooperativeMatrixPerElementOperations"])
     assert (f16.kernel, f32.kernel) == ("ladder_element_f16_subgroup", "ladder_element_f32_subgroup")
     assert f32.constants[1:] == [(1, 8), (2, 16)]  # of its own tuple
     assert f32.full_subgroups
-    assert f"{NV}.cooperativeMatrixPerElementOperations beyond one granule" not in made
+    assert f"{NV}.cooperativeMatrixPerElementOperations beyond one granule" not in by_name
 
 
 def test_what_is_not_listed_is_no_row_unless_asked_for() -> None:
@@ -110,10 +110,10 @@ def test_a_feature_turned_off_is_compiled_no_more() -> None:
 
 def test_the_h200_climbs_with_all_seven_in_both_scopes() -> None:
     """Shapes are multiples of its granularities, the largest workgroup that it takes."""
-    made = climbs(recorded("nvidia-h200"))
+    by_name = climbs(recorded("nvidia-h200"))
     for member in ("Reductions", "Conversions", "PerElementOperations", "TensorAddressing", "BlockLoads"):
         for also in ("", " beyond one granule"):
-            parts = steps(made[f"{NV}.cooperativeMatrix{member}{also}"])
+            parts = steps(by_name[f"{NV}.cooperativeMatrix{member}{also}"])
             assert {p.kernel.rpartition("_")[2] for p in parts} == {"subgroup", "workgroup"}
             for part in parts:
                 local, m, n = (value for _, value in part.constants[:3])
@@ -121,15 +121,15 @@ def test_the_h200_climbs_with_all_seven_in_both_scopes() -> None:
                 assert local == (256 if granule == 32 else 32)
                 assert m % granule == n % granule == 0
                 assert (max(m, n) > granule) == bool(also) or "2x2" in part.kernel
-    scope = made[f"{NV}.cooperativeMatrixWorkgroupScope"].job
+    scope = by_name[f"{NV}.cooperativeMatrixWorkgroupScope"].job
     assert isinstance(scope, TupleJob)
     assert (scope.kernel, scope.local, scope.m, scope.n, scope.k) == ("ladder_f16_f16_f32_workgroup", 256, 64, 64, 16)
-    flexible = made[f"{NV}.cooperativeMatrixFlexibleDimensions"].job
+    flexible = by_name[f"{NV}.cooperativeMatrixFlexibleDimensions"].job
     assert isinstance(flexible, TupleJob)
     shape = (flexible.m, flexible.n, flexible.k)
     assert shape == (48, 32, 32)
     assert shape not in {(t.m, t.n, t.k) for t in recorded("nvidia-h200").coopmat.khr or []}
-    assert f"{EXT}.cooperativeMatrixReductions" not in made
+    assert f"{EXT}.cooperativeMatrixReductions" not in by_name
 
 
 def test_workgroup_scope_leaves_the_driver_its_shared_memory() -> None:
@@ -142,13 +142,13 @@ def test_workgroup_scope_leaves_the_driver_its_shared_memory() -> None:
 
 def test_shapes_stay_within_the_largest_dimension() -> None:
     """A device that allows no more than one granule has no row beyond it, and no matrix to take 2x2 reductions of."""
-    made = climbs(with_properties(recorded("lvp"), cooperativeMatrixFlexibleDimensionsMaxDimension=8))
-    assert f"{NV}.cooperativeMatrixReductions beyond one granule" not in made
-    assert [s.kernel for s in steps(made[f"{NV}.cooperativeMatrixReductions"])] == [
+    by_name = climbs(with_properties(recorded("lvp"), cooperativeMatrixFlexibleDimensionsMaxDimension=8))
+    assert f"{NV}.cooperativeMatrixReductions beyond one granule" not in by_name
+    assert [s.kernel for s in steps(by_name[f"{NV}.cooperativeMatrixReductions"])] == [
         "ladder_reduce_f16_subgroup",
         "ladder_reduce_f32_subgroup",
     ]
-    assert made[f"{NV}.cooperativeMatrixFlexibleDimensions"].reason == "every flexible shape up to 8 is a KHR tuple's too"
+    assert by_name[f"{NV}.cooperativeMatrixFlexibleDimensions"].reason == "every flexible shape up to 8 is a KHR tuple's too"
 
 
 def test_flexible_tuples_ask_for_flexible_dimensions() -> None:
@@ -164,9 +164,9 @@ def test_maintenance1_has_kernels_of_its_own_marked_unproven() -> None:
     members = ("Properties2", "Reductions", "Conversions", "PerElementOperations", "GetCoordinate")
     on = {f"cooperativeMatrix{m}": True for m in members}
     device = having("radv-gfx1201", "VK_EXT_cooperative_matrix_maintenance1", EXT, on)
-    made = climbs(device)
+    by_name = climbs(device)
     for member in members[1:]:
-        climb = made[f"{EXT}.cooperativeMatrix{member}"]
+        climb = by_name[f"{EXT}.cooperativeMatrix{member}"]
         assert isinstance(climb.job, FeatureJob)
         assert climb.facts == {"kernel": "unproven"}
         enabled = open_request(device, climb.requirements).features[EXT]
@@ -175,7 +175,7 @@ def test_maintenance1_has_kernels_of_its_own_marked_unproven() -> None:
             assert step.kernel.startswith("ladder_ext_")
             declared = {c for c in kernels.kernels()[step.kernel].capabilities if c.startswith("CooperativeMatrix")}
             assert declared == {"CooperativeMatrixKHR", f"CooperativeMatrix{member}EXT"}
-    query = made[f"{EXT}.cooperativeMatrixProperties2"]
+    query = by_name[f"{EXT}.cooperativeMatrixProperties2"]
     assert (query.rung, query.status, query.reason) == ("queried", "wrong", "the query lists no combination")
     listed = msgspec.structs.replace(device, coopmat=msgspec.structs.replace(device.coopmat, ext=[{"scope": "subgroup"}]))
     query = climbs(listed)[f"{EXT}.cooperativeMatrixProperties2"]
@@ -185,10 +185,10 @@ def test_maintenance1_has_kernels_of_its_own_marked_unproven() -> None:
 def test_subgroup_operations_are_climbed_with_at_each_size_that_may_be_required() -> None:
     """RADV requires 32 and 64, ANV 16 and 32; where nothing may be required, the default is taken as it comes."""
     for name, sizes in {"radv-gfx1201": (32, 64), "anv-bmg": (16, 32), "lvp": (8,)}.items():
-        made = climbs(recorded(name))
-        assert {n.rpartition(" ")[2] for n in made if n.startswith("subgroup")} == {str(s) for s in sizes}
+        by_name = climbs(recorded(name))
+        assert {n.rpartition(" ")[2] for n in by_name if n.startswith("subgroup")} == {str(s) for s in sizes}
         for size in sizes:
-            (step,) = steps(made[f"subgroupClusteredAdd at {size}"])
+            (step,) = steps(by_name[f"subgroupClusteredAdd at {size}"])
             assert (step.subgroup_size, step.full_subgroups, step.constants) == (size, True, [(0, 2 * size)])
             assert step.parameters["required"] is True
     (step,) = steps(climbs(recorded("nvk-172"))["subgroupAdd at 32"])
@@ -198,9 +198,9 @@ def test_subgroup_operations_are_climbed_with_at_each_size_that_may_be_required(
 def test_an_operation_that_compute_shaders_lack_is_unsupported() -> None:
     """Because of the operation's flag, or because of the stage's."""
     without = with_properties(recorded("nvk-172"), supportedOperations=0x3, subgroupSupportedOperations=0x3)
-    made = climbs(without)
-    assert isinstance(made["subgroupAll at 32"].job, FeatureJob)
-    climb = made["subgroupClusteredAdd at 32"]
+    by_name = climbs(without)
+    assert isinstance(by_name["subgroupAll at 32"].job, FeatureJob)
+    climb = by_name["subgroupClusteredAdd at 32"]
     assert (climb.rung, climb.status) == ("advertised", "unsupported")
     assert "CLUSTERED" in (climb.reason or "")
     elsewhere = climbs(with_properties(recorded("nvk-172"), supportedStages=0x10, subgroupSupportedStages=0x10))
@@ -209,13 +209,13 @@ def test_an_operation_that_compute_shaders_lack_is_unsupported() -> None:
 
 def test_integer_dots_tell_whether_they_are_accelerated() -> None:
     """Each form beside its own property; plain arithmetic to be timed against."""
-    made = climbs(recorded("nvk-172"))
+    by_name = climbs(recorded("nvk-172"))
     struct = "VkPhysicalDeviceShaderIntegerDotProductFeatures.shaderIntegerDotProduct"
-    assert made[f"{struct} 4x8BitPackedMixedSignedness"].facts == {"accelerated": True}
-    assert made[f"{struct} AccumulatingSaturating8BitSigned"].facts == {"accelerated": False}
-    (step,) = steps(made[f"{struct} AccumulatingSaturating8BitSigned"])
+    assert by_name[f"{struct} 4x8BitPackedMixedSignedness"].facts == {"accelerated": True}
+    assert by_name[f"{struct} AccumulatingSaturating8BitSigned"].facts == {"accelerated": False}
+    (step,) = steps(by_name[f"{struct} AccumulatingSaturating8BitSigned"])
     assert (step.kernel, step.plain_kernel, step.parameters["mode"]) == ("ladder_dot_vector_signed", "ladder_dot_plain_signed", 1)
-    assert sum(name.startswith(struct) for name in made) == 12
+    assert sum(name.startswith(struct) for name in by_name) == 12
 
 
 def test_a_kernel_that_needs_more_than_its_feature_says_what() -> None:

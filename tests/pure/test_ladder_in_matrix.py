@@ -21,12 +21,12 @@ _COOPMAT2 = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrix"
 
 def climb(device: str, what: str | tuple[int, int, int], rung: str = "faster", **rest: Any) -> LadderRecord:
     """A climb with a feature, or with an f16 tuple of a shape."""
-    told: dict[str, Any] = {"status": "ok", **rest}
+    fields: dict[str, Any] = {"status": "ok", **rest}
     if isinstance(what, str):
-        told["feature"] = what
+        fields["feature"] = what
     else:
-        told["tuple"] = msgspec.to_builtins(khr(*what, "f16", "f32"))
-    return LadderRecord(run=RUN, at=at(30), device=device, rung=rung, **told)  # type: ignore[arg-type]
+        fields["tuple"] = msgspec.to_builtins(khr(*what, "f16", "f32"))
+    return LadderRecord(run=RUN, at=at(30), device=device, rung=rung, **fields)  # type: ignore[arg-type]
 
 
 def climbs() -> list[AnyRecord]:
@@ -100,8 +100,8 @@ def test_the_ladder_is_in_every_format() -> None:
         "-: not climbed: the files hold no ladder record of it for this device",
     ]
     sections = {section["title"]: section for section in json.loads(as_text(matrix, "json"))["sections"]}
-    told = sections["Ladder of tuples"]["rows"][0]["cells"]["embedded:lvp/0"]["climbs"]
-    assert [(c["rung"], c["status"], c["ratio"]) for c in told] == [("faster", "ok", 0.5), ("runs", "wrong", None)]
+    cell_climbs = sections["Ladder of tuples"]["rows"][0]["cells"]["embedded:lvp/0"]["climbs"]
+    assert [(c["rung"], c["status"], c["ratio"]) for c in cell_climbs] == [("faster", "ok", 0.5), ("runs", "wrong", None)]
     page = as_html(matrix)
     assert 'id="ladder-of-tuples"' in page
     assert "subgroupMax at 8: compiles, crash" in page

@@ -56,8 +56,8 @@ def test_old_variable_name_still_works(tmp_path: Path) -> None:
 
 def test_added_files_come_before_the_folders(tmp_path: Path) -> None:
     """VK_ADD_DRIVER_FILES leads, and the folders follow."""
-    added, found = write(tmp_path / "z_icd.json"), write(tmp_path / "local/vulkan/icd.d/a_icd.json")
-    assert manifests.files(homes(tmp_path) | {"VK_ADD_DRIVER_FILES": str(added)}) == [added, found]
+    added, local = write(tmp_path / "z_icd.json"), write(tmp_path / "local/vulkan/icd.d/a_icd.json")
+    assert manifests.files(homes(tmp_path) | {"VK_ADD_DRIVER_FILES": str(added)}) == [added, local]
 
 
 def test_a_manifest_reached_twice_is_listed_once(tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ class Products(NamedTuple):
 
 def digest(words: Any) -> Any:
     """As the kernel makes it of an invocation's words: u32[invocations, words]."""
-    found = np.zeros(words.shape[0], np.uint32)
+    hashes = np.zeros(words.shape[0], np.uint32)
     for i in range(words.shape[1]):
-        found = found * np.uint32(31) + words[:, i]
-    return found
+        hashes = hashes * np.uint32(31) + words[:, i]
+    return hashes
 
 
 def stepped(path: str, words: Any, turns: int) -> Any:
@@ -170,8 +170,8 @@ def test_a_matrix_kernel_that_is_wrong_is_told(a: str, b: str, c: str) -> None:
     right_sums = sums + 6 * (product + taken) + product
     off = right_sums.copy()
     off[1, 0, 1, 3, 2] += 1
-    told = peak.check(stored(of, off)).wrong or ""
-    assert told.startswith("3 of 3072 sums differ, the first at ")
+    reason = peak.check(stored(of, off)).wrong or ""
+    assert reason.startswith("3 of 3072 sums differ, the first at ")
     if c in ("f16", "f32", "bf16"):
         assert peak.check(stored(of, np.where(right_sums == 0, -0.0, right_sums))).wrong is None
     assert peak.check(np.full(stored(of, sums).size, 0xFF, np.uint8)).wrong

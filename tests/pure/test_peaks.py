@@ -56,8 +56,8 @@ def test_every_device_has_copies_and_vector_peaks(name: str) -> None:
     assert all(p.reason is None for p in plans(COPY.cells(Request(), device), device))
     assert {"peak_scalar_f32", "peak_scalar_f16", "peak_intdot"} <= {r.kernel.name for r in able(device)}
     listed = {(t.a, t.b, t.c, f"{t.m}x{t.n}x{t.k}") for t in device.coopmat.khr or []}
-    found = {(r.kernel.a, r.kernel.b, r.kernel.c, r.cell.variant.tuple) for r in able(device) if r.cell.variant.path == "coopmat"}
-    assert found == listed  # saturating ones are the same types and shapes
+    tuples = {(r.kernel.a, r.kernel.b, r.kernel.c, r.cell.variant.tuple) for r in able(device) if r.cell.variant.path == "coopmat"}
+    assert tuples == listed  # saturating ones are the same types and shapes
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -101,9 +101,9 @@ def test_flop_are_those_of_the_matrices(name: str) -> None:
 def test_an_h200_has_matrices_of_workgroup_scope() -> None:
     """Three shapes of each type and accumulator; all peaks have a whole number of workgroups for each shader core."""
     peaks = able(recorded("nvidia-h200"))
-    found = {(v.type, v.accumulator, v.tuple) for v in (r.cell.variant for r in peaks) if v.path == "coopmat2"}
+    tuples = {(v.type, v.accumulator, v.tuple) for v in (r.cell.variant for r in peaks) if v.path == "coopmat2"}
     shapes = ("128x256x16", "128x256x64", "128x128x64")
-    assert found == {(a, c, shape) for a, c in (("f16", "f16"), ("f16", "f32"), ("bf16", "f32")) for shape in shapes}
+    assert tuples == {(a, c, shape) for a, c in (("f16", "f16"), ("f16", "f32"), ("bf16", "f32")) for shape in shapes}
     assert all(r.program.first and r.program.first.groups[0] % 132 == 0 for r in peaks)
     assert all(r.cell.axis("invocations") == 256 for r in peaks if r.cell.variant.path == "coopmat2")
 

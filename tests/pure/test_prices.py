@@ -74,18 +74,18 @@ def test_only_llama_cpp_s_accumulator_counts() -> None:
 
 def test_coopmat_is_worth_what_turnip_would_gain_by_it() -> None:
     """Not what it is worth beside coopmat2, which turnip lacks too."""
-    found = gaps_of("turnip-750")
-    products = [price for price in found["coopmat"] if price.op == "gemm"]
+    gap_prices = gaps_of("turnip-750")
+    products = [price for price in gap_prices["coopmat"] if price.op == "gemm"]
     assert len(products) > 5
     assert all(price.to_path == "coopmat" and 1.5 <= price.ratio <= 8 for price in products)
-    assert found["coopmat-fa"] == []  # the gain is coopmat's
+    assert gap_prices["coopmat-fa"] == []  # the gain is coopmat's
 
 
 def test_bf16_has_a_price() -> None:
     """Without it products of bf16 weights are promoted to f32; a driver that adds bf16 to its matrices adds their tuples too."""
-    found = gaps_of("nvk-172")
+    gap_prices = gaps_of("nvk-172")
     for path in ("bf16", "coopmat-bf16"):
-        (price,) = found[path]
+        (price,) = gap_prices[path]
         assert (price.type, price.from_path, price.to_path) == ("bf16", "scalar-f32", "coopmat")
         assert price.ratio == pytest.approx(3.95, abs=0.01)
 

@@ -57,9 +57,9 @@ def test_what_is_wrong_with_a_library_is_named(tmp_path: Path, library: str, dia
     """The loader's answer is the same for all of them."""
     import re
 
-    state, told, to_do = explain(driver(tmp_path, library), incompatible(), diagnosis)
+    state, cause, to_do = explain(driver(tmp_path, library), incompatible(), diagnosis)
     assert state == "error"
-    assert re.search(reason, told)
+    assert re.search(reason, cause)
     assert re.search(remedy, to_do or "")
 
 

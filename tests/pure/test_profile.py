@@ -31,44 +31,44 @@ def registry() -> Any:
     return pytest.importorskip("vulkan_object", reason="pip install vulkan-object").get_vulkan_object()
 
 
-def faults(made: dict[str, Any]) -> list[str]:
+def faults(document: dict[str, Any]) -> list[str]:
     """What the schema, as its generator makes it from the registry, would reject."""
-    found = [f"key {key}" for key in made if key not in ("$schema", "capabilities", "profiles")]
-    for name, block in made["capabilities"].items():
-        found += [f"{name}: {key}" for key in block.keys() - {"extensions", "features", "properties", "queueFamiliesProperties"}]
-        found += [extension for extension in block.get("extensions", {}) if extension not in registry().extensions]
+    errors = [f"key {key}" for key in document if key not in ("$schema", "capabilities", "profiles")]
+    for name, block in document["capabilities"].items():
+        errors += [f"{name}: {key}" for key in block.keys() - {"extensions", "features", "properties", "queueFamiliesProperties"}]
+        errors += [extension for extension in block.get("extensions", {}) if extension not in registry().extensions]
         for kind in ("Features", "Properties"):
             for struct, members in block.get(kind.lower(), {}).items():
-                found += _struct_faults(struct, members, f"VkPhysicalDevice{kind}")
+                errors += _struct_faults(struct, members, f"VkPhysicalDevice{kind}")
         families = block.get("queueFamiliesProperties", [])
-        found += ["equal queue families"] * (len(families) != len({json.dumps(f, sort_keys=True) for f in families}))
+        errors += ["equal queue families"] * (len(families) != len({json.dumps(f, sort_keys=True) for f in families}))
         for family in families:
             for struct, members in family.items():
-                found += _struct_faults(struct, members, "VkQueueFamilyProperties")
-    for name, one in made["profiles"].items():
+                errors += _struct_faults(struct, members, "VkQueueFamilyProperties")
+    for name, one in document["profiles"].items():
         keys = {"version", "api-version", "label", "description", "contributors", "history", "capabilities"}
-        found += [name] if not re.match(r"^VP_[A-Z0-9]+_[A-Za-z0-9_]+$", name) else []
-        found += [f"{name}: {key}" for key in keys ^ (one.keys() - {"profiles"})]
-        found += [] if re.fullmatch(r"\d+\.\d+\.\d+", one["api-version"]) else [f"{name}: api-version"]
-        found += [f"{name}: no block {b}" for b in one["capabilities"] if b not in made["capabilities"]]
-        found += [f"{name}: no profile {p}" for p in one.get("profiles", []) if p not in made["profiles"]]
-    return found
+        errors += [name] if not re.match(r"^VP_[A-Z0-9]+_[A-Za-z0-9_]+$", name) else []
+        errors += [f"{name}: {key}" for key in keys ^ (one.keys() - {"profiles"})]
+        errors += [] if re.fullmatch(r"\d+\.\d+\.\d+", one["api-version"]) else [f"{name}: api-version"]
+        errors += [f"{name}: no block {b}" for b in one["capabilities"] if b not in document["capabilities"]]
+        errors += [f"{name}: no profile {p}" for p in one.get("profiles", []) if p not in document["profiles"]]
+    return errors
 
 
 def _struct_faults(name: str, members: dict[str, Any], base: str) -> list[str]:
-    known = registry().structs.get(name) or next((s for s in registry().structs.values() if name in s.aliases), None)
-    if known is None or not (known.name in (base, f"{base}2") or f"{base}2" in known.extends):
+    struct = registry().structs.get(name) or next((s for s in registry().structs.values() if name in s.aliases), None)
+    if struct is None or not (struct.name in (base, f"{base}2") or f"{base}2" in struct.extends):
         return [name]
-    return _member_faults(known, members)
+    return _member_faults(struct, members)
 
 
 def _member_faults(struct: Any, members: dict[str, Any]) -> list[str]:
     types = {m.name: m for m in struct.members if m.name not in ("sType", "pNext")}
-    found = [f"{struct.name}.{name}" for name in members if name not in types]
+    errors = [f"{struct.name}.{name}" for name in members if name not in types]
     for name, value in members.items():
         if name in types and not _fits(types[name], types[name].type, value):
-            found.append(f"{struct.name}.{name} = {value!r}")
-    return found
+            errors.append(f"{struct.name}.{name} = {value!r}")
+    return errors
 
 
 def _fits(member: Any, type: str, value: Any) -> bool:
@@ -112,13 +112,13 @@ def test_a_paths_profile_is_valid_and_complete(path: str) -> None:
 
 def test_the_check_finds_what_is_wrong() -> None:
     """A key, struct, member or value that the schema does not have is a fault; so are two of vulkaninfo's own slips."""
-    made = device_profile(recorded("lvp"))
-    block = made["capabilities"]["device"]
+    document = device_profile(recorded("lvp"))
+    block = document["capabilities"]["device"]
     block["features"]["VkPhysicalDeviceFeatures"]["teleport"] = True
     block["properties"]["VkPhysicalDeviceProperties"]["limits"]["maxImageDimension1D"] = "big"
     block["properties"]["VkPhysicalDeviceNonsense"] = {}
-    made["vkprobe"] = {}
-    assert len(faults(made)) == 4
+    document["vkprobe"] = {}
+    assert len(faults(document)) == 4
     theirs = json.loads(VULKANINFO.read_text())
     del theirs["capabilities"]["device"]["formats"]
     assert sorted(faults(theirs)) == [
@@ -138,8 +138,8 @@ def test_the_published_schema_accepts_it(name: str) -> None:
         )
     jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
     check = jsonschema.Draft7Validator(json.loads(Path(schema).read_text()))
-    made = [device_profile(recorded(name)), *(path_profile([need.path]) for need in all_requirements())]
-    assert [error.message for one in made for error in check.iter_errors(one)] == []
+    profiles = [device_profile(recorded(name)), *(path_profile([need.path]) for need in all_requirements())]
+    assert [error.message for one in profiles for error in check.iter_errors(one)] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -149,8 +149,8 @@ def test_a_profile_read_back_tells_the_same(name: str, tmp_path: Path) -> None:
     file = tmp_path / "device.json"
     file.write_text(json.dumps(device_profile(device)))
     (back,) = devices_from(file)
-    known = set(profile_names.EXTENSIONS.split())
-    assert back.extensions == {extension: version for extension, version in device.extensions.items() if extension in known}
+    names = set(profile_names.EXTENSIONS.split())
+    assert back.extensions == {extension: version for extension, version in device.extensions.items() if extension in names}
     assert back.features == device.features
     for struct, members in device.properties.items():
         for member, value in members.items():
@@ -163,10 +163,10 @@ def test_a_profile_read_back_tells_the_same(name: str, tmp_path: Path) -> None:
 
 def test_tuples_and_unknown_extensions_go_into_the_sidecar() -> None:
     """The H200's eleven KHR and 25 flexible tuples, and two extensions that the registry does not have."""
-    made = device_sidecar(recorded("nvidia-h200"))
-    assert (len(made["coopmat"]["khr"]), len(made["coopmat"]["nv_flexible"])) == (11, 25)
-    assert made["coopmat"]["khr"][0] | {"scope": "subgroup", "m": 16} == made["coopmat"]["khr"][0]
-    assert list(made["extensions"]) == ["VK_NV_disk_cache_utils", "VK_NV_internal_nvpresent"]
+    sidecar = device_sidecar(recorded("nvidia-h200"))
+    assert (len(sidecar["coopmat"]["khr"]), len(sidecar["coopmat"]["nv_flexible"])) == (11, 25)
+    assert sidecar["coopmat"]["khr"][0] | {"scope": "subgroup", "m": 16} == sidecar["coopmat"]["khr"][0]
+    assert list(sidecar["extensions"]) == ["VK_NV_disk_cache_utils", "VK_NV_internal_nvpresent"]
 
 
 def test_the_coopmat2_paths_sidecar_holds_its_four_entries() -> None:

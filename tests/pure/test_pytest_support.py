@@ -37,7 +37,7 @@ def test_the_example_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"#version 450\nvoid main() {}\n", "GLSL is compiled first"),
         (SAXPY.read_bytes()[:-6], "cut short"),
@@ -47,11 +47,11 @@ def test_the_example_is_read() -> None:
         (b"", "not a SPIR-V module"),
     ],
 )
-def test_a_file_that_is_no_compute_shader_is_refused(data: bytes, told: str) -> None:
+def test_a_file_that_is_no_compute_shader_is_refused(data: bytes, message: str) -> None:
     """With its name and what to do."""
     with pytest.raises(UsageError, match=r"^x\.spv: ") as raised:
         spirv.read(data, "x.spv")
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_constants_are_packed_as_shaders_read_them() -> None:

@@ -16,14 +16,14 @@ README = Path(__file__).parents[2] / "README.md"
 
 def test_the_readme_names_every_kind() -> None:
     """No more and no fewer than there are."""
-    told = re.search(r"`kind` first: (.*?)\. Units", README.read_text())
-    assert told
-    assert set(re.findall(r"`(\w+)`", told[1])) == KINDS
+    sentence = re.search(r"`kind` first: (.*?)\. Units", README.read_text())
+    assert sentence
+    assert set(re.findall(r"`(\w+)`", sentence[1])) == KINDS
 
 
 def test_a_file_that_is_no_records_is_told_every_kind(tmp_path: Path) -> None:
     """What was expected, complete."""
     (tmp_path / "x").write_text("hello\n")
-    with pytest.raises(UsageError, match=r"`kind` first \(.*\)") as told:
+    with pytest.raises(UsageError, match=r"`kind` first \(.*\)") as error:
         list(read_records(tmp_path / "x"))
-    assert set(re.findall(r"\w+", str(told.value).rpartition("(")[2])) == KINDS
+    assert set(re.findall(r"\w+", str(error.value).rpartition("(")[2])) == KINDS

@@ -43,10 +43,10 @@ def test_regenerating_changes_nothing() -> None:
 def test_sizes_and_offsets_agree_with_the_binding() -> None:
     """Every struct that the `vulkan` package knows too, under any of its names, is laid out alike there."""
     ffi = _binding_types()
-    known = [*structs.features(), *structs.properties(), "VkPhysicalDeviceProperties", "VkPhysicalDeviceFeatures"]
-    known += ["VkCooperativeMatrixPropertiesKHR", *(line.split()[0] for line in spirv_tables.STRUCT_ALIASES.splitlines())]
+    names = [*structs.features(), *structs.properties(), "VkPhysicalDeviceProperties", "VkPhysicalDeviceFeatures"]
+    names += ["VkCooperativeMatrixPropertiesKHR", *(line.split()[0] for line in spirv_tables.STRUCT_ALIASES.splitlines())]
     compared = 0
-    for name in known:
+    for name in names:
         try:
             theirs = ffi.typeof(name)
         except ffi.error:
@@ -65,9 +65,9 @@ def test_every_struct_can_be_made() -> None:
     names = [*structs.features(), *structs.properties()]
     assert len(names) >= 406
     for name in names:
-        made = structs.new(name)
-        assert made.sType == structs.layout(name).stype
-        assert not any(bytes(made)[4:]), name
+        struct = structs.new(name)
+        assert struct.sType == structs.layout(name).stype
+        assert not any(bytes(struct)[4:]), name
 
 
 def test_arrays_have_their_stype_in_every_element() -> None:
@@ -78,30 +78,30 @@ def test_arrays_have_their_stype_in_every_element() -> None:
 
 def test_chains_are_linked_in_order() -> None:
     """A chain's first struct points at the second, the last at nothing; an empty chain has no address."""
-    head, made = structs.chain([COOPMAT2, HOST_COPY])
-    assert head == ctypes.addressof(made[COOPMAT2])
-    assert made[COOPMAT2].pNext == ctypes.addressof(made[HOST_COPY])
-    assert made[HOST_COPY].pNext is None
+    head, links = structs.chain([COOPMAT2, HOST_COPY])
+    assert head == ctypes.addressof(links[COOPMAT2])
+    assert links[COOPMAT2].pNext == ctypes.addressof(links[HOST_COPY])
+    assert links[HOST_COPY].pNext is None
     assert structs.chain([]) == (0, {})
 
 
 def test_features_of_any_level_of_support_read_as_bools() -> None:
     """VkBool32 members read as true and false, in the registry's order and under its names."""
-    made = structs.new(COOPMAT2)
-    made.cooperativeMatrixReductions = 1
-    told = structs.plain(COOPMAT2, made)
-    assert next(iter(told)) == "cooperativeMatrixWorkgroupScope"
-    assert len(told) == 7
-    assert [name for name, on in told.items() if on is True] == ["cooperativeMatrixReductions"]
-    assert "sType" not in told
+    struct = structs.new(COOPMAT2)
+    struct.cooperativeMatrixReductions = 1
+    plain = structs.plain(COOPMAT2, struct)
+    assert next(iter(plain)) == "cooperativeMatrixWorkgroupScope"
+    assert len(plain) == 7
+    assert [name for name, on in plain.items() if on is True] == ["cooperativeMatrixReductions"]
+    assert "sType" not in plain
 
 
 def test_non_finite_floats_read_as_words() -> None:
     """An infinite timestampPeriod, which a real driver has, comes through as "inf", and nan as "nan"."""
-    made = structs.new("VkPhysicalDeviceProperties")
-    made.limits.timestampPeriod = float("inf")
-    made.limits.lineWidthRange[1] = float("nan")
-    limits = structs.plain("VkPhysicalDeviceProperties", made)["limits"]
+    properties = structs.new("VkPhysicalDeviceProperties")
+    properties.limits.timestampPeriod = float("inf")
+    properties.limits.lineWidthRange[1] = float("nan")
+    limits = structs.plain("VkPhysicalDeviceProperties", properties)["limits"]
     assert limits["timestampPeriod"] == "inf"
     assert limits["lineWidthRange"] == [0.0, "nan"]
 
@@ -110,10 +110,10 @@ def test_text_uuids_and_enums_read_as_records_have_them() -> None:
     """`char` arrays are text, UUIDs hex, flags numbers, driverID its name, an unknown driverID its number."""
     driver = structs.new("VkPhysicalDeviceDriverProperties")
     driver.driverName, driver.driverID, driver.conformanceVersion.minor = b"radv", 3, 4
-    told = structs.plain("VkPhysicalDeviceDriverProperties", driver)
-    assert told["driverName"] == "radv"
-    assert told["driverID"] == "VK_DRIVER_ID_MESA_RADV"
-    assert told["conformanceVersion"] == {"major": 0, "minor": 4, "subminor": 0, "patch": 0}
+    plain = structs.plain("VkPhysicalDeviceDriverProperties", driver)
+    assert plain["driverName"] == "radv"
+    assert plain["driverID"] == "VK_DRIVER_ID_MESA_RADV"
+    assert plain["conformanceVersion"] == {"major": 0, "minor": 4, "subminor": 0, "patch": 0}
     driver.driverID = 99_999
     assert structs.plain("VkPhysicalDeviceDriverProperties", driver)["driverID"] == 99_999
     ids = structs.new("VkPhysicalDeviceIDProperties")
@@ -123,23 +123,23 @@ def test_text_uuids_and_enums_read_as_records_have_them() -> None:
 
 def test_pointer_members_read_as_lists() -> None:
     """A count and pointer pair reads as the list that the second query filled; null where there is none."""
-    made = structs.new(HOST_COPY)
-    made.copySrcLayoutCount = 2
+    struct = structs.new(HOST_COPY)
+    struct.copySrcLayoutCount = 2
     (source, target) = structs.pointers(HOST_COPY)
     assert (source.name, source.length) == ("pCopySrcLayouts", "copySrcLayoutCount")
     array = structs.array_of(source, 2)
     array[0], array[1] = 1, 6
-    told = structs.plain(HOST_COPY, made, {source.name: array})
-    assert told["pCopySrcLayouts"] == [1, 6]
-    assert told[target.name] is None
+    plain = structs.plain(HOST_COPY, struct, {source.name: array})
+    assert plain["pCopySrcLayouts"] == [1, 6]
+    assert plain[target.name] is None
 
 
 def test_wide_flags_keep_their_upper_half() -> None:
     """Flags of 64 bits are not cut to 32."""
     name = "VkPhysicalDeviceSchedulingControlsPropertiesARM"
-    made = structs.new(name)
-    made.schedulingControlsFlags = 1 << 40
-    assert structs.plain(name, made)["schedulingControlsFlags"] == 1 << 40
+    struct = structs.new(name)
+    struct.schedulingControlsFlags = 1 << 40
+    assert structs.plain(name, struct)["schedulingControlsFlags"] == 1 << 40
 
 
 def test_only_allowed_structs_are_asked_for() -> None:
@@ -186,23 +186,23 @@ def test_a_broken_condition_is_refused(condition: str) -> None:
 
 def test_promoted_features_enable_a_capability_in_either_struct() -> None:
     """Float16 is enabled by the core struct, the extension's struct, or AMD's extension."""
-    found = {(e.kind, e.name, e.member) for e in spirv_enables.capability("Float16")}
-    assert ("feature", "VkPhysicalDeviceVulkan12Features", "shaderFloat16") in found
-    assert ("feature", "VkPhysicalDeviceShaderFloat16Int8Features", "shaderFloat16") in found
-    assert ("extension", "VK_AMD_gpu_shader_half_float", None) in found
+    enables = {(e.kind, e.name, e.member) for e in spirv_enables.capability("Float16")}
+    assert ("feature", "VkPhysicalDeviceVulkan12Features", "shaderFloat16") in enables
+    assert ("feature", "VkPhysicalDeviceShaderFloat16Int8Features", "shaderFloat16") in enables
+    assert ("extension", "VK_AMD_gpu_shader_half_float", None) in enables
 
 
 def test_subgroup_capabilities_name_the_bit() -> None:
     """GroupNonUniformArithmetic needs bit 4 of the supported operations, in either struct."""
-    found = {(e.kind, e.name, e.bits) for e in spirv_enables.capability("GroupNonUniformArithmetic")}
-    assert found == {("property", "VkPhysicalDeviceVulkan11Properties", 4), ("property", "VkPhysicalDeviceSubgroupProperties", 4)}
+    enables = {(e.kind, e.name, e.bits) for e in spirv_enables.capability("GroupNonUniformArithmetic")}
+    assert enables == {("property", "VkPhysicalDeviceVulkan11Properties", 4), ("property", "VkPhysicalDeviceSubgroupProperties", 4)}
 
 
 def test_spirv_structs_and_members_exist() -> None:
     """Every struct and member that the SPIR-V tables name is one that device records can hold."""
     core = [m.name for m in structs.layout("VkPhysicalDeviceFeatures").members()]
     sections = (spirv_enables._capabilities(), spirv_enables._extensions())
-    enables = [e for section in sections for found in section.values() for e in found if e.member]
+    enables = [e for section in sections for group in section.values() for e in group if e.member]
     assert len(enables) > 200
     for enable in enables:
         members = core if enable.name == "VkPhysicalDeviceFeatures" else [m.name for m in structs.layout(enable.name).members()]

@@ -36,16 +36,16 @@ def test_a_device_with_everything_meets_every_path_it_has() -> None:
 
 def test_a_missing_extension_decides_though_its_struct_is_absent() -> None:
     """NVK lists no coopmat2: no, not unknown, and the extension is named first."""
-    found = gap(null_nvk(), "coopmat2")
-    assert found.met is False
-    assert found.missing[0].name == "VK_NV_cooperative_matrix2"
-    assert found.part is None
+    answer = gap(null_nvk(), "coopmat2")
+    assert answer.met is False
+    assert answer.missing[0].name == "VK_NV_cooperative_matrix2"
+    assert answer.part is None
 
 
 def test_an_extension_with_its_features_off_is_partial_and_names_them() -> None:
     """lavapipe's coopmat2 has four of seven features, and the three that are off are named."""
-    found = gap(lavapipe(), "coopmat2")
-    assert (found.met, found.part) == (False, (4, 7))
+    answer = gap(lavapipe(), "coopmat2")
+    assert (answer.met, answer.part) == (False, (4, 7))
     assert "cooperativeMatrixWorkgroupScope" in missing(lavapipe(), "coopmat2")
     assert "cooperativeMatrixReductions" not in missing(lavapipe(), "coopmat2")
 
@@ -69,9 +69,9 @@ def test_a_maximum_dimension_below_512_is_a_missing_limit() -> None:
 def test_tuples_that_were_not_asked_for_are_unknown() -> None:
     """A file without tuples leaves coopmat open: its extension and feature are there."""
     record = device(extensions=COMMON, features=nvidia().features, tuples=None)
-    found = gap(record, "coopmat")
-    assert found.met is None
-    assert [m.have for m in found.missing] == [None]
+    answer = gap(record, "coopmat")
+    assert answer.met is None
+    assert [m.have for m in answer.missing] == [None]
 
 
 def test_an_empty_tuple_list_is_no() -> None:
@@ -140,11 +140,11 @@ def test_every_condition_names_its_line_in_llama_cpp() -> None:
     """No need without a source; of extensions that llama.cpp does not use, the specification's version."""
     empty = device(api=None, extensions=(), features={}, properties={})
     for r in all_requirements():
-        found = evaluate(empty, r)
-        assert found.met is None
-        assert found.missing
+        answer = evaluate(empty, r)
+        assert answer.met is None
+        assert answer.missing
         wanted = r"Vulkan 1\.\d\.\d+, not asked for by" if r.group == "extension" else r"llama\.cpp@b10249 ggml-vulkan\.cpp:\d"
-        assert all(re.match(wanted, m.source) for m in found.missing), r.path
+        assert all(re.match(wanted, m.source) for m in answer.missing), r.path
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_the_newest_extensions_are_known_with_what_they_give(extension: str) -> 
 def test_every_missing_part_of_an_extension_that_is_not_listed_is_a_no() -> None:
     """A driver that lists an extension list without it can't have its features: nothing of it stays unknown."""
     for r in all_requirements():
-        found = evaluate(device(tuples=[]), r)
-        lacking = {m.name for m in found.missing if m.kind == "extension"}
+        answer = evaluate(device(tuples=[]), r)
+        lacking = {m.name for m in answer.missing if m.kind == "extension"}
         if lacking:
-            assert not [m.name for m in found.missing if m.have is None and m.kind == "feature"], r.path
+            assert not [m.name for m in answer.missing if m.have is None and m.kind == "feature"], r.path
 
 
 def test_requirement_files_have_the_shape_of_vulkan_profiles() -> None:
@@ -203,8 +203,8 @@ def test_a_new_requirement_is_one_file_and_alternatives_are_nested_lists(tmp_pat
     }
     (tmp_path / "x.json").write_text(json.dumps(content))
     (loaded,) = load(tmp_path)
-    found = evaluate(device(), loaded)
-    assert (found.met, [m.kind for m in found.missing]) == (False, ["limit"])
+    answer = evaluate(device(), loaded)
+    assert (answer.met, [m.kind for m in answer.missing]) == (False, ["limit"])
     assert evaluate(device(extensions=("VK_A_x", "VK_A_y")), loaded).met is True
 
 

@@ -218,22 +218,22 @@ def test_only_what_is_there_is_enabled(name: str) -> None:
 def test_bounds_are_checked_where_llama_cpp_leaves_it_on(op: str, path: str, weights: str, robust: bool) -> None:
     """Switched off for coopmat2, quantised GEMVs and q8_1 made in subgroups, where the extension for that is listed."""
     device = recorded("nvidia-h200")
-    found = planned(device, op, (256, 1 if op in ("gemv", "dequant") else 256, 256), types=[weights], paths=[path])
-    assert found
-    assert {(first(r).robust, r.robust) for r in found} == {(robust, robust)}
+    selection = planned(device, op, (256, 1 if op in ("gemv", "dequant") else 256, 256), types=[weights], paths=[path])
+    assert selection
+    assert {(first(r).robust, r.robust) for r in selection} == {(robust, robust)}
     unlisted = replace(device, extensions={n: v for n, v in device.extensions.items() if n != "VK_EXT_pipeline_robustness"})
-    assert {first(r).robust for r in plans([r.cell for r in found], unlisted)} == {True}
+    assert {first(r).robust for r in plans([r.cell for r in selection], unlisted)} == {True}
     fixed = replace(device, features={s: {m: v and m != "pipelineRobustness" for m, v in f.items()} for s, f in device.features.items()})
-    assert {r.robust for r in plans([r.cell for r in found], fixed)} == {True}
+    assert {r.robust for r in plans([r.cell for r in selection], fixed)} == {True}
 
 
 def test_a_kernel_that_reads_beyond_its_rows_checks_bounds() -> None:
     """The reduced coopmat2 stages weights as other GEMMs do: unlike the whole one, which clamps, it is never without."""
     device = recorded("anv-bmg")
     assert "VK_EXT_pipeline_robustness" in device.extensions
-    found = planned(device, "gemm", (250, 33, 288), types=["q4_0"], paths=["coopmat2"])
-    assert {r.kernel.tier for r in found} == {"reduced"}
-    assert {first(r).robust for r in found} == {True}
+    selection = planned(device, "gemm", (250, 33, 288), types=["q4_0"], paths=["coopmat2"])
+    assert {r.kernel.tier for r in selection} == {"reduced"}
+    assert {first(r).robust for r in selection} == {True}
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ def test_a_kernel_that_reads_beyond_its_rows_checks_bounds() -> None:
 def test_activations_come_as_llama_cpp_converts_them(path: str, weights: str, form: str, rows: int) -> None:
     """f16 in coopmat GEMMs of quantised weights, bf16 for bf16 weights, N padded to whole tiles; else as they are."""
     device = recorded("nvidia-h200")
-    found = planned(device, "gemm", (4096, 500, 4096), types=[weights], paths=[path], accumulators=["f16", "f32"])
-    assert {r.program.conversions["activations"] for r in found} == {Conversion(form=form, rows=rows)}  # type: ignore[arg-type]
+    selection = planned(device, "gemm", (4096, 500, 4096), types=[weights], paths=[path], accumulators=["f16", "f32"])
+    assert {r.program.conversions["activations"] for r in selection} == {Conversion(form=form, rows=rows)}  # type: ignore[arg-type]
 
 
 def test_int8_matrices_take_q8_1_and_one_scale_for_a_matrix() -> None:

@@ -24,53 +24,53 @@ def judged(gpu: list[list[float]], wall_over_gpu: float = 1.05, dispatches: int 
 
 def test_equal_rounds_are_steady_from_the_first_on() -> None:
     """The median is theirs."""
-    told = judged(rounds(1e-4, 1e-4, 1e-4))
-    assert (told.first_settled, told.steady, told.because) == (0, True, None)
-    assert told.median_s == pytest.approx(1e-4, rel=1e-3)
+    verdict = judged(rounds(1e-4, 1e-4, 1e-4))
+    assert (verdict.first_settled, verdict.steady, verdict.because) == (0, True, None)
+    assert verdict.median_s == pytest.approx(1e-4, rel=1e-3)
 
 
 def test_a_climb_in_plateaus_is_left_behind() -> None:
     """Rates climb for rounds on some GPUs: only the last plateau counts."""
-    told = judged(rounds(2e-4, 1.5e-4, 1.2e-4, 1e-4, 1e-4, 1e-4))
-    assert (told.first_settled, told.steady) == (3, True)
-    assert told.median_s == pytest.approx(1e-4, rel=1e-3)
-    assert told.ci95_s[1] < 1.01e-4
+    verdict = judged(rounds(2e-4, 1.5e-4, 1.2e-4, 1e-4, 1e-4, 1e-4))
+    assert (verdict.first_settled, verdict.steady) == (3, True)
+    assert verdict.median_s == pytest.approx(1e-4, rel=1e-3)
+    assert verdict.ci95_s[1] < 1.01e-4
 
 
 def test_a_climb_that_goes_on_is_not_steady() -> None:
     """The last two rounds differ; the interval spans them."""
-    told = judged(rounds(2e-4, 1.6e-4, 1.3e-4, 1.1e-4))
-    assert not told.steady
-    assert told.because == "the rounds differ by 18.1%"
-    assert told.first_settled == 2
-    assert told.ci95_s[0] < 1.11e-4
-    assert told.ci95_s[1] > 1.29e-4
+    verdict = judged(rounds(2e-4, 1.6e-4, 1.3e-4, 1.1e-4))
+    assert not verdict.steady
+    assert verdict.because == "the rounds differ by 18.1%"
+    assert verdict.first_settled == 2
+    assert verdict.ci95_s[0] < 1.11e-4
+    assert verdict.ci95_s[1] > 1.29e-4
 
 
 def test_two_settled_rounds_are_not_enough() -> None:
     """Two medians agree by chance too often."""
-    told = judged(rounds(2e-4, 1e-4, 1e-4))
-    assert (told.steady, told.because) == (False, "only 2 of 3 rounds had settled")
-    assert told.unsteady == Unsteady(cause="unsettled", numbers=(2, 3))
+    verdict = judged(rounds(2e-4, 1e-4, 1e-4))
+    assert (verdict.steady, verdict.because) == (False, "only 2 of 3 rounds had settled")
+    assert verdict.unsteady == Unsteady(cause="unsettled", numbers=(2, 3))
     assert judged(rounds(1e-4, 1e-4)).because == "only 2 rounds were measured"
 
 
 def test_a_later_round_that_is_slower_is_no_climb() -> None:
     """A clock that falls, or another mode: nothing is left out."""
-    told = judged(rounds(1e-4, 1e-4, 1e-4, 1.05e-4))
-    assert (told.first_settled, told.steady) == (0, False)
+    verdict = judged(rounds(1e-4, 1e-4, 1e-4, 1.05e-4))
+    assert (verdict.first_settled, verdict.steady) == (0, False)
 
 
 def _campaign(deviation: float, rng: np.random.Generator) -> Judged:
     """Rounds around 1 s with this deviation between them, 0.3 % within, until steady: three to five, as cells are measured."""
-    made: list[list[float]] = []
+    samples: list[list[float]] = []
     while True:
         center = 1 + deviation * rng.standard_normal()
-        made.append([float(center * (1 + 0.003 * x)) for x in rng.standard_normal(12)])
-        if len(made) >= 3:
-            told = judge(made, made, 10, "wall")
-            if told.steady or len(made) == 5:
-                return told
+        samples.append([float(center * (1 + 0.003 * x)) for x in rng.standard_normal(12)])
+        if len(samples) >= 3:
+            verdict = judge(samples, samples, 10, "wall")
+            if verdict.steady or len(samples) == 5:
+                return verdict
 
 
 def test_steadiness_is_no_luck() -> None:
@@ -84,30 +84,30 @@ def test_steadiness_is_no_luck() -> None:
 def test_the_interval_covers_the_truth(deviation: float) -> None:
     """In nine of ten campaigns at least, whatever the noise between rounds."""
     rng = np.random.default_rng(12)
-    told = [_campaign(deviation, rng) for _ in range(150)]
-    assert np.mean([t.ci95_s[0] <= 1 <= t.ci95_s[1] for t in told]) >= 0.9
+    verdicts = [_campaign(deviation, rng) for _ in range(150)]
+    assert np.mean([t.ci95_s[0] <= 1 <= t.ci95_s[1] for t in verdicts]) >= 0.9
 
 
 def test_alternating_rounds_are_not_steady() -> None:
     """Two modes between rounds: the interval holds both."""
-    told = judged(rounds(1e-4, 1.3e-4, 1e-4, 1.3e-4))
-    assert not told.steady
-    assert told.ci95_s[0] <= 1.01e-4
-    assert told.ci95_s[1] >= 1.29e-4
+    verdict = judged(rounds(1e-4, 1.3e-4, 1e-4, 1.3e-4))
+    assert not verdict.steady
+    assert verdict.ci95_s[0] <= 1.01e-4
+    assert verdict.ci95_s[1] >= 1.29e-4
 
 
 def test_two_modes_within_rounds_are_not_steady() -> None:
     """Medians of rounds may agree by chance; the interval tells."""
     mixed = [[1e-4] * 5 + [1.3e-4] * 4, [1e-4] * 4 + [1.3e-4] * 5, [1e-4] * 4 + [1.3e-4] * 5]
-    told = judged(mixed)
-    assert not told.steady
+    verdict = judged(mixed)
+    assert not verdict.steady
     assert judged([[1.0] * 7 + [1.2] * 5] * 3).because == "the samples scatter: the interval is +-10.0%"
 
 
 def test_one_round_is_never_steady() -> None:
     """Nothing to compare it with."""
-    told = judged(rounds(1e-4))
-    assert (told.steady, told.because, told.first_settled) == (False, "only one round was measured", 0)
+    verdict = judged(rounds(1e-4))
+    assert (verdict.steady, verdict.because, verdict.first_settled) == (False, "only one round was measured", 0)
 
 
 def test_clocks_that_disagree_are_told() -> None:
@@ -137,12 +137,12 @@ def test_clocks_are_compared_over_the_settled_rounds() -> None:
 @given(st.lists(st.lists(st.floats(1e-7, 1.0), min_size=2, max_size=12), min_size=1, max_size=8))
 def test_the_interval_holds_the_median(samples: list[list[float]]) -> None:
     """Whatever the rounds are; and the settled ones are the last ones."""
-    told = judged(samples)
-    assert told.ci95_s[0] <= told.median_s <= told.ci95_s[1]
-    assert 0 <= told.first_settled < len(samples)
-    assert told.steady == (told.because is None)
-    flat = [s for r in samples[told.first_settled :] for s in r]
-    assert told.median_s == pytest.approx(float(np.median(flat)))
+    verdict = judged(samples)
+    assert verdict.ci95_s[0] <= verdict.median_s <= verdict.ci95_s[1]
+    assert 0 <= verdict.first_settled < len(samples)
+    assert verdict.steady == (verdict.because is None)
+    flat = [s for r in samples[verdict.first_settled :] for s in r]
+    assert verdict.median_s == pytest.approx(float(np.median(flat)))
 
 
 def test_judging_is_repeatable() -> None:

@@ -175,7 +175,7 @@ def test_a_changed_kernel_has_done_nothing(tmp_path: Path) -> None:
     """A number that another module or tile gave does not stand for the cell any more."""
     finished = done(write(tmp_path / "a.jsonl", nvidia(), result()))
     for change in ({"spirv_sha": "other"}, {"tile": "64x64"}, {"subgroup_size": 16}):
-        assert build_key(msgspec.structs.replace(result(), **change)) not in {made for _, _, made in finished.cells}
+        assert build_key(msgspec.structs.replace(result(), **change)) not in {key for _, _, key in finished.cells}
 
 
 def test_an_interrupted_cell_is_measured_again(tmp_path: Path) -> None:
@@ -269,6 +269,6 @@ def test_a_copy_of_schema_1_has_a_mode_and_no_variant_that_it_has_not(tmp_path: 
 def test_an_op_of_a_newer_version_is_read_and_shown(tmp_path: Path) -> None:
     """Its axes in plain words."""
     newer = msgspec.structs.replace(result(), op="softmax", axes={"rows": 4, "cols": 32})
-    (known,) = Store.load([write(tmp_path / "a.jsonl", nvidia(), newer)]).results.values()
-    assert known.axes == {"rows": 4, "cols": 32}
+    (record,) = Store.load([write(tmp_path / "a.jsonl", nvidia(), newer)]).results.values()
+    assert record.axes == {"rows": 4, "cols": 32}
     assert "rows=4 cols=32" in as_text(build(Store([nvidia(), newer])))

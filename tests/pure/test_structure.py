@@ -43,8 +43,8 @@ def test_only_ops_and_verbs_name_an_op() -> None:
     """Every other module asks the op itself."""
     modules = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in ROOMS_OF_OPS]
     assert len(modules) > 100
-    found = [f"{path.relative_to(PACKAGE)}:{line}: {name!r}" for path in modules for line, name in op_names(path.read_text())]
-    assert found == []
+    mentions = [f"{path.relative_to(PACKAGE)}:{line}: {name!r}" for path in modules for line, name in op_names(path.read_text())]
+    assert mentions == []
 
 
 def every_plan(name: str) -> list[Plan]:

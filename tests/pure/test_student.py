@@ -42,11 +42,11 @@ def test_closed_forms(t: float) -> None:
 def drawn(df: float, s2: float, own: int, count: int, seed: int) -> list[tuple[float, float]]:
     """Variances of `own` degrees of freedom around true ones from a scaled inverse chi-squared distribution."""
     rng = random.Random(seed)
-    found = []
+    variances = []
     for _ in range(count):
         true = s2 if math.isinf(df) else s2 * df / rng.gammavariate(df / 2, 2)
-        found.append((true * rng.gammavariate(own / 2, 2) / own, float(own)))
-    return found
+        variances.append((true * rng.gammavariate(own / 2, 2) / own, float(own)))
+    return variances
 
 
 @pytest.mark.parametrize("df", [6.0, 20.0])

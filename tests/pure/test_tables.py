@@ -56,8 +56,8 @@ def test_an_unsteady_time_is_marked_and_counted() -> None:
 
 def test_unsteady_times_are_told_by_their_causes() -> None:
     """One sentence for each cause, its numbers as a range, the most frequent first; a cause in words only is kept as it is."""
-    found = [Unsteady(cause="rounds-differ", numbers=(0.012,)), None, Unsteady(cause="rounds-differ", numbers=(0.115,))]
-    times = [msgspec.structs.replace(timing(1e-3, steady=False), unsteady=one, unsteady_because="stopped") for one in found]
+    unsteady = [Unsteady(cause="rounds-differ", numbers=(0.012,)), None, Unsteady(cause="rounds-differ", numbers=(0.115,))]
+    times = [msgspec.structs.replace(timing(1e-3, steady=False), unsteady=one, unsteady_because="stopped") for one in unsteady]
     assert causes(times) == "the rounds differ by 1.2 to 11.5% (2 cells); stopped (1 cell)"
 
 
@@ -65,8 +65,8 @@ def test_older_sentences_about_unsteady_times_are_read_once() -> None:
     """A record that has the cause in words only gets it as data when the store takes it."""
     old = result(steady=False)
     assert isinstance(old.time, Time)
-    told = msgspec.structs.replace(old, time=msgspec.structs.replace(old.time, unsteady_because="the rounds differ by 4.1%"))
-    (lifted,) = Store([told]).results.values()
+    record = msgspec.structs.replace(old, time=msgspec.structs.replace(old.time, unsteady_because="the rounds differ by 4.1%"))
+    (lifted,) = Store([record]).results.values()
     assert isinstance(lifted.time, Time)
     assert lifted.time.unsteady is not None
     assert lifted.time.unsteady.cause == "rounds-differ"

@@ -60,10 +60,10 @@ def test_p_is_adjusted_for_the_table() -> None:
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_adjusting_keeps_the_order_and_never_lowers(p: list[float]) -> None:
     """And stays a probability."""
-    found = adjusted(p)
-    assert all(a * (1 - 1e-12) <= b <= 1 for a, b in zip(p, found, strict=True))
+    q = adjusted(p)
+    assert all(a * (1 - 1e-12) <= b <= 1 for a, b in zip(p, q, strict=True))
     order = sorted(range(len(p)), key=p.__getitem__)
-    assert all(found[a] <= found[b] for a, b in pairwise(order))
+    assert all(q[a] <= q[b] for a, b in pairwise(order))
 
 
 def test_the_geometric_mean_treats_both_directions_alike() -> None:

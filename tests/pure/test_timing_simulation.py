@@ -82,15 +82,15 @@ def test_identical_distributions_give_no_false_slower(mixture: str) -> None:
 def test_a_true_slowdown_of_three_percent_is_found(mixture: str) -> None:
     """At 1 % noise, among 199 others, in more than 95 % of 400 tables (200 of the mixture); and nothing else is called slower in 99 %."""
     rng = np.random.default_rng(3)
-    count, found, others = 400 if mixture == "plain" else 200, 0, 0
+    count, hits, others = 400 if mixture == "plain" else 200, 0, 0
     for _ in range(count):
         table: list[Estimate] = []
         for kind, cells in MIXTURES[mixture].items():
             table += estimates(rng, kind, cells, 0.0 if table else math.log(1.03))
         said = judge(table)
-        found += said[0].verdict == "slower"
+        hits += said[0].verdict == "slower"
         others += any(j.verdict == "slower" for j in said[1:])
-    assert found > 0.95 * count
+    assert hits > 0.95 * count
     assert others <= 0.01 * count
 
 
@@ -174,8 +174,8 @@ def test_processes_of_two_speeds_are_the_unit(gap: float) -> None:
             a, b = (np.where(rng.random(cells) < 0.5, gap, 0.0) for _ in "ab")
             for place in range(first, first + 8):
                 logs[:, place] += (b if place % 4 in (1, 2) else a)[:, None]
-        found = [[_blocks(cell[first : first + 8]) for first in range(0, 8 * lives, 8)] for cell in np.exp(logs)]
-        tables.append(judge([paired_lives(cell) for cell in found]))
-        naive.append(judge([paired([block for life in cell for block in life]) for cell in found]))
+        by_cell = [[_blocks(cell[first : first + 8]) for first in range(0, 8 * lives, 8)] for cell in np.exp(logs)]
+        tables.append(judge([paired_lives(cell) for cell in by_cell]))
+        naive.append(judge([paired([block for life in cell for block in life]) for cell in by_cell]))
     assert false_tables(tables) == 0
     assert false_tables(naive) > 3

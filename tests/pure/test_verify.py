@@ -78,8 +78,8 @@ def test_an_unwritten_element_is_told() -> None:
     for inputs in (r.exact, r.random):
         output = product("q4_0", inputs, "scalar-f32", "f32")
         output.view(np.uint32)[2, 99] = 0xFFFFFFFF
-        told = r.check_exact(output) if inputs is r.exact else r.check_random(output, 1.0).wrong
-        assert told == "1 of 300 output elements were never written"
+        reason = r.check_exact(output) if inputs is r.exact else r.check_random(output, 1.0).wrong
+        assert reason == "1 of 300 output elements were never written"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -113,8 +113,8 @@ def test_a_dropped_tail_along_k_is_told() -> None:
         short = inputs.activations.copy()
         short[:, -32:] = 0
         output = product("f16", Inputs(inputs.weights, short, inputs.stored), "scalar-f32", "f32")
-        told = r.check_exact(output) if inputs is r.exact else r.check_random(output, nmse_bound("coopmat", "f16", "f16", K)).wrong
-        assert told is not None
+        reason = r.check_exact(output) if inputs is r.exact else r.check_random(output, nmse_bound("coopmat", "f16", "f16", K)).wrong
+        assert reason is not None
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
@@ -172,10 +172,10 @@ def test_a_common_factor_is_wrong() -> None:
     bound = nmse_bound("coopmat", "f16", "f16", 14336)
     output = _random_output(r, 0.003)
     assert r.check_random(output, bound).wrong is None
-    told = r.check_random((output * 1.02).astype(np.float32), bound)
-    assert told.nmse < bound
-    assert told.wrong is not None
-    assert "all results are 1.02" in told.wrong
+    verdict = r.check_random((output * 1.02).astype(np.float32), bound)
+    assert verdict.nmse < bound
+    assert verdict.wrong is not None
+    assert "all results are 1.02" in verdict.wrong
 
 
 def test_one_element_far_off_is_wrong() -> None:
@@ -185,10 +185,10 @@ def test_one_element_far_off_is_wrong() -> None:
     output = _random_output(r, 0.003)
     n, m = (int(i) for i in np.unravel_index(np.argmax(np.abs(output)), output.shape))
     output[n, m] = 0
-    told = r.check_random(output, bound)
-    assert told.nmse < bound
-    assert told.wrong is not None
-    assert f"n={n} m={m} is off" in told.wrong
+    verdict = r.check_random(output, bound)
+    assert verdict.nmse < bound
+    assert verdict.wrong is not None
+    assert f"n={n} m={m} is off" in verdict.wrong
 
 
 def test_exact_activations_meet_every_k() -> None:
@@ -209,9 +209,9 @@ def test_an_unwritten_zero_is_told() -> None:
     zeros = np.nonzero(output == 0)
     assert zeros[0].size
     output.view(np.uint16)[zeros] = 0xFFFF
-    told = r.check(output, rounds_to_even=False)
-    assert told.wrong is not None
-    assert "never written" in told.wrong
+    verdict = r.check(output, rounds_to_even=False)
+    assert verdict.wrong is not None
+    assert "never written" in verdict.wrong
 
 
 def test_neighbours_across_zero_are_one_step_apart() -> None:
@@ -256,9 +256,9 @@ def test_rounded_scales_of_integer_products_are_told() -> None:
 def test_scales_that_a_gemm_stages_in_f16_are_explained(weight_type: str) -> None:
     """The scale of a sub-block and its offset rounded; a GEMV rounds neither, and a cut in place of the rounding is told."""
     r = MatrixReference(weight_type, 256, 64, 1024, 7, form="q8_1")
-    made = FORMATS[weight_type]
-    assert isinstance(made, Blocks)
-    scale, codes, offset = made.scaled(made.records(r.random.weights))
+    weight_format = FORMATS[weight_type]
+    assert isinstance(weight_format, Blocks)
+    scale, codes, offset = weight_format.scaled(weight_format.records(r.random.weights))
     offset = np.zeros((256, 1024 // 32), np.float32) if offset is None else offset.reshape(256, -1)
     given = converted("q8_1", r.random.activations, 64)
     assert given.sums is not None

@@ -24,9 +24,9 @@ from vkprobe.workloads.model import Part
 PARTS: tuple[Part, ...] = ("prompt", "token", "matrices")
 
 
-def all_rows_flop(found: Model) -> int:
+def all_rows_flop(network: Model) -> int:
     """FLOP of pp512 if the last layer's ffn ran on all rows too."""
-    return sum(w.flop(1 if w.role == "lm_head" else 512) for w in found.workloads)
+    return sum(w.flop(1 if w.role == "lm_head" else 512) for w in network.workloads)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def all_rows_flop(found: Model) -> int:
 )
 def test_pp512_leaves_out_the_rows_that_the_last_layer_drops(name: str, all_rows: float, last_ffn: int) -> None:
     """All rows give the figure that parameters tell; the last layer's ffn runs on one row, 511 less."""
-    found = model(name)
-    assert all_rows_flop(found) / 1e12 == pytest.approx(all_rows, abs=0.005)
-    assert found.pp_flop == all_rows_flop(found) - 2 * 511 * last_ffn
+    network = model(name)
+    assert all_rows_flop(network) / 1e12 == pytest.approx(all_rows, abs=0.005)
+    assert network.pp_flop == all_rows_flop(network) - 2 * 511 * last_ffn
 
 
 def test_the_last_layer_of_gpt_oss_runs_on_all_rows() -> None:
@@ -64,10 +64,10 @@ def test_a_token_reads_so_many_bytes_of_weights(name: str, gigabytes: float) -> 
 )
 def test_matrices_and_embeddings_are_the_published_parameters(name: str, parameters: float, active: float) -> None:
     """Norms and biases are less than the last digit; gpt-oss publishes 3.6 without its embeddings of 0.58."""
-    found = model(name)
-    embeddings = workload(found, "lm_head", 1).m * workload(found, "lm_head", 1).k
-    assert (sum(w.matrices * w.m * w.k for w in found.workloads) + embeddings) / 1e9 == pytest.approx(parameters, abs=0.05)
-    assert (sum(w.products(1)[1] * w.m * w.k for w in found.workloads) + embeddings) / 1e9 == pytest.approx(active, abs=0.01)
+    network = model(name)
+    embeddings = workload(network, "lm_head", 1).m * workload(network, "lm_head", 1).k
+    assert (sum(w.matrices * w.m * w.k for w in network.workloads) + embeddings) / 1e9 == pytest.approx(parameters, abs=0.05)
+    assert (sum(w.products(1)[1] * w.m * w.k for w in network.workloads) + embeddings) / 1e9 == pytest.approx(active, abs=0.01)
 
 
 def test_the_names_are_those_of_the_files() -> None:
@@ -99,11 +99,11 @@ def test_bad_data_is_told_with_file_and_place(change: dict[str, Any], says: str,
     data = json.loads((FOLDER / "qwen3-8b.json").read_bytes())
     data["workloads"][0].update(change)
     (tmp_path / "qwen3-8b.json").write_text(json.dumps(data))
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as error:
         model("qwen3-8b", tmp_path)
-    assert str(told.value).startswith(f"{tmp_path / 'qwen3-8b.json'}: not a model: ")
-    assert says in str(told.value)
-    assert "workloads[0]" in str(told.value)
+    assert str(error.value).startswith(f"{tmp_path / 'qwen3-8b.json'}: not a model: ")
+    assert says in str(error.value)
+    assert "workloads[0]" in str(error.value)
 
 
 def test_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
@@ -118,8 +118,8 @@ def test_a_file_of_another_name_is_refused(tmp_path: Path) -> None:
 
 def test_gemm_shapes_are_those_of_pp512_heaviest_first() -> None:
     """Gate and up are one shape; lm_head and the last layer's ffn have one row and are none."""
-    found = shapes(model("qwen3-8b"), "prompt")
-    assert [(s.type, s.m, s.n, s.k, s.count) for s in found] == [
+    gemms = shapes(model("qwen3-8b"), "prompt")
+    assert [(s.type, s.m, s.n, s.k, s.count) for s in gemms] == [
         ("q4_k", 12288, 512, 4096, 70),
         ("q4_k", 4096, 512, 4096, 72),
         ("q4_k", 4096, 512, 12288, 18),
@@ -127,17 +127,17 @@ def test_gemm_shapes_are_those_of_pp512_heaviest_first() -> None:
         ("q4_k", 1024, 512, 4096, 54),
         ("q6_k", 1024, 512, 4096, 18),
     ]
-    assert found[0].roles == ("ffn_gate", "ffn_up")
-    assert found[1].roles == ("attn_q", "attn_output")
-    assert found[4].roles == ("attn_k", "attn_v")
+    assert gemms[0].roles == ("ffn_gate", "ffn_up")
+    assert gemms[1].roles == ("attn_q", "attn_output")
+    assert gemms[4].roles == ("attn_k", "attn_v")
 
 
 def test_gemv_shapes_are_those_of_one_token() -> None:
     """Each matrix once, lm_head with them."""
-    found = shapes(model("llama-3.1-8b"), "token")
-    assert {s.n for s in found} == {1}
-    assert sum(s.count for s in found) == 7 * 32 + 1
-    assert [s.count for s in found if s.roles == ("lm_head",)] == [1]
+    gemvs = shapes(model("llama-3.1-8b"), "token")
+    assert {s.n for s in gemvs} == {1}
+    assert sum(s.count for s in gemvs) == 7 * 32 + 1
+    assert [s.count for s in gemvs if s.roles == ("lm_head",)] == [1]
 
 
 def test_an_experts_product_stands_for_its_part_of_the_op() -> None:
@@ -160,17 +160,17 @@ def test_average_rows_are_rounded_and_never_none() -> None:
 @pytest.mark.parametrize("part", PARTS)
 def test_shares_add_up_and_fall(name: str, part: Part) -> None:
     """Distinct shapes, of 1 in all, the largest first, in the same order each time."""
-    found = shapes(model(name), part)
-    assert sum(s.share for s in found) == pytest.approx(1)
-    assert [s.share for s in found] == sorted((s.share for s in found), reverse=True)
-    assert len({(s.type, s.m, s.n, s.k) for s in found}) == len(found)
+    ranking = shapes(model(name), part)
+    assert sum(s.share for s in ranking) == pytest.approx(1)
+    assert [s.share for s in ranking] == sorted((s.share for s in ranking), reverse=True)
+    assert len({(s.type, s.m, s.n, s.k) for s in ranking}) == len(ranking)
 
 
 def test_gemm_counts_are_the_flop_of_pp512() -> None:
     """Shapes times counts give the model's FLOP but for the products with one row."""
-    found = model("qwen3-8b")
-    one_row = sum(w.flop(1) for w in found.workloads if w.n_pp == 1)
-    assert sum(2 * s.m * s.n * s.k * s.count for s in shapes(found, "prompt")) == found.pp_flop - one_row
+    network = model("qwen3-8b")
+    one_row = sum(w.flop(1) for w in network.workloads if w.n_pp == 1)
+    assert sum(2 * s.m * s.n * s.k * s.count for s in shapes(network, "prompt")) == network.pp_flop - one_row
 
 
 # --model
@@ -220,10 +220,10 @@ def test_shapes_of_several_models_are_merged_and_filtered_by_type() -> None:
 
 def test_a_model_without_pp_matrices_says_so(tmp_path: Path) -> None:
     """Only an output: nothing for gemm."""
-    found = model_of(str(write_gguf(tmp_path / "head.gguf", DENSE[:2])))
-    assert len(model_shapes("gemv", [found])) == 1
+    network = model_of(str(write_gguf(tmp_path / "head.gguf", DENSE[:2])))
+    assert len(model_shapes("gemv", [network])) == 1
     with pytest.raises(UsageError, match="gemm --model head: nothing to measure; there is no shape at all"):
-        model_shapes("gemm", [found])
+        model_shapes("gemm", [network])
 
 
 def test_importing_workloads_is_light() -> None:

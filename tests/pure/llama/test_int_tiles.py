@@ -72,15 +72,15 @@ def elements(t: Tile) -> list[tuple[int, int]]:
     wniter = t.wm * t.wn // (t.warp * t.tm * t.tn * t.wmiter)
     wsubm, wsubn = t.wm // t.wmiter, t.wn // wniter
     lanes_m = wsubm // t.tm
-    found: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     for invocation in range(t.block):
         warp, lane = divmod(invocation, t.warp)
         m = warp % (t.bm // t.wm) * t.wm + lane % lanes_m * t.tm
         n = warp // (t.bm // t.wm) * t.wn + lane // lanes_m * t.tn
         own_rows = [m + i // t.tm * wsubm + i % t.tm for i in range(t.wmiter * t.tm)]
         own_columns = [n + j // t.tn * wsubn + j % t.tn for j in range(wniter * t.tn)]
-        found += product(own_rows, own_columns)
-    return found
+        places += product(own_rows, own_columns)
+    return places
 
 
 @pytest.mark.parametrize("subgroup", [8, 16, 32, 64, 128])

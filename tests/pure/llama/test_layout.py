@@ -177,16 +177,16 @@ def test_every_path_has_a_layout_on_every_recorded_device(name: str) -> None:
     """Tiles cover D, parts cover K, constants are what the tile says."""
     device = limits(recorded(name))
     for weight_type, row in WEIGHT_TYPES.items():
-        made: list[GemmLayout] = [
+        layouts: list[GemmLayout] = [
             gemm_layout(device, weight_type, 300, 200, 14336, path, "f32", MATRIX)
             for path in ("scalar-f32", "scalar-f16", "dot2", "coopmat", "coopmat2")
         ]
         if row.q8_1 is not None and row.q8_1.int8_architectures:
-            made.append(gemm_layout(device, weight_type, 300, 200, 14336, "coopmat", "s32", MATRIX))
+            layouts.append(gemm_layout(device, weight_type, 300, 200, 14336, "coopmat", "s32", MATRIX))
         if row.q8_1 is not None and row.q8_1.gemm:
-            made.append(gemm_layout(device, weight_type, 300, 200, 14336, "intdot", "f32"))
+            layouts.append(gemm_layout(device, weight_type, 300, 200, 14336, "intdot", "f32"))
             assert gemv_layout(device, weight_type, 300, 8, 14336, "intdot").activations.form == "q8_1"
-        for layout in made:
+        for layout in layouts:
             x, y, parts = layout.groups
             assert (x - 1) * layout.tile.bm < 300 <= x * layout.tile.bm
             assert (y - 1) * layout.tile.bn < 200 <= y * layout.tile.bn

@@ -104,9 +104,9 @@ def test_splits_of_k(m: int, n: int, k: int, cores: int, parts: int) -> None:
 @given(st.integers(1, 4096), st.integers(1, 4096), st.integers(1, 1 << 16), st.integers(0, 200))
 def test_parts_cover_k_and_none_is_empty(m: int, n: int, k: int, cores: int) -> None:
     """Each part but the last has the same length, a multiple of 256."""
-    made = split(64, 64, m, n, k, cores)
-    assert made.part_k * (made.parts - 1) < k <= made.part_k * made.parts
-    assert made.parts == 1 or made.part_k % 256 == 0
+    division = split(64, 64, m, n, k, cores)
+    assert division.part_k * (division.parts - 1) < k <= division.part_k * division.parts
+    assert division.parts == 1 or division.part_k % 256 == 0
 
 
 def test_the_reduction_sums_four_elements_an_invocation() -> None:

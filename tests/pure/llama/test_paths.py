@@ -341,6 +341,6 @@ def test_qualcomms_matrices_are_used_with_its_extension_alone() -> None:
 def test_every_workload_gets_a_choice_with_a_reason() -> None:
     """On each recorded device."""
     for name in NAMES:
-        made = choose(recorded(name))
-        assert [c.workload for c in made] == list(WORKLOADS)
-        assert all(c.because and c.path and c.layout for c in made)
+        choices = choose(recorded(name))
+        assert [c.workload for c in choices] == list(WORKLOADS)
+        assert all(c.because and c.path and c.layout for c in choices)

@@ -104,9 +104,9 @@ def test_intel_is_asked_for_subgroups_of_16_where_it_takes_a_request() -> None:
 
 def test_without_subgroup_arithmetic_sums_go_through_shared_memory() -> None:
     """Only then: Apple's devices reduce in subgroups as others do."""
-    for made in (floats, integers):
-        assert made().reduce == made(vendor=Vendor.APPLE).reduce == "subgroup"
-        assert made(arithmetic=False).reduce == "shared"
+    for rows_of in (floats, integers):
+        assert rows_of().reduce == rows_of(vendor=Vendor.APPLE).reduce == "subgroup"
+        assert rows_of(arithmetic=False).reduce == "shared"
 
 
 def test_steps_go_four_at_a_time_but_on_lavapipe() -> None:
