@@ -136,7 +136,7 @@ def test_a_planted_slowdown_is_found_and_named(embedded: dict[str, DriverSpec], 
 
 
 def test_a_driver_that_crashes_costs_its_own_cells(faulty_lavapipe: FaultyLavapipe, tmp_path: Path) -> None:
-    """B dies once, in the middle of its timing: one cell of it is lost and told, A's workers live, the others have verdicts; status 4."""
+    """B dies once, in the middle of its timing: it loses one cell, A's workers live, the other cells have verdicts; exit status 4."""
     spec, config, output = faulty_lavapipe("crash", after=60, once=True), tmp_path / "drivers.toml", tmp_path / "ab.jsonl"
     variables = ", ".join(f"{name} = {json.dumps(value)}" for name, value in spec.environment.items())
     config.write_text(f'[drivers.faulty]\nicd = "{spec.icd}"\nenv = {{ {variables} }}\n')
@@ -153,7 +153,7 @@ def test_a_driver_that_crashes_costs_its_own_cells(faulty_lavapipe: FaultyLavapi
 
 
 def test_two_mesa_versions_have_a_verdict_for_each_cell(embedded: dict[str, DriverSpec]) -> None:
-    """Lavapipe of 25.0 against 26.1: whatever the times are, each cell has one; what only 26.1 can is told with 25.0's reason."""
+    """Lavapipe 25.0 against 26.1: each cell has a verdict; a cell that only 26.1 supports shows why 25.0 doesn't."""
     if "trixie" not in embedded_set.fetched_suites():
         pytest.skip("needs Mesa 25.0: vkprobe drivers fetch --suite trixie")
     options = ("--op", "gemm", "--type", "f16", "--blocks", "2", "--lives", "1", "--shape", "64,32,64")

@@ -85,7 +85,7 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """An empty one, whose main branch is master whatever this machine's git is told."""
+    """An empty repository whose main branch is master, whatever git is configured to use here."""
     if shutil.which("git") is None:
         pytest.skip("bisecting needs git: run `apt-get install git`")
     for name, value in {"COUNT": "1", "KEY_0": "init.defaultBranch", "VALUE_0": "master"}.items():

@@ -1,4 +1,4 @@
-"""Compile health on null devices: kernels compile, have registers for their tile at least, and spills are told with their cause."""
+"""Compile health on null devices: kernels compile, have enough registers for their tile, and spills are reported with their cause."""
 
 from __future__ import annotations
 

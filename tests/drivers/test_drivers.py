@@ -123,7 +123,7 @@ def test_a_library_that_is_no_driver_is_told(root: str, bad_driver: BadDriver) -
 
 
 def test_a_driver_without_create_instance_is_told(root: str, bad_driver: BadDriver) -> None:
-    """As NVIDIA's GLX library is on a headless machine: the remedy is its EGL library."""
+    """NVIDIA's GLX library behaves like this on a headless machine; the remedy is its EGL library."""
     (bad,) = outcomes(spec_of(bad_driver("GLX_nvidia", NO_CREATE), root=root))
     assert bad.state == "error"
     assert "no vkCreateInstance behind vk_icdGetInstanceProcAddr" in (bad.reason or "")
@@ -131,7 +131,7 @@ def test_a_driver_without_create_instance_is_told(root: str, bad_driver: BadDriv
 
 
 def test_a_driver_that_is_out_of_memory_is_no_missing_hardware(root: str, bad_driver: BadDriver) -> None:
-    """Its VkResult is told, whatever device nodes there are."""
+    """The reason is the driver's VkResult, whatever device nodes there are."""
     (bad,) = outcomes(spec_of(bad_driver("oom", INIT_FAILED.replace("RESULT", "-1")), root=root))
     assert bad.state == "error"
     assert "VK_ERROR_OUT_OF_HOST_MEMORY" in (bad.reason or "")

@@ -165,7 +165,7 @@ def _old_nvk() -> DriverSpec:
 
 
 def test_a_device_of_api_1_0_is_asked_through_the_khr_extension() -> None:
-    """Extensions' structs and tuples are told, structs that only a later version brings are not asked for."""
+    """Structs and tuples of extensions are reported; structs of later versions aren't queried."""
     spec = _old_nvk()
     with Worker(spec) as worker:
         (reply,) = worker.request(Facts(), timeout=300)

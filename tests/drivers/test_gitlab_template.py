@@ -83,7 +83,7 @@ def test_a_package_that_is_not_set_is_a_sentence() -> None:
 @pytest.mark.parametrize("job", ["vkprobe-baseline", "vkprobe-gate"])
 @pytest.mark.parametrize("status", [0, 2, 3, 4, 5])
 def test_a_pipeline_that_fails_does_not_end_the_job(job: str, status: int) -> None:
-    """3 and 4 are for the comparison to judge, and are told; usage and missing devices end the job."""
+    """On 3 and 4 the job goes on and prints the status, for the comparison to judge; usage errors and missing devices end it."""
     (line,) = (line for line in TEMPLATE[job]["script"] if "compile" in line)
     command = f"set -eo pipefail; vkprobe() {{ return {status}; }}; VKPROBE=vkprobe; {line}\necho went on"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

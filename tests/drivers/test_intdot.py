@@ -74,7 +74,7 @@ def test_gemv_of_every_width(bench: Bench, columns: int) -> None:
 
 @pytest.mark.parametrize("weight_type", TYPES)
 def test_gemv_of_several_subgroups_and_rows(bench: Bench, weight_type: str) -> None:
-    """As on NVIDIA, Intel and GCN, steps unrolled by four; M no multiple of the rows, steps no multiple of four."""
+    """NVIDIA, Intel and GCN run it like this, steps unrolled by four; M is no multiple of the rows, nor the steps of four."""
     program = one(bench, "gemv", weight_type, (37, 3, 2304)).program
     constants = {"block": 32, "rows": 4, "unroll": 4}
     assert bench.wrong(doctored(program, constants=constants, groups=(10, 1, 1))) is None

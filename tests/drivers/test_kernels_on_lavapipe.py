@@ -140,8 +140,9 @@ def test_gemv_of_one_invocation(bench: Bench, weight_type: str, k: int) -> None:
 @pytest.mark.parametrize("weight_type", TYPES)
 @pytest.mark.parametrize("k", [1280, 1792])
 def test_gemv_of_several_subgroups(bench: Bench, weight_type: str, k: int) -> None:
-    """As on NVIDIA and Intel: four subgroups to a workgroup, their sums added through shared memory; four steps along K at a time, then
-    two, then one (quantised: 5 and 7 of 256; floats: 10 and 14 of 128)."""
+    """A workgroup has four subgroups, as on NVIDIA and Intel, and adds their sums through shared memory.
+
+    K goes in four steps at a time, then two, then one (quantised: 5 and 7 of 256; floats: 10 and 14 of 128)."""
     (plan,) = bench.plans("gemv", (37, 3, k), types=[weight_type], paths=["scalar-f32"])
     constants = {"block": 32, "unroll": 4}
     assert bench.wrong(doctored(plan.program, kernel=f"gemv_{weight_type}_subgroup", constants=constants)) is None
@@ -199,7 +200,7 @@ def test_a_kernel_of_another_type_is_caught(bench: Bench) -> None:
 
 @pytest.mark.parametrize("path", ["scalar-f16", "coopmat"])
 def test_an_f16_accumulator_where_f32_is_claimed_is_caught(bench: Bench, path: str) -> None:
-    """Integers are exact in both: only the random pass can tell, and does."""
+    """Integers are exact in both, so only the random pass can catch it."""
     (gemm,) = bench.plans("gemm", (32, 16, 2048), types=["f16"], paths=[path], accumulators=["f16"])
     assert bench.wrong(gemm.program) is None
     claiming_f32 = replace(gemm.program, cell=replace(gemm.cell, variant=replace(gemm.cell.variant, accumulator="f32")))

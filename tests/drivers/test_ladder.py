@@ -58,7 +58,7 @@ def on_lavapipe(embedded: dict[str, DriverSpec]) -> dict[str, LadderRecord]:
 
 
 def test_lavapipe_s_features_end_correct(on_lavapipe: dict[str, LadderRecord]) -> None:
-    """All that it has on, but for the defect that is known; the others are advertised only, and say which bit is off."""
+    """Every enabled feature is correct but for the known defects; the others are advertised only, and the reason names the bit."""
     for name, record in on_lavapipe.items():
         if record.status == "unsupported":
             assert (record.rung, record.reason) == ("advertised", f"{name} is off")
@@ -99,7 +99,7 @@ def doctored(climb: Climb, index: int = 0, **changes: Any) -> Climb:
 
 
 def test_a_wrong_kernel_is_wrong_at_runs(embedded: dict[str, DriverSpec]) -> None:
-    """A maximum in place of a sum, reductions in place of per-element operations: what differs is told, the rung is runs."""
+    """A maximum in place of a sum, reductions in place of per-element operations: the reason shows the difference, the rung is runs."""
 
     def choose(device: DeviceRecord) -> Sequence[Climb]:
         climbs = {c.feature: c for c in feature_climbs(device)}

@@ -222,7 +222,7 @@ def test_a_users_layer_is_not_measured(
 def test_a_layer_that_a_driver_is_given_is_kept(
     embedded: dict[str, DriverSpec], validation: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As `env` of vkprobe.toml names it: then it is part of what is measured, by its name."""
+    """A layer in `env` of vkprobe.toml is part of what is measured."""
     spec = replace(embedded["lvp"], environment={"VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation"})
     with Worker(spec) as worker:
         assert validation in loaded(worker)

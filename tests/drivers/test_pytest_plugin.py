@@ -71,7 +71,7 @@ def test_the_example_is_timed_by_the_gpu_and_compared(embedded: dict[str, Driver
     example = "examples/test_my_shader.py"
     first = run_pytest(example, "--vk-driver", "embedded:lvp", f"--benchmark-json={old}")
     assert first.returncode == 0, first.stdout + first.stderr
-    assert "2 passed, 1 skipped" in first.stdout  # lavapipe tells no spills
+    assert "2 passed, 1 skipped" in first.stdout  # lavapipe reports no spills
     assert "vkprobe: embedded:lvp" in first.stdout
     body = json.loads(old.read_text())
     assert [b["name"] for b in body["benchmarks"]] == ["test_saxpy", "test_vkprobes_own_gemm"]

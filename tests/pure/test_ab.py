@@ -149,7 +149,7 @@ def test_what_is_open_gets_as_many_blocks_once_more(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_lost_worker_costs_one_cell_on_its_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """B crashes on its first round of one cell: that is told, the other cell is judged, A's of the same cell has its time."""
+    """B crashes on its first round of one cell: the record shows the crash, the other cell is judged, and A's cell has its time."""
     crashed: list[int] = []
 
     def who(side: str, request: Request) -> Any:
@@ -221,7 +221,7 @@ def test_an_interrupt_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, who: Who) -> Comparison:
-    """What is said of a duel that `who` interrupts."""
+    """The comparison after a duel that `who` interrupts."""
     fight = Fight(monkeypatch, who)
     with pytest.raises(KeyboardInterrupt):
         fight.duel.run()
@@ -245,7 +245,7 @@ def test_a_cell_that_one_side_had_not_reached_is_not_missing(monkeypatch: pytest
 
 
 def test_a_crash_of_one_side_stays_one_where_the_other_was_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """B crashes on the second cell, and the run is interrupted before A has measured it: what is known is told."""
+    """B crashes on the second cell, and the run is interrupted before A has measured it: the verdict is still a crash."""
 
     def who(side: str, request: Request) -> Any:
         if side == "B" and about(request, Prepare, 1):
@@ -266,7 +266,7 @@ def test_a_cell_that_has_had_its_time_gets_no_more_blocks(monkeypatch: pytest.Mo
 
 
 def test_a_cell_without_a_tuple_stands_only_where_neither_side_lists_one() -> None:
-    """What one driver lacks is told of the other's cell, not of a cell of its own."""
+    """If one driver lacks a tuple, the reason goes with the other driver's cell, not with a cell of its own."""
     with_tuples = recorded("lvp")
     without = replace(with_tuples, coopmat=replace(with_tuples.coopmat, khr=[]))
     assert with_tuples.coopmat.khr
@@ -292,7 +292,7 @@ SIDES = (DriverSpec(name="A", icd=None), DriverSpec(name="B", icd=None))
 
 
 def test_other_hardware_is_refused() -> None:
-    """Another chip, or a place of its own where both tell theirs; several devices leave it open which is meant."""
+    """Another chip is refused, and another PCI address if both devices report one; with several devices the user has to choose."""
     a, b = (replace(recorded("lvp"), device=f"{name}/0") for name in "AB")
     assert [c.device.device for c in contestants(gathered(a, b), SIDES)] == ["A/0", "B/0"]
     with pytest.raises(UsageError, match="no device in common"):
@@ -307,7 +307,7 @@ def test_other_hardware_is_refused() -> None:
 
 
 def test_a_side_without_a_device_ends_as_its_driver_did() -> None:
-    """4 where the driver failed, 5 where it has nothing in this machine; the reason is told."""
+    """The status is 4 if the driver failed, 5 if it has no device here; the message has the reason."""
     a = replace(recorded("lvp"), device="A/0")
     with pytest.raises(DriverError, match="--b B: it is broken"):
         contestants(gathered(a, state="error"), SIDES)
@@ -335,7 +335,7 @@ def blocks(rng: np.random.Generator, ratio: float, noise: float, by_life: float)
 
 
 def test_lives_that_differ_are_the_unit() -> None:
-    """What a process draws when it starts is seen: few degrees of freedom, and the variance of lives; else blocks are."""
+    """Processes draw their speed at start: the variance of lives counts, with few degrees of freedom. Otherwise blocks are the unit."""
     rng = np.random.default_rng(3)
     alike, apart = blocks(rng, 1.0, 0.01, 0.0), blocks(rng, 1.0, 0.001, 0.2)
     assert paired_lives(alike) == paired([block for life in alike for block in life])

@@ -1,4 +1,4 @@
-"""What the measuring verbs make of bad input: one sentence, exit status 2, no traceback, nothing written."""
+"""Bad input to the measuring verbs: one sentence, exit status 2, no traceback, nothing written."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def refused(argv: list[str], cwd: Path) -> str:
     ],
 )
 def test_bad_arguments_are_a_sentence(argv: str, says: str, tmp_path: Path) -> None:
-    """Which argument, what is wrong with it, what there is; and no file appears."""
+    """The sentence names the argument, the fault and the valid values; no file appears."""
     assert says in refused(argv.split(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""vkprobe beside llama.cpp: test-backend-ops' console output read, paired with hot mimic cells, and told apart where they differ."""
+"""vkprobe beside llama.cpp: test-backend-ops' output is parsed and paired with hot mimic cells; differences are marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bisecting's decisions, the build's ways to end, and the statuses that git is told, without a driver."""
+"""Bisecting without a driver: its decisions, how a build can end, and the exit statuses for git."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def process(rng: random.Random, typical: float, *, noise: float = 0.01, rounds: 
 
 
 def verdicts(rng: random.Random, factor: float, share: float, *, cells: int = 20, noise: float = 0.01, processes: int = 2) -> list[str]:
-    """Those of a table, of which the first cell takes `factor` times as long."""
+    """The verdicts of a table whose first cell takes `factor` times as long."""
     table = {
         str(i): (process(rng, 1e-3, noise=noise), [process(rng, 1e-3 * (factor if i == 0 else 1), noise=noise) for _ in range(processes)])
         for i in range(cells)
@@ -54,14 +54,14 @@ def test_noise_is_never_bad() -> None:
 
 
 def test_a_commit_without_a_change_is_good() -> None:
-    """At 1 % noise and a threshold of 3 % nearly every cell is told to be below it."""
+    """At 1 % noise and a threshold of 3 %, nearly every cell is below it."""
     rng = random.Random(2)
     outcomes = [verdict for _ in range(50) for verdict in verdicts(rng, 1.0, 0.03)]
     assert outcomes.count("good") > 0.95 * len(outcomes)
 
 
 def test_a_slowdown_beyond_the_threshold_is_bad() -> None:
-    """Of 100 tables with one cell 6 % slower, at 1 % noise, 95 or more name it, and it alone."""
+    """With one cell 6 % slower at 1 % noise, at least 95 of 100 tables name that cell and no other."""
     rng = random.Random(3)
     tables = [verdicts(rng, 1.06, 0.03) for _ in range(100)]
     assert sum(table[0] == "bad" for table in tables) >= 95

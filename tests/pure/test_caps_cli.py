@@ -18,7 +18,7 @@ OLD, NEW = (str(RECORDED / f"caps-radv-navi31-mesa-{version}.jsonl") for version
 
 
 def caps(*arguments: str) -> Result:
-    """What `vkprobe caps ARGUMENTS` prints and ends with."""
+    """Run `vkprobe caps ARGUMENTS`."""
     return CliRunner().invoke(cli, ["caps", *arguments])
 
 
@@ -49,7 +49,7 @@ def test_records_of_files_belong_to_this_run() -> None:
 
 
 def test_device_chooses_among_files() -> None:
-    """By a part of the name; what is not there is told."""
+    """A part of the name is enough; if nothing matches, the error lists the devices."""
     done = caps("--from", LIVE, "--from", OLD, "--device", "navi31", "--format", "csv")
     assert done.stdout.splitlines()[0] == ",file:caps-radv-navi31-mesa-25.0/0"
     assert "there is 0 (NVIDIA H200)" in str(refusal("--from", LIVE, "--device", "Radeon"))

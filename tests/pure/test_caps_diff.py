@@ -1,4 +1,4 @@
-"""What differs between two devices: on real records of two Mesa versions of one chip, and on made-up changes."""
+"""Differences between two devices: recorded ones of two Mesa versions of one chip, and made-up changes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_reverse_has_what_appeared_as_vanished() -> None:
 
 
 def test_tuples_are_compared_as_sets_and_then_by_order() -> None:
-    """One gone and one new are told as such; the same in another order is a change of order and of what llama.cpp takes."""
+    """Lost and new tuples are listed; the same tuples in another order are a change of order and of llama.cpp's choice."""
     device = recorded("nvk-172")
     rows = device.coopmat.khr or []
     assert pairs(changes(with_tuples(device, rows[1:]), with_tuples(device, rows[:-1]), "tuple")) >= {
@@ -210,7 +210,7 @@ def test_json_holds_everything_by_section() -> None:
 
 
 def test_csv_is_one_flat_table_and_markdown_has_no_folds() -> None:
-    """As many rows as changes; Markdown tables have one line a row."""
+    """The CSV has a row for each change; Markdown tables have one line a row."""
     diff = difference(OLD, NEW)
     rows = list(csv.DictReader(io.StringIO(as_text(diff, "csv"))))
     assert len(rows) == len(diff.changes)

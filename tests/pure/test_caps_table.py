@@ -92,7 +92,7 @@ def test_nothing_told_is_unknown_everywhere_and_never_no() -> None:
 
 
 def test_an_extension_listed_with_its_feature_off_is_no() -> None:
-    """The table tells it from an extension that is not there."""
+    """The table marks it as listed but off, unlike an extension that is absent."""
     off = with_member(recorded("nvk-172"), "features", "VkPhysicalDeviceCooperativeMatrixFeaturesKHR", cooperativeMatrix=False)
     assert cell(off, "KHR_cooperative_matrix") == "no (listed, off)"
     bf16 = dict.fromkeys(("shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"), False)
@@ -101,7 +101,7 @@ def test_an_extension_listed_with_its_feature_off_is_no() -> None:
 
 
 def test_a_feature_struct_in_part_is_partial() -> None:
-    """What is missing is named; what is not told carries a question mark."""
+    """Missing members are named; unknown ones carry a question mark."""
     part = with_member(recorded("radv-gfx1201"), "features", "VkPhysicalDeviceShaderBfloat16FeaturesKHR", shaderBFloat16DotProduct=False)
     assert cell(part, "bf16") == "partial: 2 of 3 (missing dot)"
     part = with_member(part, "features", "VkPhysicalDeviceShaderBfloat16FeaturesKHR", shaderBFloat16CooperativeMatrix=None)
@@ -192,7 +192,7 @@ def test_all_of_one_device_holds_every_fact() -> None:
 
 
 def test_all_of_several_devices_holds_only_what_differs() -> None:
-    """What two devices share is left out; an extension of one is empty in the other's column."""
+    """Facts that two devices share are left out; an extension of only one is empty in the other's column."""
     rows = {row.label: row.cells for row in caps.differences([recorded("lvp"), recorded("nvk-172")])}
     assert rows["VK_NV_cooperative_matrix2"] == ["1", ""]
     assert "VK_KHR_cooperative_matrix" not in rows
@@ -201,7 +201,7 @@ def test_all_of_several_devices_holds_only_what_differs() -> None:
 
 
 def test_cooperative_vector_tells_its_combinations() -> None:
-    """A real H200 has both features and 16 combinations; where the query was not made, the features alone are told."""
+    """A recorded H200 has both features and 16 combinations; without the query, the cell shows the features alone."""
     h200 = recorded("nvidia-h200")
     assert cell(h200, "NV_cooperative_vector") == "yes, 16 combinations"
     unasked = changed(h200, coopmat=msgspec.structs.replace(h200.coopmat, cooperative_vector=None))

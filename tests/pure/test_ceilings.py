@@ -176,7 +176,7 @@ class Campaign:
         return [r for r in self.records if isinstance(r, ResultRecord)]
 
     def step(self, device: str, what: str, done: int, total: int) -> None:
-        """Progress, which tells nothing here."""
+        """Ignore progress."""
 
 
 def gemvs() -> list[Cell]:
@@ -242,7 +242,7 @@ def test_a_resumed_run_takes_the_ceilings_that_it_has(monkeypatch: pytest.Monkey
 
 
 def test_ceilings_that_were_asked_for_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the main job has them among its cells."""
+    """The main job too has them among its cells."""
     asked = [*gemvs(), *COPIES, *(c for c in PEAKS if kernel_of(c) == "peak_scalar_f32")]
     results = Campaign(monkeypatch, asked).measure()
     assert sorted(r.op for r in results) == ["copy"] * 5 + ["gemv"] * 2 + ["peak"]
@@ -269,7 +269,7 @@ def test_ceilings_that_nobody_asked_for_are_measured_briefly() -> None:
 
 
 def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
-    """Those that are right, by device, cell and what they were made of."""
+    """Ceilings that ended ok count as done, by device, cell and build."""
     records = [
         *BANDWIDTH,
         result("peak_scalar_f32", 6e13),

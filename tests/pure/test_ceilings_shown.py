@@ -1,4 +1,4 @@
-"""How copies, peaks and shares of the roofline are shown: tables of the verbs, the matrix and its page, machine formats."""
+"""Copies, peaks and shares of the roofline in the verbs' tables, the matrix and its page, and machine formats."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def store() -> Store:
 
 
 def test_the_matrix_compares_peaks_of_devices_of_any_size() -> None:
-    """One row each, though their workgroups differ; copies by kernel; what a path is worth is not told by its peak."""
+    """Peaks have one row each, though workgroups differ, and copies one a kernel; a peak doesn't price a path."""
     matrix = build(store())
     sections = {s.title: s for s in matrix.sections if s.kind == "measured"}
     peak = {row.labels: [cell.text for cell in row.cells] for row in sections["peak"].rows}

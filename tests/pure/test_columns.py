@@ -64,7 +64,7 @@ VARIABLE = {"RADV_PERFTEST": "cswave32"}
 
 
 def test_two_hosts_in_one_file_are_two_columns() -> None:
-    """The same card at the same address; the host's CPU tells them apart."""
+    """The same card is at the same address in both; the host's CPU distinguishes them."""
     store = Store([run_of("a", cpu="EPYC"), *on("a"), run_of("b", cpu="Xeon"), *on("b", 2e-3)])
     matrix = build(store)
     assert [c.id for c in matrix.columns] == ["nvidia/0 EPYC", "nvidia/0 Xeon"]
@@ -157,7 +157,7 @@ def test_identical_cards_are_paired_by_identity_though_their_order_swaps(
 
 
 def test_without_identity_cards_are_paired_by_index(tmp_path: Path) -> None:
-    """A driver that tells neither: the ids are all there is."""
+    """The driver reports neither UUID nor address, so only the ids are left."""
     records: list[AnyRecord] = [run_of(), card(0, None, None), card(1, None, None), timed(0, 1e-3), timed(1, 3e-3)]
     comparison = compare(Store(records), Store(records))
     assert [(pair.old, pair.new) for pair in comparison.devices] == [("nvidia/0", "nvidia/0"), ("nvidia/1", "nvidia/1")]

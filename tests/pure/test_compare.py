@@ -34,7 +34,7 @@ def against(old: Sequence[AnyRecord], new: Sequence[AnyRecord], **options: Any) 
 
 
 def verdict(old: AnyRecord | None, new: AnyRecord | None) -> str:
-    """Of one record, beside others that are the same."""
+    """The verdict on one record, beside others that are the same."""
     other = radv_pipeline("dequant_q4_0")
     (cell,) = (
         c for c in against([other, *([old] if old else [])], [other, *([new] if new else [])]).cells if c.record.kernel != "dequant_q4_0"
@@ -48,7 +48,7 @@ def test_hashes_and_times_are_no_difference() -> None:
 
 
 def test_any_other_difference_is_one() -> None:
-    """Latency by one; it is named with both values, what the normal form tells is not told twice."""
+    """A latency that differs by one is named with both values; a statistic in normal form isn't listed raw as well."""
     (cell,) = against([radv_pipeline()], [radv_pipeline(raw={"Latency": 501})]).cells
     assert (cell.verdict, cell.changes) == ("changed", (Change("Latency", 500, 501),))
     (cell,) = against([radv_pipeline()], [radv_pipeline(raw={"VGPRs": 97}, registers=97)]).cells
@@ -169,7 +169,7 @@ def test_a_device_of_one_file_only_is_told() -> None:
 
 
 def test_the_newest_record_of_a_cell_counts() -> None:
-    """Of two runs in one file; two driver versions of one device are told in a note."""
+    """One file holds two runs; a note says that a device ran under two driver versions."""
     later = msgspec.structs.replace(radv_pipeline(registers=80), run="later", at="2027-01-01T00:00:00.000Z")
     newer = msgspec.structs.replace(driver(null_radv(), RADV, "27.0"), run="later")
     comparison = against([radv_pipeline()], [radv_pipeline(), newer, later])
@@ -262,14 +262,14 @@ def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
     ],
 )
 def test_pipelines_of_another_vkprobe_are_not_judged(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Another module, bounds checks or float controls that there were none of: not the driver's difference alone; the reason is told."""
+    """With another module, bounds checks or float controls the driver isn't the only difference; the reason is printed."""
     left, right = (msgspec.structs.replace(radv_pipeline(registers=r), **fields) for r, fields in ((80, old), (96, new)))
     comparison = against([left], [right])
     assert [(c.verdict, c.changes) for c in comparison.cells] == [("unjudged", ())]
     assert met(comparison, parse("worse,changed")) == []
     assert f"1 not judged: {comparison.cells[0].because}" in " ".join(as_text(comparison, "table").split())
     checked = [msgspec.structs.replace(radv_pipeline(registers=r), robust=checks) for r, checks in ((80, False), (96, True))]
-    assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both tell: the driver's own difference
+    assert [c.verdict for c in against(checked[:1], checked[1:]).cells] == ["changed"]  # both record it: the driver's own difference
     moded = [
         msgspec.structs.replace(radv_pipeline(registers=r), float_controls=controls)
         for r, controls in ((80, ()), (96, ("DenormPreserve 16",)))

@@ -114,7 +114,7 @@ def test_markdown_has_the_verdict(tmp_path: Path) -> None:
 
 
 def test_lines_of_known_failures_are_printed_and_read(tmp_path: Path) -> None:
-    """What `--format fails` prints makes the gate pass; when the cell is well again, that is told, and fails where it was asked for."""
+    """The output of `--format fails` makes the gate pass; if the cell works again, that is reported, and fails if asked for."""
     old, slow = result(RADV), result(RADV, median=1.2e-3)
     lines = run(tmp_path, [old], [slow], "--format", "fails", "--fail-on", "slower:5%").stdout
     assert lines == "gemm/f16/coopmat/f16/4096x512x14336/cold,slower\n"
@@ -162,7 +162,7 @@ def test_tables_stay_within_the_terminal(tmp_path: Path, columns: int) -> None:
 
 
 def test_bad_files_are_sentences(tmp_path: Path) -> None:
-    """Which file, and what was expected."""
+    """The sentence names the file and what was expected."""
     good = written(tmp_path / "good.jsonl", radv_pipeline())
     (tmp_path / "bad.jsonl").write_text("[1,2]\n")
     for bad, words in (("bad.jsonl", "bad.jsonl, line 1"), ("nowhere.jsonl", "can't be read")):

@@ -51,7 +51,7 @@ def test_a_known_failure_meets_no_condition(tmp_path: Path, name: str) -> None:
 
 
 def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path) -> None:
-    """`DEVICE,missing` lists all of it, as `--format fails` prints it; where the device is back, that is told."""
+    """`DEVICE,missing` covers the whole device, as `--format fails` prints it; a device that is back is reported."""
     nvk: list[AnyRecord] = [null_nvk(), result("nvk:172/0")]
     gone = comparison_of(tmp_path, [result(RADV), *nvk], [result(RADV)])
     assert as_fails(gone, parse("missing")) == "nvk:172/0,missing"
@@ -68,7 +68,7 @@ def test_a_device_that_is_known_to_be_missing_meets_no_condition(tmp_path: Path)
 
 
 def test_an_unclear_cell_is_no_improvement(tmp_path: Path) -> None:
-    """Of one that is listed as slower: nothing tells that it no longer is. A crash that is gone is one, however the times are."""
+    """An unclear time doesn't show that a cell is no longer slower; a crash that is gone is an improvement whatever the times."""
     unsteady: list[AnyRecord] = [result(RADV, steady=False)]
     assert comparison_of(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},slower").improved == ()
     (gone,) = comparison_of(tmp_path, [result(RADV)], unsteady, fails=f"{NAME},crash").improved
@@ -133,7 +133,7 @@ def test_files_that_can_t_be_read_are_sentences(tmp_path: Path) -> None:
 
 
 def test_a_pipeline_that_is_not_judged_is_no_improvement(tmp_path: Path) -> None:
-    """vkprobe was upgraded: of one that is listed as worse nothing tells that it no longer is."""
+    """vkprobe was upgraded, so nothing shows that a cell listed as worse has improved."""
     old, new = (replace(pipeline(RADV, "gemm_f16", "scalar-f32", "f16", registers=1, spills=0), spirv_sha=sha) for sha in "ab")
     comparison = comparison_of(tmp_path, [old], [new], fails="compile/gemm_f16/128x128x32,worse")
     assert [c.verdict for c in comparison.cells] == ["unjudged"]

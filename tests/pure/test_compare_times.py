@@ -67,7 +67,7 @@ def test_times_are_judged(ratio: float, verdict: str) -> None:
 
 
 def test_what_the_interval_leaves_open_is_unclear() -> None:
-    """Rounds that scatter by several percent: 3 % can't be told."""
+    """Rounds scatter by several percent, too much to see a change of 3 %."""
     scattered = [timed(noise=0.3, seed=1), timed(1.03e-3, noise=0.3, seed=2)]
     cell = one(scattered[:1], scattered[1:])
     assert (cell.verdict, cell.because) == ("unclear", "the interval holds both a change and none")
@@ -100,7 +100,7 @@ def test_another_tile_of_the_same_module_is_judged_and_told() -> None:
 
 
 def test_a_cell_under_another_kernel_is_the_same_cell() -> None:
-    """Which kernel follows from what the driver offers: the whole of coopmat2, or part of it."""
+    """The kernel depends on what the driver offers: the whole of coopmat2 or a part of it."""
     whole, reduced = (
         timed(median, seed=seed, kernel=kernel, spirv_sha=kernel) for median, seed, kernel in ((1e-3, 1, "a"), (2e-3, 2, "b"))
     )
@@ -124,14 +124,14 @@ def test_records_that_do_not_tell_their_module_are_judged_with_a_note() -> None:
     ],
 )
 def test_unsteady_cells_are_unclear(old: bool, new: bool, because: str) -> None:
-    """On whichever side, however far apart the medians; the ratio is told."""
+    """It doesn't matter which side is unsteady or how far apart the medians are; the ratio is still shown."""
     cell = one([timed(steady=old, unsteady_because="it climbs")], [timed(2e-3, steady=new, unsteady_because="it climbs")])
     assert (cell.verdict, cell.because, cell.judgement) == ("unclear", because, None)
     assert cell.ratio == pytest.approx(2)
 
 
 def test_one_round_each_is_unclear() -> None:
-    """Nothing tells what rounds differ by; there is no interval."""
+    """The variation between rounds is unknown, so there is no interval."""
     cell = one([timed(count=1)], [timed(2e-3, count=1)])
     assert (cell.verdict, cell.because) == ("unclear", "one round on each side")
 
@@ -171,7 +171,7 @@ def test_other_drivers_of_a_file_do_not_count() -> None:
 
 
 def test_a_slowdown_comes_with_its_likely_cause() -> None:
-    """What differs in the pipeline's statistics; not on cells that are the same."""
+    """The cause is the difference in the pipeline's statistics; cells that are the same have none."""
     templates = [pipeline(CARD, "gemm_f16_coopmat", "coopmat", "f16", registers=r, spills=s) for r, s in ((96, 0), (128, 40))]
     pipelines = [msgspec.structs.replace(p, run="r") for p in templates]
     assert one([pipelines[0], timed()], [pipelines[1], timed(1.1e-3, seed=2)]).changes == (
@@ -226,7 +226,7 @@ def noisy(rng: random.Random, noise: float, rounds: int) -> ResultRecord:
 
 @pytest.mark.parametrize(("noise", "rounds"), [(0.01, 3), (0.01, 5), (0.03, 3)])
 def test_tables_of_cells_that_are_mostly_unsteady_hold_no_false_verdict(noise: float, rounds: int) -> None:
-    """Those that look steady or far apart by luck are judged in the table that they are from."""
+    """Cells that happen to look steady or far apart are judged with their whole table."""
     rng = random.Random(rounds)
     false = 0
     for _ in range(30):

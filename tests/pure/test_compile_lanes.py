@@ -62,7 +62,7 @@ class Fake:
         return True
 
     def time_out(self, timeout: float) -> WorkerLost:
-        """As Worker's."""
+        """Return the same error as Worker."""
         return WorkerLost("timeout", f"no answer within {timeout:g} s")
 
     def stderr_tail(self) -> str:
@@ -106,7 +106,7 @@ class Compiled:
         self.steps.append((device, what, done, total))
 
     def statuses(self, device: str) -> list[str]:
-        """Of a device's pipelines, in order."""
+        """Statuses of a device's pipelines, in order."""
         return [r.status for r in self.records if isinstance(r, PipelineRecord) and r.device == device]
 
     @property

@@ -1,4 +1,4 @@
-"""Which pipelines `compile` makes, and that their records tell them apart."""
+"""The pipelines that `compile` makes, and that records identify each of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
 
 @pytest.mark.parametrize("name", ["nvk-172", "radv-gfx1201", "anv-bmg", "turnip-750"])
 def test_the_default_set_is_the_main_job_s(name: str) -> None:
-    """`run` and `compile` tell of the same pipelines, but for the kernels of copy and peak, which stand for none of llama.cpp's."""
+    """`run` and `compile` have the same pipelines, but for copies and peaks, which mimic nothing of llama.cpp's."""
     device = recorded(name)
     cells = [c for c in run_cells(device, full=False) if not ops.find(c.op).ceiling]
     job = {(r.kernel.name, r.tile) for r in plans(cells, device) if r.reason is None}
@@ -77,14 +77,14 @@ def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_full_records_tell_all_pipelines_apart(name: str) -> None:
-    """Those of copies, peaks and kernels without subgroup arithmetic too."""
+    """Copies, peaks and kernels without subgroup arithmetic are included."""
     pipelines = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
     keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in pipelines}
     assert len(keys) == len(pipelines) > 200
 
 
 def test_full_leaves_no_kernel_out() -> None:
-    """Of llama.cpp's and of the roofline, but for the peaks of matrix types that none of these devices lists."""
+    """All kernels of llama.cpp's and of the roofline compile, but for peaks of matrix types that no recorded device lists."""
     planned = {r.kernel.name for name in NAMES for r in compile_plans(recorded(name), full=True)}
     every = {k.name: k for k in kernels().values() if k.tier or k.op in ("convert", "copy", "peak", "reduce")}
     left = [k for name, k in every.items() if name not in planned]

@@ -1,4 +1,4 @@
-"""The table of compile statistics: a row for a kernel, told apart by no more than it takes."""
+"""The table of compile statistics: one row for each kernel, with no more labels than it needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pipeline_record(device: str, kernel: str, tile: str | None, **changed: Any) 
 
 
 def text(*pipelines: PipelineRecord, form: str = "table", times: bool = False, width: int = 120) -> str:
-    """What `compile` prints of them."""
+    """The output of `compile` for these pipelines."""
     records: list[AnyRecord] = [null_radv(), null_nvk(), *pipelines]
     return as_text(compile_matrix(build(Store(records)), times=times), form, width=width)
 
@@ -95,7 +95,7 @@ def test_a_matrix_path_without_matrix_instructions_is_an_alarm() -> None:
 
 
 def test_spills_and_times_are_told_by_device() -> None:
-    """How many pipelines spill, the one that does most, the slowest."""
+    """The line has the number of pipelines that spill, the one that spills most, and the slowest."""
     some = [
         pipeline_record(NVK, "gemm_f16_scalar_f32", "l 1", spills=7, compile_s=0.9),
         pipeline_record(NVK, "dequant_q4_0", "256", compile_s=0.1),

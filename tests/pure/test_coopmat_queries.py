@@ -20,7 +20,7 @@ class Device:
         self._answer = answer
 
     def rows(self, function: str, row: str, *, info: Any = None) -> list[Any] | None:
-        """What the query gives."""
+        """Return the prepared answer to the query."""
         self.asked.append((function, info))
         return self._answer(function, row, info)
 

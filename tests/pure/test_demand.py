@@ -1,4 +1,4 @@
-"""What a tile takes of an invocation's registers, what a chip has, and what follows where a pipeline spills."""
+"""The registers that a tile needs of an invocation, those that a chip has, and the cause of spills."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_constants(cell_plan: Plan, constants: dict[str, int]) -> Plan:
 
 
 def tile_registers(cell_plan: Plan, subgroup_size: int | None = None) -> int | None:
-    """As the op counts them."""
+    """The registers of a plan's tile, by its op."""
     return ops.find(cell_plan.cell.op).tile_registers(cell_plan, subgroup_size)
 
 
@@ -63,7 +63,7 @@ def tile_registers(cell_plan: Plan, subgroup_size: int | None = None) -> int | N
     ],
 )
 def test_a_tile_takes_its_accumulators_and_the_operands_of_a_step(cell_plan: Plan, expected: int) -> None:
-    """As worked out by hand: the shorter side's operands and one of the other's."""
+    """The expected numbers are worked out by hand: the shorter side's operands and one of the other's."""
     assert tile_registers(cell_plan) == expected
 
 
@@ -115,7 +115,7 @@ def test_ops_without_a_tile_have_no_demand(op: str) -> None:
 
 
 def budget(device: str, subgroup: int | None, raw: dict[str, Any], block: int = 128) -> int | None:
-    """Of a workgroup of `block` invocations on a recorded device."""
+    """The register budget of a workgroup of `block` invocations on a recorded device."""
     return register_budget(recorded(device), block, subgroup, raw)
 
 
@@ -142,7 +142,7 @@ def test_a_chip_s_registers_of_an_invocation(
 
 
 def test_intel_before_xe2_has_half_of_it() -> None:
-    """Registers of 32 B; of what may be Xe2 or Xe3 and tells neither, nothing is known."""
+    """Its registers have 32 B. If a device may be Xe2 or Xe3 and its record doesn't say, the budget is unknown."""
     bmg = recorded("anv-bmg")
     assert bmg.hardware.vendor_id == Vendor.INTEL
     assert register_budget(with_properties(bmg, minSubgroupSize=8), 128, 16, {}) == 64

@@ -1,4 +1,4 @@
-"""Devices from vulkaninfo's and gpuinfo.org's JSON and from records: what they tell, what stays unknown, and files that are no good."""
+"""Devices read from vulkaninfo, gpuinfo.org and records: the facts in each, what stays unknown, and bad files."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_what_vulkaninfo_does_not_tell_is_unknown_and_never_no() -> None:
 
 
 def test_vulkaninfo_and_the_driver_itself_say_the_same() -> None:
-    """The same driver version on the same kind of card, asked by vkprobe: every value that both tell is equal, in records' form."""
+    """vkprobe asked the same driver version on the same kind of card: every value in both is equal, in records' form."""
     (file,) = devices_from(H200)
     (live,) = (r for r in read_records(LIVE) if isinstance(r, DeviceRecord))
     assert file.extensions == live.extensions
@@ -189,14 +189,14 @@ def test_a_sidecar_of_something_else_is_refused(tmp_path: Path, sidecar: Any, wo
 
 
 def test_a_byte_order_mark_and_utf16_are_read(tmp_path: Path) -> None:
-    """As Windows' redirections write them."""
+    """Redirections on Windows write such files."""
     for encoding in ("utf-8-sig", "utf-16"):
         path = written(tmp_path / "x.json", json.dumps(profile()).encode(encoding))
         assert devices_from(path)[0].name == "X"
 
 
 def test_older_names_of_structs_become_the_canonical_ones(tmp_path: Path) -> None:
-    """As device records have them."""
+    """Device records use the canonical names."""
     document = profile(features={"VkPhysicalDeviceShaderFloat16Int8FeaturesKHR": {"shaderFloat16": True}})
     (device,) = devices_from(written(tmp_path / "x.json", document))
     assert device.features == {"VkPhysicalDeviceShaderFloat16Int8Features": {"shaderFloat16": True}}
@@ -254,7 +254,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_bad_file_is_a_sentence_with_file_place_and_what_was_expected(tmp_path: Path, name: str) -> None:
-    """Whatever is in it."""
+    """This holds whatever is in the file."""
     document, words = HOSTILE[name]
     path = written(tmp_path / f"{name}.json", document)
     with pytest.raises(UsageError, match=words) as caught:
@@ -295,7 +295,7 @@ def test_what_is_no_file_is_told(path: str) -> None:
     ],
 )
 def test_a_records_facts_must_be_of_their_kind(tmp_path: Path, kind: str, struct: str, member: str, value: Any) -> None:
-    """A wrong type in a device record is told with the device and the member, before anything is computed from it."""
+    """A wrong type in a device record is reported with the device and the member, before anything is computed from it."""
     device = recorded("lvp")
     structs = copy.deepcopy(getattr(device, kind))
     structs[struct][member] = value

@@ -1,4 +1,4 @@
-"""Which driver a process loaded: build ids, manifests' libraries, kernel modules, chips."""
+"""Identifying the driver that a process loaded: build ids, manifests' libraries, kernel modules, chips."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_library_that_is_not_mapped_is_unknown(tmp_path: Path) -> None:
 
 
 def test_the_kernel_module_comes_from_the_drm_node_or_the_pci_address(tmp_path: Path) -> None:
-    """The render node's driver is named first; without a node the PCI address tells; without both it is unknown."""
+    """The render node's driver comes first; without a node the PCI address decides; without both the module is unknown."""
     for place, module in (("dev/char/226:128/device", "amdgpu"), ("bus/pci/devices/0000:01:00.0", "nvidia")):
         (tmp_path / "module" / module).mkdir(parents=True)
         driver = tmp_path / place / "driver"

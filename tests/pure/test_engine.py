@@ -236,7 +236,7 @@ def test_a_crash_costs_the_one_cell_it_was_on(monkeypatch: pytest.MonkeyPatch, k
 
 
 def test_a_cell_lost_after_rounds_keeps_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As partial samples, never as a time."""
+    """They are partial samples, never a time."""
     count = [0]
 
     def handle(request: Request) -> Any:

@@ -24,7 +24,7 @@ DEVICE = Device(index=0, name="x", type="cpu", api="1.4", driver_id=None, vendor
 
 
 def driver(name: str, state: DriverState, remedy: str | None = None) -> Found:
-    """What became of a driver."""
+    """The outcome of a driver."""
     devices = [DEVICE] if state == "ok" else []
     return Found(spec=DriverSpec(name=name, icd=f"{name}.json"), state=state, reason="a reason", remedy=remedy, devices=devices)
 
@@ -70,7 +70,7 @@ def test_a_file_in_which_nothing_was_compiled_says_why(tmp_path: Path) -> None:
 
 
 def test_the_doctor_folds_missing_hardware_into_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can be helped is told in full; the count tells the three states apart."""
+    """Problems with a remedy are shown in full; the summary counts the three states separately."""
     there = [driver("lvp", "ok"), driver("radeon", "no-device"), driver("intel", "no-device"), driver("nvk", "no-device", "join a group")]
     monkeypatch.setattr(drivers_cli, "_find", lambda choice: [*there, driver("broken", "error")])
     monkeypatch.setattr(drivers_cli, "_finish", lambda drivers, choice: None)

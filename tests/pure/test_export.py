@@ -30,7 +30,7 @@ IDLE = ("unsupported", "skipped", "noop")
 
 
 def cells(*records: AnyRecord) -> list[Any]:
-    """What is exported of records."""
+    """The cells that an export of these records has."""
     return exported(Store(records or sample()))
 
 
@@ -83,7 +83,7 @@ def test_pytest_benchmark_compare_reads_the_file(tmp_path: Path) -> None:
 
 
 def test_two_drivers_of_one_device_pair_up() -> None:
-    """Full names and groups are the same, the drivers are told apart by extra_info."""
+    """Full names and groups are the same; extra_info distinguishes the drivers."""
     here = nvidia()
     other = replace(here, device="nvk/0", driver=replace(here.driver, name="NVK", version="26.1.6"))
     one, two = benchmarks(here, result()), benchmarks(other, result("nvk/0"))
@@ -112,7 +112,7 @@ def test_every_cell_of_the_sample_has_a_name_of_its_own() -> None:
 
 
 def test_a_cell_without_a_number_is_told_and_not_timed() -> None:
-    """Of pytest-benchmark and Google Benchmark beside the numbers; no entry has a zero."""
+    """pytest-benchmark and Google Benchmark list it beside the numbers; no entry has a zero."""
     lost = [c for c in cells() if c.result.status != "ok"]
     body = json.loads(pytest_benchmark.encode(cells()))
     omissions = body["vkprobe"]["without_number"]
@@ -123,7 +123,7 @@ def test_a_cell_without_a_number_is_told_and_not_timed() -> None:
 
 
 def test_a_time_beside_another_status_is_no_number() -> None:
-    """As a doctored or foreign record may have it."""
+    """A doctored or foreign record may have one."""
     wrong = replace(result(), status="wrong", reason="nmse 0.5")
     assert [b["fullname"] for b in benchmarks(nvidia(), result(path="scalar-f32"), wrong)] == [
         "10de:2335/gemm/f16/scalar-f32/f16/4096x512x14336/cold"
@@ -131,7 +131,7 @@ def test_a_time_beside_another_status_is_no_number() -> None:
 
 
 def test_the_median_is_the_records(tmp_path: Path) -> None:
-    """Of a cell that climbed first, too: the rounds before it settled are left out."""
+    """For a cell that climbed first, it leaves out the rounds before it settled."""
     time = result().time
     assert isinstance(time, Time)
     climbing = replace(time, samples_s=[3.0, 3.1, 3.2, 1.0, 1.1, 1.2], rounds=[0, 0, 0, 1, 1, 1], median_s=1.1)
@@ -208,7 +208,7 @@ def test_junits_element_of_a_status(status: Any) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_command_writes_file_and_standard_output_alike(tmp_path: Path, form: str) -> None:
-    """Exit status 0; how many cells have no number is on stderr, but of junit, which tells them all."""
+    """The exit status is 0; stderr has the number of cells without a result, except for junit, which lists them all."""
     source, out = written(tmp_path / "r.jsonl"), tmp_path / "out"
     to_file, to_stdout = run(source, "--to", form, "-o", out), run(source, "--to", form, "-o", "-")
     assert (to_file.exit_code, to_stdout.exit_code) == (0, 0)
@@ -218,7 +218,7 @@ def test_the_command_writes_file_and_standard_output_alike(tmp_path: Path, form:
 
 
 def test_junit_tells_pipelines_where_nothing_was_measured(tmp_path: Path) -> None:
-    """What a gate without a GPU has: a case a pipeline with its statistics, and one that crashed is an error."""
+    """A gate without a GPU gets a case for each pipeline with its statistics; a crashed one is an error."""
     good = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
     bad = replace(good, kernel="gemm_q4_0", status="crash", reason="killed by SIGABRT")
     done = run(written(tmp_path / "r.jsonl", nvidia(), good, bad), "--to", "junit", "-o", tmp_path / "out")
@@ -270,7 +270,7 @@ def _grammar(_: str) -> float:
 
 @pytest.mark.parametrize("form", [bencher, google_benchmark, pytest_benchmark])
 def test_what_is_not_finite_is_left_out(form: Any) -> None:
-    """Of rates and bounds, zero bounds included; the numbers beside them stay."""
+    """Rates, bounds and zero bounds are left out if they aren't finite; the numbers beside them stay."""
     time = result().time
     assert isinstance(time, Time)
     for low, high in ((0.0, float("inf")), (float("nan"), float("nan"))):
@@ -285,7 +285,7 @@ def test_what_is_not_finite_is_left_out(form: Any) -> None:
 
 @pytest.mark.parametrize("median", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_median_that_is_no_time_is_no_number(median: float) -> None:
-    """The cell is told among those without one; so is one with a sample that is no time."""
+    """The cell is listed among those without a number; so is a cell with a sample that is no time."""
     time = result().time
     assert isinstance(time, Time)
     odd = replace(result(path="scalar-f32"), time=replace(time, median_s=median))

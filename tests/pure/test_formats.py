@@ -61,7 +61,7 @@ REACH = {"q6_k": 32, "iq4_xs": 127, "iq4_nl": 127}
 
 
 def oracle(weight_type: str, blocks: U8) -> F32:
-    """What gguf decodes the blocks to."""
+    """Decode the blocks with gguf."""
     kind = ORACLE[weight_type]
     return np.asarray(dequantize(blocks.view(np.float32) if weight_type == "f32" else blocks, kind), np.float32)
 
@@ -246,7 +246,7 @@ def test_exact_blocks_use_all_codes(weight_type: str) -> None:
 @pytest.mark.parametrize("weight_type", QUANTISED)
 @pytest.mark.parametrize("kind", ["exact", "random"])
 def test_blocks_have_every_bit_both_set_and_clear(weight_type: str, kind: str) -> None:
-    """Of codes and of scales of sub-blocks: nothing that a kernel could leave out; own scales and wide codes aside."""
+    """Every bit of codes and of sub-blocks' scales takes both values, so no kernel could skip one; own scales and wide codes aside."""
     weight_format = FORMATS[weight_type]
     rng = np.random.default_rng(5)
     blocks = weight_format.exact(rng, 64, 8192) if kind == "exact" else weight_format.random(rng, 64, 8192, 0.05)

@@ -1,4 +1,4 @@
-"""What `gaps` says of recorded devices: cells, missing conditions, prices, baselines, requirements as a condition."""
+"""`gaps` on recorded devices: cells, missing conditions, prices, baselines, requirements as a condition."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_records_carry_what_the_table_says() -> None:
 
 
 def test_a_choice_record_says_when_llama_cpp_does_not_list_the_device() -> None:
-    """lavapipe's choices begin with it; the table tells it once."""
+    """Lavapipe's choices begin with that; the table says it once."""
     assert all("drops CPU devices" in c.because for c in choice_records(build([LVP]), "run"))
     assert text(LVP).count("drops CPU devices") == 1
 
@@ -177,7 +177,7 @@ def test_a_baseline_that_is_none_is_a_usage_error() -> None:
     ],
 )
 def test_require_is_a_condition(required: list[str], status: int, says: str) -> None:
-    """Status 1 where a path is not surely met; unknown counts as not met and is told as such."""
+    """The status is 1 if a path isn't surely met; an unknown path counts as not met, and the message says that it is unknown."""
     options = [word for path in required for word in ("--require", path)]
     result = run("--from", str(VULKANINFO), *options)
     assert result.exit_code == status

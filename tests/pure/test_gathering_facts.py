@@ -22,7 +22,7 @@ FLEXIBLE = "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV"
 
 
 def _reply() -> list[dict[str, Any]]:
-    """What a worker replied, made from a recorded device."""
+    """A worker's reply, made from a recorded device."""
     (device,) = (r for r in read_records(RECORDED / "caps-lvp.jsonl") if isinstance(r, DeviceRecord))
     record = msgspec.json.decode(encode(device))
     return [{**record, "index": 0, "notes": []}]

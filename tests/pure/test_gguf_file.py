@@ -66,7 +66,7 @@ def test_tied_embeddings_are_the_output(tmp_path: Path) -> None:
 
 
 def test_experts_take_their_numbers_from_tensor_and_metadata(tmp_path: Path) -> None:
-    """How many there are is the tensor's third dimension, how many are used expert_used_count."""
+    """The tensor's third dimension is the number of experts, expert_used_count the number in use."""
     contents = read(write_gguf(tmp_path / "moe.gguf", EXPERTS, arch="qwen3moe", numbers=EXPERT_NUMBERS))
     up = workload(contents, "ffn_gate_up_exps")
     assert (up.m, up.k, up.count, up.experts, up.used) == (192, 64, 1, 8, 2)
@@ -151,7 +151,7 @@ def test_any_part_of_a_split_file_gives_the_whole(tmp_path: Path) -> None:
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
-    """Which one, and what to do; the part that was asked for and isn't there is just not there."""
+    """The error names the part and the remedy; if the file asked for is itself absent, it is simply missing."""
     write_gguf(tmp_path / "cut.gguf", EXPERTS, arch="qwen3moe", numbers=EXPERT_NUMBERS, split_max_tensors=4)
     (tmp_path / "cut-00002-of-00003.gguf").unlink()
     assert "beside it there is no cut-00002-of-00003.gguf: put all parts" in refused(tmp_path / "cut-00001-of-00003.gguf")
@@ -283,7 +283,7 @@ def test_corrupt_bytes_end_in_a_model_or_a_sentence(base: bytes, changes: list[t
 
 
 def test_weights_are_not_read(tmp_path: Path) -> None:
-    """Of a file of 19 GB, no more is in memory than the package itself takes."""
+    """Reading a file of 19 GB takes no more memory than the package itself."""
     tensors, arch, numbers = published("qwen3-30b-a3b")
     path = write_hollow_gguf(tmp_path / "large.gguf", tensors, arch=arch, numbers=numbers)
     assert path.stat().st_size > 18e9
@@ -298,7 +298,7 @@ def test_weights_are_not_read(tmp_path: Path) -> None:
 
 
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what is no GGUF file is told without it."""
+    """A file that isn't GGUF is recognised without the package."""
     path = write_gguf(tmp_path / "small.gguf", DENSE)
     monkeypatch.setitem(sys.modules, "gguf", None)
     assert refused(path) == "to read it takes the gguf package, which isn't installed: pip install 'vkprobe[gguf]'"

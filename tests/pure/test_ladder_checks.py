@@ -1,4 +1,4 @@
-"""The checks of the ladder's features, against devices played by a few lines of numpy: right ones pass, wrong ones are told."""
+"""Checks of the ladder's features against devices simulated in numpy: right devices pass, wrong ones are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _A, _B, _C = 0, 1, 3
 
 
 def outcome(check: str, play: Player, **parameters: Any) -> tuple[str | None, dict[str, Any]]:
-    """What a check says of a device that `play` plays."""
+    """The result of a check on a device that `play` simulates."""
 
     def run(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int = 1) -> Input:
         output = np.ascontiguousarray(play(inputs, output_bytes, push, groups)).view(np.uint8).reshape(-1)
@@ -32,7 +32,7 @@ def outcome(check: str, play: Player, **parameters: Any) -> tuple[str | None, di
 
 
 def reducing(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
-    """A device that reduces 8 x 16 matrices of f16 as it is told."""
+    """A device that reduces 8 x 16 matrices of f16 as requested."""
     m = decode("f16", inputs[_C])
     combine = np.max if push[0] >= 4 else np.sum
     result = combine(m, axis={1: 1, 2: 0, 3: None}[push[0] % 4], keepdims=True)
@@ -40,12 +40,12 @@ def reducing(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, in
 
 
 def test_reductions_that_are_right_pass() -> None:
-    """Of every kind."""
+    """Every kind of reduction passes."""
     assert outcome("reductions", reducing, m=8, n=16, type="f16") == (None, {})
 
 
 def test_a_reduction_of_one_part_only_is_told() -> None:
-    """As lavapipe reduces the lower half of a matrix that it splits."""
+    """Lavapipe reduces the lower half of a matrix that it splits like this."""
 
     def forgetful(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
         result = decode("f16", reducing(inputs, output_bytes, push, groups)).copy()
@@ -196,7 +196,7 @@ def test_a_store_beyond_the_edge_is_told() -> None:
 
 
 def test_clamping_that_repeats_is_told() -> None:
-    """Each mode is told by its name."""
+    """The message names the clamping mode."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
         return tensor_device(inputs, (3 if push[0] == 2 else push[0], *push[1:]), 24, (8, 8))
@@ -336,7 +336,7 @@ def test_microscaling_codes_have_the_specification_s_values(name: str, values: d
 
 
 def test_sub_byte_codes_are_also_taken_from_the_top_of_a_byte() -> None:
-    """An extract that ignores its offset is told."""
+    """An extract that ignores its offset is reported."""
 
     def play(ignores: bool) -> Player:
         def device(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -369,7 +369,7 @@ def dot_device(signs: str, *, wraps: bool = False) -> Player:
 @pytest.mark.parametrize("signs", ["signed", "unsigned", "mixed"])
 @pytest.mark.parametrize("mode", [0, 1])
 def test_integer_dot_products(signs: str, mode: int) -> None:
-    """Right ones pass; a saturation that wraps is told with what it was asked."""
+    """Right results pass; a saturation that wraps is reported with its operands."""
     assert outcome("integer_dot", dot_device(signs), signs=signs, mode=mode, local=64) == (None, {})
     wrong, _ = outcome("integer_dot", dot_device(signs, wraps=True), signs=signs, mode=mode, local=64)
     assert (wrong is None) == (mode == 0)
@@ -460,7 +460,7 @@ OPERATIONS = (
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("size", [8, 32, 128])
 def test_subgroup_operations_at_each_size(name: str, size: int) -> None:
-    """Right ones pass and tell the size."""
+    """Right results pass, and the size is recorded."""
     asked: dict[str, Any] = {"operation": name, "local": 2 * size, "size": size, "required": True}
     assert outcome("subgroup", subgroup_device(name, size), **asked) == (None, {"subgroup_size": size})
 

@@ -1,4 +1,4 @@
-"""Which features a device is climbed with, on recorded devices: nothing that is off is ever compiled."""
+"""The features that a device is climbed with, on recorded devices: nothing that is off is ever compiled."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_is_not_listed_is_no_row_unless_asked_for() -> None:
 
 
 def test_a_feature_turned_off_is_compiled_no_more() -> None:
-    """Of a device that has it."""
+    """Turning off a feature that a device has removes it from the compiled ones."""
     device = recorded("lvp")
     assert isinstance(climbs(device)[f"{NV}.cooperativeMatrixReductions"].job, FeatureJob)
     off = climbs(with_features(device, cooperativeMatrixReductions=False))
@@ -152,7 +152,7 @@ def test_shapes_stay_within_the_largest_dimension() -> None:
 
 
 def test_flexible_tuples_ask_for_flexible_dimensions() -> None:
-    """In either scope; those of KHR do not."""
+    """Flexible tuples need the feature in either scope; KHR tuples don't."""
     device = recorded("lvp")
     for climb in tuple_climbs(device):
         enabled = open_request(device, climb.requirements).features

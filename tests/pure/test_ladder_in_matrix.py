@@ -56,7 +56,7 @@ def row(text: str, label: str) -> list[str]:
 
 
 def test_tuples_are_counted_and_the_ones_that_stand_out_named() -> None:
-    """How many are correct and faster; each that is wrong or slower on one device is a row, with all devices beside it."""
+    """The count has correct and faster tuples; one that is wrong or slower anywhere is a row, with all devices beside it."""
     text = as_text(build(Store(climbs())), "md")
     assert row(text, "all, fixed shapes") == [
         "2 of 2 correct, 1 faster  0.25x to 1.20x",

@@ -146,7 +146,7 @@ def test_equal_names_are_made_unique(tmp_path: Path) -> None:
 
 
 def test_text_behind_the_object_is_let_through(tmp_path: Path) -> None:
-    """As the loader's parser does: a byte-order mark before and anything behind are no fault."""
+    """The loader's parser accepts a byte-order mark before the object and anything behind it, so vkprobe does too."""
     path = write(tmp_path / "a_icd.json")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\n// end")
     assert manifests.spec_of(path).fault is None

@@ -157,7 +157,7 @@ def test_times_of_cpu_devices_are_not_judged() -> None:
 
 
 def test_what_has_one_path_does_not_repeat_it_in_every_row() -> None:
-    """A dequantisation has neither path nor accumulator, a matrix-vector product has one path: it is told on top."""
+    """A dequantisation has neither path nor accumulator; the one path of matrix-vector products is named above the table."""
     shapes = [(4096, n, 4096) for n in (1, 2)]
     vectors = [result(op="gemv", path="scalar-f32", shape=shape, accumulator="f32") for shape in shapes]
     text = as_text(matrix_of(nvidia(), *vectors, result(op="dequant", path="scalar-f32", weights="q4_0", accumulator="f32")))
@@ -364,7 +364,7 @@ def test_unsteady_cells_share_one_note() -> None:
 
 
 def test_a_kernel_is_one_row_whatever_tiles_its_devices_have() -> None:
-    """Two chips, two tiles, one row; each cell tells its own."""
+    """Two chips and two tiles make one row; each cell names its own tile."""
     one = pipeline("radv:gfx1201/0", "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
     other = msgspec.structs.replace(one, device="nvk:172/0", tile="l 128x128")
     section = cells(matrix_of(null_radv(), null_nvk(), one, other), "Compile statistics")

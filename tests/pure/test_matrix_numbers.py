@@ -58,7 +58,7 @@ def printed(path: Path) -> dict[CellKey, CellValue]:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_every_record_file_is_read(name: str) -> None:
-    """Those of `make run`, too, which lie beside the reports."""
+    """Files of `make run` that lie beside the reports are read too."""
     assert printed(FILES[name]) or Store.load([FILES[name]]).devices
 
 

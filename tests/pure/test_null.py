@@ -113,7 +113,7 @@ def test_an_unknown_chip_is_told_with_what_the_shim_supports(cache: Path) -> Non
     ],
 )
 def test_a_library_that_is_not_the_familys_shim_is_a_fault(cache: Path, tmp_path: Path, content: bytes, said: str) -> None:
-    """Another family's shim, another library, a text: told with the file, before any driver starts."""
+    """Another family's shim, another library or a text is reported with the file before any driver starts."""
     shim = tmp_path / "shim.so"
     shim.write_bytes(content)
     spec = null.resolve(only("radv:navi31"), shim=str(shim), environment={})
@@ -122,7 +122,7 @@ def test_a_library_that_is_not_the_familys_shim_is_a_fault(cache: Path, tmp_path
 
 
 def test_an_unknown_chip_of_a_driver_with_a_name_of_its_own_is_told_as_well(cache: Path) -> None:
-    """vkprobe.toml names null devices freely; one whose shim was told of no chip says so."""
+    """vkprobe.toml names null devices freely; if the shim wasn't given a chip, the remedy says so."""
     mine = replace(null.resolve(only("radv:navi99")), name="mine")
     assert "null device mine: the driver or its shim does not know the chip navi99" in null.unknown_chip(mine)[0]
     assert "own variable" in null.unknown_chip(replace(mine, environment={}))[1]

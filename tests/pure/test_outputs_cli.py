@@ -1,4 +1,4 @@
-"""What commands do about the files they write: nothing that holds something is overwritten, nothing is found out too late."""
+"""Files that commands write: nothing with content is overwritten, and faults are reported before measuring."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_help_writes_defaults_in_one_way(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["gemm", "gemv", "dequant"])
 def test_help_of_a_benchmark_begins_with_what_is_its_own(verb: str) -> None:
-    """What is measured, on what, for how long, to where."""
+    """The options are in this order: what is measured, on which driver, for how long, to which file."""
     text = CliRunner().invoke(cli, [verb, "--help"], terminal_width=200).output
     places = [text.index(f"\n  {option}") for option in ("--type", "--path", "--shape", "--driver", "--time-limit", "-o", "--format")]
     assert places == sorted(places)

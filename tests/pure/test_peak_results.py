@@ -40,7 +40,7 @@ class Products(NamedTuple):
 
 
 def digest(words: Any) -> Any:
-    """As the kernel makes it of an invocation's words: u32[invocations, words]."""
+    """Digest an invocation's words as the kernel does: u32[invocations, words]."""
     hashes = np.zeros(words.shape[0], np.uint32)
     for i in range(words.shape[1]):
         hashes = hashes * np.uint32(31) + words[:, i]
@@ -148,7 +148,7 @@ def test_matrices_come_out_as_sums_of_products(a: str, b: str, c: str, k: int) -
 
 @pytest.mark.parametrize(("a", "b", "c"), TUPLES)
 def test_sums_stay_exact_however_long_the_loop(a: str, b: str, c: str) -> None:
-    """As many pairs as the smallest tuple has on a device; products use more than one bit."""
+    """There are as many pairs as a device's smallest tuple allows; products use more than one bit."""
     of = Products(a, b, c, pairs=8192)
     plus, minus, right, sums = operands(of, of.peak().source)
     last = sums + 8192 * ((plus + minus)[:, :, None] @ right[:, None])

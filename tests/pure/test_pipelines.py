@@ -1,4 +1,4 @@
-"""Compiler statistics in one form: from what each driver really tells of one and the same kernel."""
+"""Compiler statistics in one form, from real drivers' statistics of the same kernel."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NVIDIA = {"Register Count": 222, "Binary Size": 76544, "Stack Size": 0, "Local M
     ],
 )
 def test_each_driver_s_names_are_known(driver: str, raw: dict[str, Any], expected: Normal) -> None:
-    """Registers, spills, instructions, code size, occupancy; what is not told stays unknown."""
+    """Registers, spills, instructions, code size and occupancy are read; a statistic that a driver doesn't report stays unknown."""
     assert normal(f"VK_DRIVER_ID_{driver}", raw) == expected
 
 

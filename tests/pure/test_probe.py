@@ -1,4 +1,4 @@
-"""A driver's failure is told in a sentence, with what to do about it."""
+"""A driver's failure is a sentence with a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def driver(tmp: Path, library: str, **more: Any) -> DriverSpec:
 
 
 def incompatible() -> WorkerFailed:
-    """What the loader answers when it dropped the driver, whatever the reason."""
+    """The loader's answer after it dropped the driver, whatever the reason."""
     return WorkerFailed("vk", "vkCreateInstance gave VK_ERROR_INCOMPATIBLE_DRIVER", {"call": "vkCreateInstance", "result": -9})
 
 

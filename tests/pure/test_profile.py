@@ -32,7 +32,7 @@ def registry() -> Any:
 
 
 def faults(document: dict[str, Any]) -> list[str]:
-    """What the schema, as its generator makes it from the registry, would reject."""
+    """Faults that the schema would reject, which its generator makes from the registry."""
     errors = [f"key {key}" for key in document if key not in ("$schema", "capabilities", "profiles")]
     for name, block in document["capabilities"].items():
         errors += [f"{name}: {key}" for key in block.keys() - {"extensions", "features", "properties", "queueFamiliesProperties"}]
@@ -130,7 +130,7 @@ def test_the_check_finds_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_schema_accepts_it(name: str) -> None:
-    """As the Khronos generator writes it, where one is given."""
+    """The schema is a file of the Khronos generator, if one is given."""
     schema = os.environ.get("VKPROBE_PROFILES_SCHEMA")
     if not schema:
         pytest.skip(
@@ -170,7 +170,7 @@ def test_tuples_and_unknown_extensions_go_into_the_sidecar() -> None:
 
 
 def test_the_coopmat2_paths_sidecar_holds_its_four_entries() -> None:
-    """What the profile has no word for."""
+    """The sidecar has the facts that a profile can't express."""
     assert [len(tuples) for tuples in path_sidecar(["coopmat2"]).values()] == [4]
     assert path_sidecar(["scalar-f32"]) == {}
 

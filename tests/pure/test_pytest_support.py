@@ -1,4 +1,4 @@
-"""What vk_kernel reads of a module and packs of constants, without a driver."""
+"""vk_kernel without a driver: reading modules and packing constants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT = ([1 << 16 | 17], [1 << 16 | 15], [2 << 16 | 15, 5], [2 << 16 | 71, 1], [
 
 
 def test_capabilities_are_those_of_the_manifest() -> None:
-    """Of every checked-in module, as spirv-dis names them."""
+    """Every checked-in module has the capabilities that spirv-dis names."""
     for name, kernel in kernels().items():
         assert sorted(set(spirv.read(load(name), name).capabilities)) == sorted(set(kernel.capabilities)), name
 

@@ -22,7 +22,7 @@ def test_the_readme_names_every_kind() -> None:
 
 
 def test_a_file_that_is_no_records_is_told_every_kind(tmp_path: Path) -> None:
-    """What was expected, complete."""
+    """The message lists everything that was expected."""
     (tmp_path / "x").write_text("hello\n")
     with pytest.raises(UsageError, match=r"`kind` first \(.*\)") as error:
         list(read_records(tmp_path / "x"))

@@ -179,7 +179,7 @@ def test_conditions_read_as_the_registry_does(condition: str, names: str, expect
 
 @pytest.mark.parametrize("condition", ["A+", "(A", "A B", ",A", "A)"])
 def test_a_broken_condition_is_refused(condition: str) -> None:
-    """What is no condition raises instead of meaning something."""
+    """A string that is no condition raises instead of meaning something."""
     with pytest.raises(ValueError, match="not a condition"):
         satisfied(condition, {"A"})
 

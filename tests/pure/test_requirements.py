@@ -29,7 +29,7 @@ def missing(record: DeviceRecord, path: str) -> str:
 
 
 def test_a_device_with_everything_meets_every_path_it_has() -> None:
-    """The NVIDIA-like device meets all but those of extensions that it lacks, and what its record does not tell."""
+    """The NVIDIA-like device meets all but those whose extensions it lacks or whose facts its record doesn't have."""
     without = {r.path: gap(nvidia(), r.path).met for r in requirements() if gap(nvidia(), r.path).met is not True}
     assert without == {"dot2": False, "gemv-subgroup": None, "float8": False, "ocp-fp4": False, "64bit-indexing": False}
 
@@ -192,7 +192,7 @@ def test_requirement_files_have_the_shape_of_vulkan_profiles() -> None:
 
 
 def test_a_new_requirement_is_one_file_and_alternatives_are_nested_lists(tmp_path: Path) -> None:
-    """Of blocks in a nested list any one does; the cheapest to add is reported missing."""
+    """Any one block of a nested list is enough; the cheapest to add is reported missing."""
     content = {
         "capabilities": {
             "a": {"extensions": {"VK_A_x": 1, "VK_A_y": 1}},
@@ -209,7 +209,7 @@ def test_a_new_requirement_is_one_file_and_alternatives_are_nested_lists(tmp_pat
 
 
 def test_a_broken_requirement_file_is_named(tmp_path: Path) -> None:
-    """Which file, and what is wrong with it."""
+    """The error names the file and the fault."""
     (tmp_path / "bad.json").write_text('{"capabilities": {}}')
     with pytest.raises(UsageError, match=r"bad\.json.*profiles"):
         load(tmp_path)

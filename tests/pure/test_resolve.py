@@ -248,7 +248,7 @@ def test_activations_come_as_llama_cpp_converts_them(path: str, weights: str, fo
 
 
 def test_int8_matrices_take_q8_1_and_one_scale_for_a_matrix() -> None:
-    """The H200 lists K = 32 first: q3_k has a scale for every 16 elements, so that its products can't be told apart."""
+    """The H200 lists K = 32 first, but q3_k has a scale for every 16 elements, so one matrix can't hold both products."""
     plans_of = {kind: one(recorded("nvidia-h200"), "gemm", (64, 64, 256), types=[kind], accumulators=["s32"]) for kind in ("q4_0", "q3_k")}
     assert plans_of["q4_0"].program.conversions["activations"] == Conversion(form="q8_1", rows=64)
     assert plans_of["q4_0"].reason is None
@@ -256,7 +256,7 @@ def test_int8_matrices_take_q8_1_and_one_scale_for_a_matrix() -> None:
 
 
 def test_bf16_steps_by_16_along_k() -> None:
-    """As in llama.cpp, whose other GEMMs step by 32; a tuple that is longer is refused with that reason."""
+    """llama.cpp steps by 16 here and by 32 in other GEMMs; a longer tuple is refused with that reason."""
     device = recorded("nvidia-h200")
     bf16, f16 = (one(device, "gemm", (512, 512, 512), types=[t], paths=["coopmat"], accumulators=["default"]) for t in ("bf16", "f16"))
     assert [first(r).constants["bk"] for r in (bf16, f16)] == [16, 32]
@@ -265,7 +265,7 @@ def test_bf16_steps_by_16_along_k() -> None:
 
 
 def test_rotation_is_bounded_by_the_heap() -> None:
-    """512 MiB, a quarter of a small heap, 64 MiB on processors, whatever heaps a driver tells of."""
+    """It is 512 MiB, a quarter of a small heap, and 64 MiB on processors whatever heaps they report."""
     nvk, lvp = recorded("nvk-172"), recorded("lvp")
 
     def heaps(device: DeviceRecord, *sizes: int) -> int:
@@ -293,7 +293,7 @@ def test_software_is_measured_briefly() -> None:
 
 
 def test_a_cell_reads_as_a_sentence_part() -> None:
-    """What progress and events name it."""
+    """Progress and events name a cell like this."""
     matrix = cell("gemm", {"m": 64, "n": 32, "k": 96}, path="coopmat", type="q4_0", accumulator="f16", tuple="8x8x8")
     assert ops.find("gemm").sentence(matrix) == "gemm q4_0 coopmat 8x8x8 acc f16 64x32x96"
     vector = cell("gemv", {"m": 64, "n": 1, "k": 96}, path="scalar-f32", type="f16", accumulator="f32")

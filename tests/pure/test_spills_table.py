@@ -30,7 +30,7 @@ def gemm(device: str, weights: str, tile: str = "l 1", *, spills: int | None = 0
 
 
 def matrix(*pipelines: PipelineRecord) -> Matrix:
-    """Of two null devices."""
+    """A matrix of two null devices."""
     records: list[AnyRecord] = [null_radv(), null_nvk(), *pipelines]
     return build(Store(records))
 
@@ -51,12 +51,12 @@ def test_types_share_a_row_beside_the_device_that_does_not_spill() -> None:
 
 
 def test_where_nothing_spills_there_is_no_table() -> None:
-    """Nor where drivers tell no spills."""
+    """There is none either if drivers don't report spills."""
     assert rows(gemm(NVK, "f16"), gemm(RADV, "f16", spills=None)) == []
 
 
 def test_sizes_and_columns_are_rows_the_worst_first() -> None:
-    """Those that do not spill are left out."""
+    """Sizes that don't spill are left out."""
     records = [gemm(NVK, "f16", "s 1", spills=2), gemm(NVK, "f16", "m 1"), gemm(NVK, "f16", "l 1", spills=9)]
     assert [row[1] for row in rows(*records)] == ["l", "s"]
 

@@ -97,7 +97,7 @@ def test_alternating_rounds_are_not_steady() -> None:
 
 
 def test_two_modes_within_rounds_are_not_steady() -> None:
-    """Medians of rounds may agree by chance; the interval tells."""
+    """Medians of rounds may agree by chance; the interval shows the difference."""
     mixed = [[1e-4] * 5 + [1.3e-4] * 4, [1e-4] * 4 + [1.3e-4] * 5, [1e-4] * 4 + [1.3e-4] * 5]
     verdict = judged(mixed)
     assert not verdict.steady
@@ -136,7 +136,7 @@ def test_clocks_are_compared_over_the_settled_rounds() -> None:
 @settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(st.floats(1e-7, 1.0), min_size=2, max_size=12), min_size=1, max_size=8))
 def test_the_interval_holds_the_median(samples: list[list[float]]) -> None:
-    """Whatever the rounds are; and the settled ones are the last ones."""
+    """This holds whatever the rounds are; the settled ones are the last ones."""
     verdict = judged(samples)
     assert verdict.ci95_s[0] <= verdict.median_s <= verdict.ci95_s[1]
     assert 0 <= verdict.first_settled < len(samples)

@@ -141,7 +141,7 @@ def test_non_finite_numbers_are_strings(tmp_path: Path, number: str) -> None:
 
 
 def test_the_newest_record_of_a_cell_counts(tmp_path: Path) -> None:
-    """Whatever the order of the files."""
+    """The order of the files doesn't matter."""
     old, new = result(second=10, status="crash", reason="x"), result(second=20)
     a, b = write(tmp_path / "a.jsonl", nvidia(), new), write(tmp_path / "b.jsonl", nvidia(), old)
     for files in ([a, b], [b, a]):
@@ -212,7 +212,7 @@ def test_nothing_is_done_where_there_is_no_file(tmp_path: Path) -> None:
 
 
 def test_an_appender_adds_to_records(tmp_path: Path) -> None:
-    """What was there stays, byte for byte."""
+    """Earlier content stays, byte for byte."""
     path = write(tmp_path / "a.jsonl", nvidia())
     before = path.read_bytes()
     with Appender(path) as out:

@@ -51,7 +51,7 @@ def drawn(df: float, s2: float, own: int, count: int, seed: int) -> list[tuple[f
 
 @pytest.mark.parametrize("df", [6.0, 20.0])
 def test_the_common_variance_is_found(df: float) -> None:
-    """Of 4000 cells with 4 degrees of freedom each: its scale, and how closely cells keep to it."""
+    """4000 cells with 4 degrees of freedom each give its scale and how closely cells keep to it."""
     common = prior(drawn(df, 1e-4, 4, 4000, 1))
     assert common.s2 == pytest.approx(1e-4, rel=0.15)
     assert df / 2 < common.df < 2 * df

@@ -36,7 +36,7 @@ def test_the_highest_status_counts_and_all_of_them_are_in_the_log(tmp_path: Path
 
 
 def test_again_waits_for_five_minutes_after_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of which four have passed since the log was written last."""
+    """Four minutes have passed since the log was last written."""
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(survey, "survey", lambda *asked: 0)
@@ -67,7 +67,7 @@ def test_records_of_a_loaded_machine_are_kept_apart(tmp_path: Path, monkeypatch:
 
 
 def test_a_command_that_a_signal_ends_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a shell tells it: 128 and the signal's number."""
+    """The status is a shell's: 128 plus the signal's number."""
     killed: subprocess.CompletedProcess[bytes] = subprocess.CompletedProcess([], -9)
     monkeypatch.setattr(subprocess, "run", lambda *command, **options: killed)
     assert survey.survey(tmp_path, "decoding", None, [["copy"], ["peak"]]) == 137

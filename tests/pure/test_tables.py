@@ -33,7 +33,7 @@ def test_nothing_is_folded_where_there_is_no_terminal() -> None:
 
 
 def test_a_reason_of_several_cells_is_told_once() -> None:
-    """As a numbered note; its cells have the number beside their status."""
+    """The reason is a numbered note, and its cells have the number beside their status."""
     text = as_text([result(status="unsupported", reason=LONG, accumulator=a) for a in ("f16", "f32")], "table")
     assert text.count(LONG) == 1
     assert text.count("unsupported [1]") == 2
@@ -82,7 +82,7 @@ def test_times_of_a_cpu_device_are_not_judged() -> None:
 
 
 def test_what_means_nothing_for_an_op_is_no_column() -> None:
-    """Nothing is accumulated in a dequantisation; the one path of a matrix-vector product tells nothing apart."""
+    """A dequantisation accumulates nothing; a matrix-vector product has only one path."""
     dequant = as_text([result(op="dequant", path="scalar-f32", weights="q4_0", accumulator="f32")], "table")
     gemv = as_text([result(op="gemv", path="scalar-f32", shape=(64, n, 64), accumulator="f32") for n in (1, 2)], "table")
     assert "f32" not in dequant

@@ -23,7 +23,7 @@ def test_a_first_climb_is_left_out() -> None:
 
 
 def test_processes_that_agree_lend_all_their_rounds() -> None:
-    """Those that differ by far more than their rounds are a unit each."""
+    """If processes differ by far more than their rounds, each process is one unit."""
     alike = [Side((0.0, 0.001, -0.001), 1e-6), Side((0.0005, -0.0005, 0.0), 1e-6)]
     assert len(pooled(alike).logs) == 6
     apart = [Side((0.0, 0.001, -0.001), 1e-6), Side((0.06, 0.061, 0.059), 1e-6)]

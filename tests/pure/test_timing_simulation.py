@@ -49,7 +49,7 @@ def campaign(rng: np.random.Generator, kind: str, cells: int, rounds: int = ROUN
 
 
 def sides(logs: F64) -> list[Side]:
-    """As `timing.side` makes them, all cells at once."""
+    """Two sides of all cells at once, as `timing.side` makes them."""
     medians = np.median(logs, -1)
     sigma = 1.4826 * np.median(np.abs(logs - medians[:, :, None]), -1)
     within = (math.pi / 2 * sigma**2 / logs.shape[-1]).mean(-1)
@@ -64,7 +64,7 @@ def estimates(rng: np.random.Generator, kind: str, cells: int, shift: float = 0.
 
 
 def false_tables(tables: Sequence[Sequence[Judgement]]) -> int:
-    """How many have any cell that is called slower or faster."""
+    """Number of tables with a cell that is called slower or faster."""
     return sum(any(j.verdict in ("slower", "faster") for j in table) for table in tables)
 
 
@@ -160,10 +160,10 @@ def test_interleaving_finds_three_percent(kind: str) -> None:
 
 @pytest.mark.parametrize("gap", [0.02, 0.06])
 def test_processes_of_two_speeds_are_the_unit(gap: float) -> None:
-    """Each of six processes a side keeps one of two speeds in its two blocks: of 20 tables none has any false verdict.
+    """Each of six processes a side keeps one of two speeds in its two blocks: none of 20 tables has a false verdict.
 
-    As blocks alone they would be taken for a difference in every third table; and of three processes a side no statistic could tell
-    apart what one of 32 cells then has by chance: all of one side slow, all of the other fast.
+    Judged as independent blocks, every third table would have one. Three processes a side would be too few: in one of 32 cells all of one
+    side are slow and all of the other fast by chance, which no statistic can recognise.
     """
     rng = np.random.default_rng(1)
     cells, lives = 40, 6

@@ -35,7 +35,7 @@ def test_values_print_in_the_unit_that_reads_best(text: str, expected: str) -> N
 
 @given(st.floats(1e-12, 1e18))
 def test_three_digits_are_kept(value: float) -> None:
-    """What is printed is within half a percent of the value, and has no exponent."""
+    """The printed value is within half a percent and has no exponent."""
     text = units.significant(value)
     assert "e" not in text
     assert float(text) == pytest.approx(value, rel=0.0051)

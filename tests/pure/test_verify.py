@@ -1,4 +1,4 @@
-"""Verification: right results of every path pass, and each way to be wrong is told."""
+"""Verification: right results of every path pass, and every kind of wrong result is reported."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_one_wrong_element_is_told() -> None:
 
 
 def test_an_unwritten_element_is_told() -> None:
-    """In either pass: the poison is still there."""
+    """The poison is still there in either pass."""
     r = reference("q4_0")
     for inputs in (r.exact, r.random):
         output = product("q4_0", inputs, "scalar-f32", "f32")
@@ -159,7 +159,7 @@ def test_an_unwritten_dequant_is_told() -> None:
 
 
 def _random_output(r: MatrixReference, accumulator_noise: float = 0.0) -> F32:
-    """What a right kernel gives for the random inputs, with relative noise of this deviation."""
+    """The results of a right kernel on the random inputs, with relative noise of this deviation."""
     right = r.random.activations.astype(np.float64) @ FORMATS[r.type].decode(r.random.weights).astype(np.float64).T
     noise = accumulator_noise * np.random.default_rng(3).standard_normal(right.shape)
     output: F32 = (right + noise).astype(np.float32)
@@ -254,7 +254,7 @@ def test_rounded_scales_of_integer_products_are_told() -> None:
 
 @pytest.mark.parametrize("weight_type", ["q4_k", "q5_k", "q6_k"])
 def test_scales_that_a_gemm_stages_in_f16_are_explained(weight_type: str) -> None:
-    """The scale of a sub-block and its offset rounded; a GEMV rounds neither, and a cut in place of the rounding is told."""
+    """A GEMM rounds a sub-block's scale and its offset, a GEMV neither; truncating instead of rounding is reported."""
     r = MatrixReference(weight_type, 256, 64, 1024, 7, form="q8_1")
     weight_format = FORMATS[weight_type]
     assert isinstance(weight_format, Blocks)
@@ -276,7 +276,7 @@ def test_scales_that_a_gemm_stages_in_f16_are_explained(weight_type: str) -> Non
 
 
 def test_repeated_rows_are_judged_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where weights repeat, each row's result is held against the first one's; a wrong one among the repeats is told by both passes."""
+    """Repeated weights give repeated rows, which are compared with the first; both passes report a wrong one among the repeats."""
     monkeypatch.setattr(matrix_reference, "_MOST_DISTINCT", 64 * 37)
     r = MatrixReference("f16", 100, 2, 64, 7)
     assert r.distinct == 37

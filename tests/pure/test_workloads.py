@@ -38,7 +38,7 @@ def all_rows_flop(network: Model) -> int:
     ],
 )
 def test_pp512_leaves_out_the_rows_that_the_last_layer_drops(name: str, all_rows: float, last_ffn: int) -> None:
-    """All rows give the figure that parameters tell; the last layer's ffn runs on one row, 511 less."""
+    """All rows give the figure that follows from the parameters; the last layer's ffn runs on one row, 511 less."""
     network = model(name)
     assert all_rows_flop(network) / 1e12 == pytest.approx(all_rows, abs=0.005)
     assert network.pp_flop == all_rows_flop(network) - 2 * 511 * last_ffn
@@ -54,7 +54,7 @@ def test_the_last_layer_of_gpt_oss_runs_on_all_rows() -> None:
     ("name", "gigabytes"), [("qwen3-8b", 4.67), ("llama-3.1-8b", 4.62), ("qwen3-30b-a3b", 1.92), ("gpt-oss-20b", 2.57)]
 )
 def test_a_token_reads_so_many_bytes_of_weights(name: str, gigabytes: float) -> None:
-    """Of experts, only those used."""
+    """Only the experts that are used count."""
     assert model(name).tg_bytes / 1e9 == pytest.approx(gigabytes, abs=0.005)
 
 
@@ -95,7 +95,7 @@ def test_an_unknown_name_is_told_with_those_that_are_there() -> None:
     ],
 )
 def test_bad_data_is_told_with_file_and_place(change: dict[str, Any], says: str, tmp_path: Path) -> None:
-    """What whoever adds a model reads."""
+    """Whoever adds a model reads this message."""
     data = json.loads((FOLDER / "qwen3-8b.json").read_bytes())
     data["workloads"][0].update(change)
     (tmp_path / "qwen3-8b.json").write_text(json.dumps(data))
@@ -200,7 +200,7 @@ def test_a_value_is_a_name_first_and_then_a_path(tmp_path: Path, monkeypatch: py
 
 
 def test_a_value_that_is_neither_lists_what_there_is() -> None:
-    """Names, and that a path is taken too; a path that isn't there is told as a path."""
+    """The error lists the names and says that a path works too; a path that doesn't exist is reported as a path."""
     with pytest.raises(UsageError, match=r"--model qwen: not known; there is gpt-oss-20b, .*qwen3-8b, and the path of any \.gguf file"):
         model_of("qwen")
     with pytest.raises(UsageError, match=r"none\.gguf: can't be read: No such file"):
@@ -208,7 +208,7 @@ def test_a_value_that_is_neither_lists_what_there_is() -> None:
 
 
 def test_shapes_of_several_models_are_merged_and_filtered_by_type() -> None:
-    """In the models' order, each once; a type that none has is told with those there are."""
+    """Shapes keep the models' order, each once; for a type that no model has, the error lists the types there are."""
     both = [model_of("qwen3-8b"), model_of("llama-3.1-8b")]
     merged = model_shapes("gemv", both)
     assert merged[: len(shapes(both[0], "token"))] == list(shapes(both[0], "token"))

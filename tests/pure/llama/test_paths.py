@@ -248,7 +248,7 @@ def test_intels_windows_driver_takes_q8_1_for_several_columns_only() -> None:
 
 
 def test_qualcomm_takes_q8_1_for_several_columns_only() -> None:
-    """Whatever the type and K."""
+    """One column never takes q8_1."""
     of = recorded("turnip-750")
     assert q8_1_wanted(of, Workload("q4_k", 4096, 1, 12288)).holds is False
     assert q8_1_wanted(of, Workload("q4_k", 4096, 2, 12288)).holds is True

@@ -110,7 +110,7 @@ def test_without_subgroup_arithmetic_sums_go_through_shared_memory() -> None:
 
 
 def test_steps_go_four_at_a_time_but_on_lavapipe() -> None:
-    """Which compiles at first dispatch."""
+    """Lavapipe doesn't unroll, because it compiles at first dispatch."""
     assert gemv_rows(LIMITS, "q4_0", 4096, 4096).unroll == 4
     assert gemv_rows(limits(recorded("lvp")), "q4_0", 4096, 4096).unroll == 1
 

@@ -251,7 +251,7 @@ def test_counted_bytes_are_llama_cpp_s() -> None:
 
 
 def test_constants_have_names() -> None:
-    """Those that the kernels declare, in the order of their ids."""
+    """The names are the kernels' own, in the order of their ids."""
     assert tile().constants(True) == {
         "block": 128, "bm": 128, "bn": 128, "bk": 32, "wm": 64, "wn": 64, "wmiter": 2, "tm": 4, "tn": 4, "tk": 1, "warp": 32, "aligned": 1
     }  # fmt: skip
