@@ -196,7 +196,7 @@ def test_null_devices_are_compiled_for(embedded: dict[str, DriverSpec], tmp_path
         (("--a", "embedded:lvp", "--b", "embedded:lvp", "--b-env", "VK_DRIVER_FILES=/nowhere.json"), 4, "--b embedded:lvp+"),
     ],
 )
-def test_what_can_not_be_held_against_each_other_is_refused(
+def test_what_can_not_be_compared_is_refused(
     embedded: dict[str, DriverSpec], arguments: tuple[str, ...], status: int, message: str
 ) -> None:
     """A sentence, and the contract's exit status."""

@@ -14,7 +14,7 @@ from vkprobe.ops.registers import cause
 
 
 @pytest.mark.parametrize("null", ["radv:navi31", "nvk:172", "anv:bmg", "turnip:750"])
-def test_every_path_of_a_k_quant_compiles_with_registers_and_spills_told(embedded: dict[str, DriverSpec], null: str) -> None:
+def test_every_path_of_a_k_quant_compiles_with_registers_and_spills_reported(embedded: dict[str, DriverSpec], null: str) -> None:
     """ok, or unsupported with a reason; on RADV and NVK, which count registers of 32 bits, what doesn't spill has room for its tile."""
     needs(null)
     records = pipelines(compiled("--null", null, "--type", "q4_k", "--path", "scalar-f32,intdot,coopmat"))
@@ -33,7 +33,7 @@ def test_every_path_of_a_k_quant_compiles_with_registers_and_spills_told(embedde
                 assert p["tile_registers"] <= p["registers"], p["kernel"]
 
 
-def test_a_driver_that_spills_is_told_so(embedded: dict[str, DriverSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spills_of_the_driver_s_own_are_reported(embedded: dict[str, DriverSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     """NAK_DEBUG=spill leaves NVK some twenty registers: no tile forces that."""
     monkeypatch.setenv("NAK_DEBUG", "spill")
     arguments = ["compile", "--null", "nvk:172", "--type", "f16", "--path", "scalar-f32", "--format", "json"]

@@ -116,13 +116,13 @@ def test_broken_drivers_are_rows_beside_a_good_one(embedded: dict[str, DriverSpe
     assert all(f.remedy for f in bad)
 
 
-def test_a_library_that_is_no_driver_is_told(root: str, bad_driver: BadDriver) -> None:
+def test_a_library_that_is_no_driver_is_reported(root: str, bad_driver: BadDriver) -> None:
     """It loads and exports nothing of Vulkan."""
     (bad,) = outcomes(spec_of(bad_driver("empty", NO_ENTRY), root=root))
     assert "exports no vk_icdGetInstanceProcAddr" in (bad.reason or "")
 
 
-def test_a_driver_without_create_instance_is_told(root: str, bad_driver: BadDriver) -> None:
+def test_a_driver_without_create_instance_is_reported(root: str, bad_driver: BadDriver) -> None:
     """NVIDIA's GLX library behaves like this on a headless machine; the remedy is its EGL library."""
     (bad,) = outcomes(spec_of(bad_driver("GLX_nvidia", NO_CREATE), root=root))
     assert bad.state == "error"
@@ -190,7 +190,7 @@ def wait_until(condition: object, timeout: float = 300.0) -> bool:
     return False
 
 
-def test_a_killed_worker_is_told_with_its_signal(embedded: dict[str, DriverSpec]) -> None:
+def test_a_killed_worker_is_reported_with_its_signal(embedded: dict[str, DriverSpec]) -> None:
     """And the next worker starts as if nothing had been."""
     with Worker(embedded["lvp"]) as worker:
         worker.request(Enumerate(), timeout=300)
@@ -211,7 +211,7 @@ def test_a_launcher_runs_before_python(embedded: dict[str, DriverSpec], tmp_path
     assert (tmp_path / "mark").read_text() == "launched\n"
 
 
-def test_a_launcher_that_is_not_there_is_told(embedded: dict[str, DriverSpec]) -> None:
+def test_a_launcher_that_is_not_there_is_reported(embedded: dict[str, DriverSpec]) -> None:
     """With the command's name."""
     from msgspec.structs import replace
 

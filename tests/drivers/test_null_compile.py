@@ -71,7 +71,7 @@ def test_every_kernel_compiles_and_none_is_timed(outcome: tuple[str, Measured]) 
     assert exit_status(measurement.results, frozenset({f"{name}/0"})) == 0
 
 
-def test_statistics_are_told_raw_and_normal(outcome: tuple[str, Measured]) -> None:
+def test_statistics_are_reported_raw_and_normal(outcome: tuple[str, Measured]) -> None:
     """Registers, spills, instructions and code size of every pipeline; matrix instructions where there are any."""
     name, measurement = outcome
     for pipeline in (r for r in measurement.records if isinstance(r, PipelineRecord)):

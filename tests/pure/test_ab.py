@@ -186,7 +186,7 @@ def test_a_side_is_given_up_after_three_losses_in_a_row(monkeypatch: pytest.Monk
     assert len(verdicts.judged(fight.duel.pairs)) == 4
 
 
-def test_a_cell_that_one_side_gets_wrong_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_one_side_gets_wrong_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A's is measured in one life, so that there is a time; no block counts."""
 
     def who(side: str, request: Request) -> Any:
@@ -315,7 +315,7 @@ def test_a_side_without_a_device_ends_as_its_driver_did() -> None:
         contestants(gathered(a, state="no-device"), SIDES)
 
 
-def test_sides_are_told_apart_by_name() -> None:
+def test_sides_are_distinguished_by_name() -> None:
     """By the variables that one has, else by number."""
     spec = DriverSpec(name="x", icd="/x.json", environment={"ONE": "1"})
     other = varied(spec, {"LP_NUM_THREADS": "1"})

@@ -92,7 +92,7 @@ def test_ubuntu_has_no_debian_mirror_and_says_what_to_install(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("machine", "tools", "word"), [("aarch64", True, "aarch64"), ("x86_64", False, "apt-get, dpkg-deb, tar is not here")]
 )
-def test_other_machines_are_told_what_to_install(
+def test_other_machines_are_shown_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, tools: bool, word: str
 ) -> None:
     """No apt or no x86_64: exit 2 with a sentence, and the cache holds no half-made set."""

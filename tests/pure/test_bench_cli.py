@@ -92,7 +92,7 @@ def test_a_file_of_something_else_is_left_alone(verb: str, tmp_path: Path) -> No
         (["matmul"], "matmul"),
     ],
 )
-def test_what_click_refuses_is_told_too(argv: list[str], says: str, tmp_path: Path) -> None:
+def test_what_click_refuses_is_reported_too(argv: list[str], says: str, tmp_path: Path) -> None:
     """Exit status 2, no traceback, nothing on stdout."""
     (tmp_path / "folder").mkdir()
     done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=600)

@@ -113,7 +113,7 @@ def test_a_gzip_file_is_read(tmp_path: Path) -> None:
     assert "Run to run" not in text
 
 
-def test_runs_are_held_against_each_other() -> None:
+def test_runs_are_compared_with_each_other() -> None:
     """A pair for each two runs that follow, oldest first; the newest cell is the one beside llama.cpp."""
     cells = [hot(102e-6, "c", 310), hot(100e-6, "a", 10), hot(101e-6, "b", 190), hot(50e-6, "b", 190, steady=False, weights="f16")]
     pairs = run_to_run(cells)
@@ -135,7 +135,7 @@ def test_only_steady_cells_are_summed_up(steady: bool, words: str) -> None:
     assert ("~98.0 us" in "".join(text)) is not steady
 
 
-def test_a_loaded_machine_is_held_against_the_idle_one(tmp_path: Path) -> None:
+def test_a_loaded_machine_is_compared_with_the_idle_one(tmp_path: Path) -> None:
     """Its newest cells, in a section of their own; loaded ones are in no other."""
     idle, loaded = tmp_path / "idle.jsonl", tmp_path / "loaded.jsonl"
     cells = [hot(100e-6, "a", 10), hot(101e-6, "b", 20)]
@@ -154,7 +154,7 @@ def test_a_loaded_machine_is_held_against_the_idle_one(tmp_path: Path) -> None:
         while_loaded(late, [replace(hot(102e-6, "d", 80), spirv_sha="other")])
 
 
-def test_what_a_device_cannot_run_is_told_once(tmp_path: Path) -> None:
+def test_what_a_device_cannot_run_is_reported_once(tmp_path: Path) -> None:
     """Below the table, by path and reason, unless llama.cpp ran it."""
     records = tmp_path / "r.jsonl"
     lacking = [replace(result(weights=w, residency="hot", status="unsupported"), reason="needs X") for w in ("q4_0", "f16")]

@@ -89,7 +89,7 @@ def test_two_speeds_are_no_slowdown() -> None:
     assert by_times(cells, 0.03)[0].verdict == "unclear"
 
 
-def test_one_round_each_tells_nothing() -> None:
+def test_one_round_each_decides_nothing() -> None:
     """Nothing says how much rounds differ."""
     rng = random.Random(7)
     (finding,) = by_times({"a": (process(rng, 1.0, rounds=1), [process(rng, 9.0, rounds=1)])}, 0.03)
@@ -157,7 +157,7 @@ def test_good_pipelines_of_several_runs_all_count(tmp_path: Path) -> None:
     assert by_kernel == {"gemm_f16_scalar": "bad", "gemm_q4_0_scalar": "unclear", "gemm_q8_0_scalar": "good"}
 
 
-def test_other_core_clocks_are_told(tmp_path: Path) -> None:
+def test_other_core_clocks_are_reported(tmp_path: Path) -> None:
     """3 % of clock between the good records and now leave a cell open; 1 % does not."""
     at_clock = {mhz: replace(timing(1e-3), telemetry={"rounds": [{"sm_clock_mhz": mhz}] * 3}) for mhz in (1000, 1010, 1030)}
     records = written(tmp_path / "good.jsonl", device("nvidia/0"), replace(result(), time=at_clock[1000]))
@@ -167,7 +167,7 @@ def test_other_core_clocks_are_told(tmp_path: Path) -> None:
     assert other_clock(one, at_clock[1030]) == "core clocks differ: 1000 MHz against 1030 MHz"
 
 
-def test_good_records_tell_their_host(tmp_path: Path) -> None:
+def test_good_records_name_their_host(tmp_path: Path) -> None:
     """The CPUs of the runs whose cells were chosen: all of llvmpipe are one hardware, and each host has records of its own."""
     runs = [
         RunRecord(run=run, tool="0", argv=[], host=Host(cpu=cpu, os=None, kernel=None), environment={})
@@ -206,7 +206,7 @@ def test_good_records_of_another_vkprobe_are_refused(tmp_path: Path, changed: di
         assert [f.verdict for f in step.findings()] == ["unclear"]
 
 
-def test_a_driver_that_is_not_the_build_is_told() -> None:
+def test_a_driver_that_is_not_the_build_is_reported() -> None:
     """The build id of the good records', and a driver of an embedded set; another build id says nothing."""
     mine = DriverSpec(name="mine", icd="/src/build/icd.json")
     good = device(build_id="aa")

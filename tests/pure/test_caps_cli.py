@@ -92,7 +92,7 @@ def test_a_file_of_several_devices_needs_a_choice(tmp_path: Path) -> None:
     assert [whole[side]["name"] for side in ("before", "after")] == ["NVIDIA H200", "AMD Radeon Graphics (RADV NAVI31)"]
 
 
-def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_files_of_one_name_are_distinguished(tmp_path: Path) -> None:
     """before/x.jsonl and after/x.jsonl."""
     paths = []
     for folder, source in (("before", OLD), ("after", NEW)):

@@ -97,7 +97,7 @@ def test_an_equal_row_listed_twice_counts() -> None:
     assert (change.what, change.name) == ("appeared", "KHR tuple 16x16x16 f16,f16,f16->f16")
 
 
-def test_tuples_that_one_does_not_tell_are_no_difference() -> None:
+def test_tuples_that_one_does_not_report_are_no_difference() -> None:
     """Unknown is never "vanished"."""
     device = recorded("nvk-172")
     diff = difference(device, with_tuples(device, None))
@@ -105,7 +105,7 @@ def test_tuples_that_one_does_not_tell_are_no_difference() -> None:
     assert diff.untold == ["coopmat.khr"]
 
 
-def test_flexible_and_vector_rows_are_told_in_words() -> None:
+def test_flexible_and_vector_rows_are_reported_in_words() -> None:
     """Scope, invocations; types of a cooperative-vector combination."""
     (h200,) = devices_from(RECORDED / "caps-nvidia-h200.jsonl")
     bare = msgspec.structs.replace(h200, coopmat=Coopmat(khr=h200.coopmat.khr, nv_flexible=[], ext=[], cooperative_vector=[]))
@@ -123,7 +123,7 @@ def test_a_feature_that_is_off_on_both_sides_is_no_difference() -> None:
     assert not [c for c in changes(bare, off, "feature") if not c.after]
 
 
-def test_what_a_core_struct_repeats_is_told_once() -> None:
+def test_what_a_core_struct_repeats_is_reported_once() -> None:
     """shaderFloat16 stands in two structs, subgroup operations under two names."""
     device = recorded("lvp")
     assert len(changes(device, with_features(device, shaderFloat16=False), "feature")) == 1
@@ -131,7 +131,7 @@ def test_what_a_core_struct_repeats_is_told_once() -> None:
     assert [c.name for c in changes(device, other, "property")] == ["VkPhysicalDeviceSubgroupProperties.supportedOperations"]
 
 
-def test_a_file_that_tells_less_claims_nothing() -> None:
+def test_a_file_with_fewer_facts_claims_nothing() -> None:
     """vulkaninfo's file of an H200 against the driver's own word: no extension, feature or tuple differs; the rest is untold."""
     (file,) = devices_from(RECORDED / "vulkaninfo-nvidia-h200-580.159.04.json")
     (live,) = devices_from(RECORDED / "caps-nvidia-h200.jsonl")
@@ -141,7 +141,7 @@ def test_a_file_that_tells_less_claims_nothing() -> None:
     assert "VkPhysicalDeviceCooperativeMatrix2FeaturesNV.cooperativeMatrixWorkgroupScope" in diff.untold
 
 
-def test_a_struct_of_an_extension_that_is_not_there_is_absent_and_not_untold() -> None:
+def test_a_struct_of_an_extension_that_is_not_there_is_absent_and_not_unknown() -> None:
     """lavapipe has no NV_cooperative_vector: the H200's feature appeared."""
     (live,) = devices_from(RECORDED / "caps-nvidia-h200.jsonl")
     assert ("appeared", "VkPhysicalDeviceCooperativeVectorFeaturesNV.cooperativeVector") in pairs(changes(recorded("lvp"), live))

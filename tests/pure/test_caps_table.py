@@ -71,7 +71,7 @@ def test_real_drivers_read_as_they_are(name: str, label: str, expected: str) -> 
     assert cell(recorded(name), label) == expected
 
 
-def test_nothing_told_is_unknown_everywhere_and_never_no() -> None:
+def test_what_is_not_reported_is_unknown_everywhere_and_never_no() -> None:
     """A record that holds no facts shows unknown in every cell that is not about identity."""
     silent = changed(
         recorded("lvp"),
@@ -126,7 +126,7 @@ def test_queues_without_timestamps_say_no() -> None:
     assert cell(changed(recorded("nvk-172"), queues=two), "timestamps") == "36 bits, 1 ns"
 
 
-def test_zero_heaps_are_none_and_untold_heaps_unknown() -> None:
+def test_zero_heaps_are_none_and_absent_heaps_unknown() -> None:
     """A driver without heaps is no error."""
     assert cell(changed(recorded("nvk-172"), heaps=[]), "heaps") == "none"
     assert cell(changed(recorded("nvk-172"), heaps=None), "heaps") == "unknown"
@@ -200,7 +200,7 @@ def test_all_of_several_devices_holds_only_what_differs() -> None:
     assert caps.differences([recorded("lvp"), recorded("lvp")]) == []
 
 
-def test_cooperative_vector_tells_its_combinations() -> None:
+def test_cooperative_vector_shows_its_combinations() -> None:
     """A recorded H200 has both features and 16 combinations; without the query, the cell shows the features alone."""
     h200 = recorded("nvidia-h200")
     assert cell(h200, "NV_cooperative_vector") == "yes, 16 combinations"

@@ -62,21 +62,21 @@ FLOP = 2.0 * 4096 * 512 * 14336
 WEIGHTS = 4096 * 14336 * 2
 
 
-def test_a_product_bound_by_arithmetic_is_held_against_its_peak() -> None:
+def test_a_product_bound_by_arithmetic_is_compared_with_its_peak() -> None:
     """Half the peak's rate is a share of one half; what memory allows is far more."""
     ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
     assert ceilings.share(cell("gemm", "scalar-f32"), FLOP / 30e12) == pytest.approx(0.5)
     assert ceilings.share(cell("gemm", "scalar-f32", hot=True), FLOP / 30e12) == pytest.approx(0.5)
 
 
-def test_a_product_bound_by_memory_is_held_against_the_best_copy_inside_the_device() -> None:
+def test_a_product_bound_by_memory_is_compared_with_the_best_copy_inside_the_device() -> None:
     """Weights, activations and results at 4 TB/s; a copy from the host counts for nothing, however fast."""
     ceilings = Ceilings([*BANDWIDTH, result("peak_scalar_f32", 60e12)])
     moved = WEIGHTS + 4 * 14336 + 4 * 4096
     assert ceilings.share(cell("gemv", "scalar-f32"), 2 * moved / 4e12) == pytest.approx(0.5)
 
 
-def test_what_computes_nothing_is_held_against_memory_alone() -> None:
+def test_what_computes_nothing_is_compared_with_memory_alone() -> None:
     """Blocks read and f16 written; no peak is asked for."""
     plan = cell("dequant", "scalar-f32", "q4_0")
     moved = 4096 * 14336 * (18 / 32 + 2)
@@ -184,7 +184,7 @@ def gemvs() -> list[Cell]:
     return cells(H200, "gemv", (4096, 1, 14336), (4096, 2, 14336), types=["f16"])
 
 
-def test_ceilings_are_measured_before_what_is_held_against_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ceilings_are_measured_before_what_is_compared_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of their own, first; every cell then has its share, they have none."""
     campaign = Campaign(monkeypatch, gemvs())
     results = campaign.measure()
@@ -268,7 +268,7 @@ def test_ceilings_that_nobody_asked_for_are_measured_briefly() -> None:
     assert brief(replace(FULL, time_limit_s=7.0)) == replace(QUICK, time_limit_s=7.0)
 
 
-def test_a_file_tells_which_ceilings_are_done(tmp_path: Path) -> None:
+def test_a_file_shows_which_ceilings_are_done(tmp_path: Path) -> None:
     """Ceilings that ended ok count as done, by device, cell and build."""
     records = [
         *BANDWIDTH,

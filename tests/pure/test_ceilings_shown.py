@@ -54,7 +54,7 @@ def gemm(share: float | None) -> ResultRecord:
     )  # fmt: skip
 
 
-def test_copies_are_told_by_kernel_size_and_bandwidth() -> None:
+def test_copies_are_named_by_kernel_size_and_bandwidth() -> None:
     """No type, path or shape, which say nothing of a copy."""
     lines = as_text([r for r in ceilings(H200) if r.op == "copy"], "table").splitlines()
     assert lines[0] == "nvidia/0  copy  256 MiB"
@@ -63,7 +63,7 @@ def test_copies_are_told_by_kernel_size_and_bandwidth() -> None:
     assert lines[4].endswith("4.00 TB/s")
 
 
-def test_peaks_are_told_by_what_they_multiply() -> None:
+def test_peaks_are_named_by_what_they_multiply() -> None:
     """Both types where they differ, the tuple, the accumulator; a rate and no shape."""
     text = as_text([r for r in ceilings(RADV) if r.op == "peak"], "table")
     assert "x256x" not in text

@@ -159,7 +159,7 @@ def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
     assert sorted((c.device, c.verdict) for c in comparison.cells) == [("nouveau/0", "wrong"), ("nvidia/0", "same")]
 
 
-def test_a_device_of_one_file_only_is_told() -> None:
+def test_a_device_of_one_file_only_is_reported() -> None:
     """With how many records; it is missing, and the others are compared."""
     other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(radv_pipeline(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
     comparison = against([radv_pipeline(), *other], [radv_pipeline()])
@@ -241,7 +241,7 @@ def test_runs_are_no_difference() -> None:
     assert compare(Store([null_radv(), radv_pipeline()]), Store([other, again])).cells[0].verdict == "same"
 
 
-def test_hosts_whose_devices_have_one_id_are_told_apart() -> None:
+def test_hosts_whose_devices_have_one_id_are_distinguished() -> None:
     """Records joined by `cat`: each card is compared with itself, under its own name."""
     files = []
     for slower in (1.0, 1.5):

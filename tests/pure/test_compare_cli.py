@@ -79,7 +79,7 @@ def test_what_is_unsteady_is_judged_by_its_own_rounds(tmp_path: Path) -> None:
     assert "vkprobe: --fail-on slower:50%" in done.stderr
 
 
-def test_a_status_and_its_reason_are_told(tmp_path: Path) -> None:
+def test_a_status_and_its_reason_are_reported(tmp_path: Path) -> None:
     """ok -> crash, and why."""
     done = run(tmp_path, [radv_pipeline()], [radv_pipeline(status="crash", reason="killed by SIGABRT (ACO ERROR)")], "--fail-on", "crash")
     assert "ok -> crash [1]" in done.output
@@ -173,7 +173,7 @@ def test_bad_files_are_sentences(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("condition", ["worse", "changed"])
-def test_a_gate_on_statistics_tells_what_it_could_not_judge(tmp_path: Path, condition: str) -> None:
+def test_a_gate_on_statistics_reports_what_it_could_not_judge(tmp_path: Path, condition: str) -> None:
     """Pipelines of another vkprobe pass it, and standard error says so, of that gate; times have their own."""
     old, new = (
         msgspec.structs.replace(pipeline(RADV, "gemm_f16", "scalar-f32", "f16", registers=1, spills=0), spirv_sha=sha) for sha in "ab"

@@ -98,7 +98,7 @@ def test_a_device_that_is_skipped_is_not_missing(tmp_path: Path) -> None:
     assert met(comparison_of(tmp_path, [result(RADV), *gone], [result(RADV)], skips="^nvk:172/0:"), parse("missing")) == []
 
 
-def test_a_line_that_names_nothing_is_told(tmp_path: Path) -> None:
+def test_a_line_that_names_nothing_is_reported(tmp_path: Path) -> None:
     """With its file and number: the cell was renamed, or the line mistyped."""
     comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV)], fails="\n# known\ngemm/f16,slower\n")
     assert comparison.unlisted == (f"{tmp_path / 'fails.txt'}:3: neither file has gemm/f16",)

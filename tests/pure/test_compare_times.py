@@ -93,7 +93,7 @@ def test_what_is_not_comparable_is_not_judged(changed: dict[str, Any], because: 
     assert (cell.verdict, cell.because) == ("unjudged", because)
 
 
-def test_another_tile_of_the_same_module_is_judged_and_told() -> None:
+def test_another_tile_of_the_same_module_is_judged_and_reported() -> None:
     """The driver's facts made llama.cpp's rules choose it: the likely cause of the change."""
     cell = one([timed(spirv_sha="one")], [timed(2e-3, seed=2, spirv_sha="one", tile="64x64x32")])
     assert (cell.verdict, cell.changes) == ("slower", (Change("tile", "128x128x32", "64x64x32"),))
@@ -108,7 +108,7 @@ def test_a_cell_under_another_kernel_is_the_same_cell() -> None:
     assert (cell.verdict, cell.changes[0]) == ("slower", Change("kernel", "a", "b"))
 
 
-def test_records_that_do_not_tell_their_module_are_judged_with_a_note() -> None:
+def test_records_that_do_not_name_their_module_are_judged_with_a_note() -> None:
     """Files from before it was recorded."""
     comparison = against([timed()], [timed(2e-3, spirv_sha="one")])
     assert [c.verdict for c in comparison.cells] == ["slower"]

@@ -22,7 +22,7 @@ def planned(name: str, *, full: bool = False) -> list[Plan]:
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_records_tell_a_device_s_pipelines_apart(name: str, full: bool) -> None:
+def test_records_identify_a_device_s_pipelines(name: str, full: bool) -> None:
     """Kernel, path, type, tile and subgroup size differ between any two pipelines: N, the tuple's K and all else are in the tile."""
     keys = [
         (r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size)
@@ -68,7 +68,7 @@ def test_a_device_s_buffers_do_not_limit_what_it_compiles() -> None:
     assert [r for r in plans(cells, device) if r.reason]
 
 
-def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
+def test_a_device_without_tuples_is_reported_once_for_each_kernel() -> None:
     """Turnip: every coopmat and coopmat2 kernel, unsupported, whatever tiles they would have."""
     missing = [r for r in planned("turnip-750", full=True) if r.cell.variant.path in ("coopmat", "coopmat2")]
     assert len(missing) == len({r.kernel.name for r in missing}) >= 12
@@ -76,7 +76,7 @@ def test_a_device_without_tuples_is_told_once_for_each_kernel() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_full_records_tell_all_pipelines_apart(name: str) -> None:
+def test_full_records_identify_all_pipelines(name: str) -> None:
     """Copies, peaks and kernels without subgroup arithmetic are included."""
     pipelines = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
     keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in pipelines}

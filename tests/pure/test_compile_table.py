@@ -45,7 +45,7 @@ def test_columns_of_n_are_rows_whatever_the_workgroup() -> None:
     assert rows(text(*records)) == [[kernel, "n1", "96r 0s 1204i", "96r 0s 1204i"], ["n2", "96r 0s 1204i", "96r 0s 1204i"]]
 
 
-def test_several_workgroups_of_one_n_are_told_by_their_subgroups() -> None:
+def test_several_workgroups_of_one_n_are_distinguished_by_their_subgroups() -> None:
     """Where a device has both, N alone does not do."""
     kernel, nvk, radv = GEMV
     records = [
@@ -59,7 +59,7 @@ def test_several_workgroups_of_one_n_are_told_by_their_subgroups() -> None:
     ]
 
 
-def test_tuples_are_told_where_a_device_has_several() -> None:
+def test_tuples_are_shown_where_a_device_has_several() -> None:
     """Size and tuple, not the whole tile."""
     kernel = "gemm_f16_coopmat_acc_f16"
     records = [pipeline_record(NVK, kernel, f"l 128x128 64x64 {t} 128/32") for t in ("16x16x16", "16x8x16")]
@@ -70,7 +70,7 @@ def test_tuples_are_told_where_a_device_has_several() -> None:
     ]
 
 
-def test_what_a_device_can_t_run_is_told_in_the_kernel_s_row() -> None:
+def test_what_a_device_can_t_run_is_reported_in_the_kernel_s_row() -> None:
     """Unsupported, without a tile, with its reason as a note."""
     kernel = "gemm_f16_coopmat_acc_f16"
     none = pipeline_record(
@@ -94,7 +94,7 @@ def test_a_matrix_path_without_matrix_instructions_is_an_alarm() -> None:
     assert "[1] compiled to no matrix instruction: emulated" in table
 
 
-def test_spills_and_times_are_told_by_device() -> None:
+def test_spills_and_times_are_shown_by_device() -> None:
     """The line has the number of pipelines that spill, the one that spills most, and the slowest."""
     some = [
         pipeline_record(NVK, "gemm_f16_scalar_f32", "l 1", spills=7, compile_s=0.9),

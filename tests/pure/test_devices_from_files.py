@@ -41,7 +41,7 @@ def written(path: Path, document: Any) -> Path:
     return path
 
 
-def test_vulkaninfo_tells_the_device_its_driver_and_queues() -> None:
+def test_vulkaninfo_shows_the_device_its_driver_and_queues() -> None:
     """A real file of an H200."""
     (device,) = devices_from(H200, "run-1")
     assert (device.device, device.run, device.name, device.type, device.null) == (
@@ -59,7 +59,7 @@ def test_vulkaninfo_tells_the_device_its_driver_and_queues() -> None:
     assert device.queues[3].timestamp_bits == 32
 
 
-def test_what_vulkaninfo_does_not_tell_is_unknown_and_never_no() -> None:
+def test_what_vulkaninfo_does_not_show_is_unknown_and_never_no() -> None:
     """No tuples, no NV structs, no heaps in the file: None and absent, and requirements on them are neither met nor unmet."""
     (device,) = devices_from(H200)
     assert device.heaps is None
@@ -96,7 +96,7 @@ def test_vulkaninfo_and_the_driver_itself_say_the_same() -> None:
     assert compared > 700
 
 
-def test_gpuinfo_reports_tell_what_the_driver_does() -> None:
+def test_gpuinfo_reports_say_what_the_driver_does() -> None:
     """A recorded device in a report's shape comes back with the same facts, in the same form; only tuples are unknown."""
     device = recorded("radv-gfx1201")
     from_report = _through_report(device)
@@ -280,7 +280,7 @@ def test_a_file_of_1_gb_is_refused_unread(tmp_path: Path, start: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/x.json", "/dev/null", "/proc"])
-def test_what_is_no_file_is_told(path: str) -> None:
+def test_what_is_no_file_is_reported(path: str) -> None:
     """Missing, a device node, a folder."""
     with pytest.raises(UsageError, match=path):
         devices_from(path)

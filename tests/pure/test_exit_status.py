@@ -81,7 +81,7 @@ def test_the_doctor_folds_missing_hardware_into_a_line(monkeypatch: pytest.Monke
     assert text.count("why:") == 2
 
 
-def test_a_tuple_that_is_missing_is_told_once() -> None:
+def test_a_tuple_that_is_missing_is_reported_once() -> None:
     """Its name has all that is needed; beside it stands what there is."""
     missing = Missing(kind="tuple", name="3x3x3 f16,f16->f32", need="m 3, n 3, k 3, a f16", have="16x16x16 f16,f16->f32", source="s")
     assert in_words([missing]) == "needs 3x3x3 f16,f16->f32; the device lists 16x16x16 f16,f16->f32"

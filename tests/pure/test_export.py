@@ -111,7 +111,7 @@ def test_every_cell_of_the_sample_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_cell_without_a_number_is_told_and_not_timed() -> None:
+def test_a_cell_without_a_number_is_reported_and_not_timed() -> None:
     """pytest-benchmark and Google Benchmark list it beside the numbers; no entry has a zero."""
     lost = [c for c in cells() if c.result.status != "ok"]
     body = json.loads(pytest_benchmark.encode(cells()))
@@ -177,7 +177,7 @@ def test_bencher_metric_format() -> None:
     assert measures["throughput"]["value"] == pytest.approx(500, rel=0.01)
 
 
-def test_junit_tells_every_cell() -> None:
+def test_junit_lists_every_cell() -> None:
     """A suite a device, a case a cell; the counts are those of the elements; the reasons are there."""
     root = ET.fromstring(junit.encode(cells()))
     assert [s.get("name") for s in root] == ["nvidia/0", "embedded:lvp/0", "radv:gfx1201/0", "nvk:172/0"]
@@ -217,7 +217,7 @@ def test_the_command_writes_file_and_standard_output_alike(tmp_path: Path, form:
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_junit_tells_pipelines_where_nothing_was_measured(tmp_path: Path) -> None:
+def test_junit_lists_pipelines_where_nothing_was_measured(tmp_path: Path) -> None:
     """A gate without a GPU gets a case for each pipeline with its statistics; a crashed one is an error."""
     good = pipeline("nvidia/0", "gemm_f16", "coopmat", "f16", registers=96, spills=4)
     bad = replace(good, kernel="gemm_q4_0", status="crash", reason="killed by SIGABRT")
@@ -239,7 +239,7 @@ def test_noop_of_a_device_that_is_not_null_is_an_error() -> None:
     assert (error.get("type"), error.get("message")) == ("noop", "a canary")
 
 
-def test_junit_tells_pipelines_beside_cells(tmp_path: Path) -> None:
+def test_junit_lists_pipelines_beside_cells(tmp_path: Path) -> None:
     """A pipeline that crashed is not lost because something was measured."""
     bad = replace(pipeline("nvidia/0", "gemm_q4_0", "coopmat", "q4_0", registers=96, spills=4), status="crash", reason="SIGABRT")
     assert run(written(tmp_path / "r.jsonl", nvidia(), result(), bad), "--to", "junit", "-o", tmp_path / "out").exit_code == 0

@@ -66,7 +66,7 @@ def test_each_missing_part_of_a_listed_extension_has_its_line() -> None:
     assert said.count("; the device lists none at all") == 1
 
 
-def test_what_an_included_path_lacks_is_told_once() -> None:
+def test_what_an_included_path_lacks_is_reported_once() -> None:
     """coopmat-bf16 points to bf16 in place of repeating it."""
     said = " ".join(text(NVK).split())
     assert "all that bf16 lacks" in said
@@ -121,7 +121,7 @@ def test_path_puts_every_condition_beside_the_devices() -> None:
     assert "would take" not in said
 
 
-def test_measurements_tell_what_a_gap_costs() -> None:
+def test_measurements_show_what_a_gap_costs() -> None:
     """NVIDIA-like records with coopmat and scalar cells price coopmat for a device without it."""
     records = list(sample())
     devices = [r for r in records if isinstance(r, DeviceRecord)]

@@ -108,7 +108,7 @@ def test_device_records_survive_the_file() -> None:
     assert msgspec.json.decode(encode(record), type=DeviceRecord) == record
 
 
-def test_the_run_tells_variables_that_change_drivers_and_no_others() -> None:
+def test_the_run_records_variables_that_change_drivers_and_no_others() -> None:
     """Names of the contract, any *_DEBUG and *_PERFTEST, Mesa options in lower case; nothing of the user's own."""
     relevant = {"VK_DRIVER_FILES": "x", "RADV_PERFTEST": "y", "GGML_VK_DISABLE_COOPMAT": "1", "radv_cooperative_matrix2_nv": "true"}
     relevant |= {"__GL_SHADER_DISK_CACHE": "0", "LD_PRELOAD": "z", "LP_NUM_THREADS": "2", "FOO_DEBUG": "1"}

@@ -201,7 +201,7 @@ def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
         (struct.pack("<4sIQQ", b"GGUF", 3, 1, 0) + bytes(24), "truncated or corrupt"),
     ],
 )
-def test_what_is_no_gguf_file_is_told_for_what_it_is(content: bytes, says: str, tmp_path: Path) -> None:
+def test_what_is_no_gguf_file_is_reported_for_what_it_is(content: bytes, says: str, tmp_path: Path) -> None:
     """A sentence with the path, what it is, and what to do."""
     path = tmp_path / "bad.gguf"
     path.write_bytes(content)
@@ -213,7 +213,7 @@ def test_a_big_endian_file_is_refused(tmp_path: Path) -> None:
     assert "big-endian" in refused(write_gguf(tmp_path / "big.gguf", DENSE, endianess=gguf.GGUFEndian.BIG))
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     """Nothing there, a folder, a pipe (which must not be waited on)."""
     assert refused(tmp_path / "none.gguf") == "can't be read: No such file or directory"
     assert refused(tmp_path) == "not a file; give the .gguf file itself"

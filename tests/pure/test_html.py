@@ -181,7 +181,7 @@ def test_the_matrix_needs_neither_vulkan_nor_numpy(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
-def test_an_unsteady_cell_tells_the_median_of_each_round() -> None:
+def test_an_unsteady_cell_shows_the_median_of_each_round() -> None:
     """A cell that alternates between two speeds has no one value: both are on the page."""
     cell = result()
     assert cell.time

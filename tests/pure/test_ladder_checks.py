@@ -44,7 +44,7 @@ def test_reductions_that_are_right_pass() -> None:
     assert outcome("reductions", reducing, m=8, n=16, type="f16") == (None, {})
 
 
-def test_a_reduction_of_one_part_only_is_told() -> None:
+def test_a_reduction_of_one_part_only_is_reported() -> None:
     """Lavapipe reduces the lower half of a matrix that it splits like this."""
 
     def forgetful(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -57,7 +57,7 @@ def test_a_reduction_of_one_part_only_is_told() -> None:
     assert wrong.startswith("the sum of each row: 64 of 128 elements differ, the first at m=4 n=0: 77 instead of")
 
 
-def test_an_output_that_was_never_written_is_told() -> None:
+def test_an_output_that_was_never_written_is_reported() -> None:
     """All ones are NaN."""
     wrong, _ = outcome("reductions", lambda i, size, p, g: np.full(size, 255, np.uint8), m=8, n=8, type="f32", half=True)
     assert wrong is not None
@@ -86,7 +86,7 @@ def test_2x2_reductions_take_neighbours() -> None:
 
 
 @pytest.mark.parametrize("transposes", [True, False])
-def test_conversions_tell_a_transpose_that_is_none(transposes: bool) -> None:
+def test_conversions_report_a_false_transpose(transposes: bool) -> None:
     """And how the others round."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -99,7 +99,7 @@ def test_conversions_tell_a_transpose_that_is_none(transposes: bool) -> None:
     assert wrong is None or wrong.startswith("f32 to use B, transposed: ")
 
 
-def test_elements_tell_rows_taken_for_columns() -> None:
+def test_elements_report_rows_taken_for_columns() -> None:
     """The operation's own row and column are part of its result."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -179,7 +179,7 @@ def test_tensors_that_are_addressed_right_pass() -> None:
     assert outcome("tensors", lambda i, s, p, g: tensor_device(i, p, 24, (8, 8)), m=8, n=8, type="f16", stride=24) == (None, {})
 
 
-def test_a_store_beyond_the_edge_is_told() -> None:
+def test_a_store_beyond_the_edge_is_reported() -> None:
     """It must be dropped: what lies there is somebody else's."""
 
     def careless(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -195,7 +195,7 @@ def test_a_store_beyond_the_edge_is_told() -> None:
     )
 
 
-def test_clamping_that_repeats_is_told() -> None:
+def test_clamping_that_repeats_is_reported() -> None:
     """The message names the clamping mode."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -215,7 +215,7 @@ def test_q4_0_blocks_are_ggml_s() -> None:
     assert np.array_equal(quants.dequantize(stored[: 5 * 3 * 18].reshape(5, -1), GGMLQuantizationType.Q4_0), values)
 
 
-def test_nibbles_in_the_wrong_order_are_told() -> None:
+def test_nibbles_in_the_wrong_order_are_reported() -> None:
     """A decode that takes neighbours from one byte, as other formats have it."""
     m = n = 16
 
@@ -233,7 +233,7 @@ def test_nibbles_in_the_wrong_order_are_told() -> None:
     assert wrong.startswith("q4_0 blocks from row 0, column 0: ")
 
 
-def test_coordinates_that_are_swapped_are_told() -> None:
+def test_coordinates_that_are_swapped_are_reported() -> None:
     """The matrix comes back transposed."""
     wrong, _ = outcome("coordinates", lambda i, s, p, g: np.ascontiguousarray(i[_C].T), m=8, n=8, type="f32")
     assert wrong is not None
@@ -265,7 +265,7 @@ def test_bf16_rounding_and_overflow_are_facts() -> None:
         assert seen["subnormals"] == "kept"
 
 
-def test_a_bf16_that_is_off_by_one_is_told() -> None:
+def test_a_bf16_that_is_off_by_one_is_reported() -> None:
     """One code of 65536."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -376,7 +376,7 @@ def test_integer_dot_products(signs: str, mode: int) -> None:
     assert wrong is None or "results differ, the first of [" in wrong
 
 
-def test_signedness_taken_for_another_is_told() -> None:
+def test_signedness_taken_for_another_is_reported() -> None:
     """Mixed on a device that takes both operands as signed."""
     assert outcome("integer_dot", dot_device("signed"), signs="mixed", mode=0, local=64)[0] is not None
     assert outcome("integer_dot", dot_device("mixed"), signs="signed", mode=0, local=64)[0] is not None
@@ -417,7 +417,7 @@ def test_f16_multiply_adds_may_round_once_or_twice(fused: bool) -> None:
     assert facts == {"rounding": "to nearest even", "fma": "fused" if fused else "not fused", "subnormals": "kept"}
 
 
-def test_f16_arithmetic_that_is_off_is_told() -> None:
+def test_f16_arithmetic_that_is_off_is_reported() -> None:
     """A thousandth too much."""
     wrong, _ = outcome("half", half_device(fused=True, factor=1.003), local=64)
     assert wrong is not None
@@ -477,7 +477,7 @@ def test_subgroup_operations_at_each_size(name: str, size: int) -> None:
         ("any", "all"),
     ],
 )
-def test_an_operation_taken_for_its_neighbour_is_told(asked: str, played: str) -> None:
+def test_an_operation_taken_for_its_neighbour_is_reported(asked: str, played: str) -> None:
     """With the subgroup, the lane, and both results."""
     wrong, _ = outcome("subgroup", subgroup_device(played, 32), operation=asked, local=64, size=32, required=True)
     assert wrong is not None
@@ -505,7 +505,7 @@ def test_expected_words_of_a_small_subgroup() -> None:
     assert expected("shuffle_xor", x, lane, target, 2)[0][:, 1].view(np.int32).tolist() == [-3, 5, 0]
 
 
-def test_inactive_invocations_that_are_counted_are_told() -> None:
+def test_inactive_invocations_that_are_counted_are_reported() -> None:
     """The sum of all of a subgroup where only a part came in."""
     asked: dict[str, Any] = {"operation": "add", "local": 64, "size": 32, "required": True}
     wrong, _ = outcome("subgroup", subgroup_device("add", 32, sees_all=True), **asked)
@@ -514,7 +514,7 @@ def test_inactive_invocations_that_are_counted_are_told() -> None:
     assert "invocations of subgroup 0 differ, the first in lane" in wrong
 
 
-def test_a_size_that_is_not_the_required_one_is_told() -> None:
+def test_a_size_that_is_not_the_required_one_is_reported() -> None:
     """And one that can't be."""
     asked: dict[str, Any] = {"operation": "add", "local": 64, "size": 32}
     assert outcome("subgroup", subgroup_device("add", 16), **asked, required=True)[0] == "the subgroup size is 16, 32 was required"
@@ -523,14 +523,14 @@ def test_a_size_that_is_not_the_required_one_is_told() -> None:
     assert wrong == "the subgroup size is 16 and the largest lane 31"
 
 
-def test_differences_tell_count_and_place() -> None:
+def test_differences_name_count_and_place() -> None:
     """NaN equals NaN only."""
     nan = float("nan")
     assert differing(np.array([1.0, nan]), np.array([1.0, nan]), "i") is None
     assert differing(np.array([1.0, nan]), np.array([1.0, 0.5]), "i") == "1 of 2 elements differ, the first at i=1: nan instead of 0.5"
 
 
-def test_facts_of_several_kernels_are_told_together() -> None:
+def test_facts_of_several_kernels_are_reported_together() -> None:
     """Once where they agree."""
     facts: dict[str, Any] = {}
     for seen in ({"rounding": "to nearest even"}, {"rounding": "to nearest even"}, {"rounding": "toward zero", "fma": "fused"}):

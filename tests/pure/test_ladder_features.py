@@ -207,7 +207,7 @@ def test_an_operation_that_compute_shaders_lack_is_unsupported() -> None:
     assert {c.status for n, c in elsewhere.items() if n.startswith("subgroup")} == {"unsupported"}
 
 
-def test_integer_dots_tell_whether_they_are_accelerated() -> None:
+def test_integer_dots_show_whether_they_are_accelerated() -> None:
     """Each form beside its own property; plain arithmetic to be timed against."""
     by_name = climbs(recorded("nvk-172"))
     struct = "VkPhysicalDeviceShaderIntegerDotProductFeatures.shaderIntegerDotProduct"

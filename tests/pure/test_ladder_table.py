@@ -78,7 +78,7 @@ def test_machine_formats_have_a_row_for_each_record() -> None:
     assert [row["rung"] for row in json.loads(as_text(RECORDS, "json"))][4] == ""
 
 
-def test_several_devices_are_told_apart() -> None:
+def test_several_devices_are_distinguished() -> None:
     """Their rows are never shared."""
     other = [LadderRecord(run="r", device="b/0", feature=f"subgroup{n} at 32", rung="correct", status="ok") for n in ("Add", "Max")]
     text = as_text([*RECORDS[9:12], *other], "table", width=120)

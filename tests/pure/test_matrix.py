@@ -50,7 +50,7 @@ def test_columns_are_measured_devices_first_then_cpu_then_null() -> None:
     assert [c.id for c in matrix_of(*sample()).columns] == ["nvidia/0", "embedded:lvp/0", "radv:gfx1201/0", "nvk:172/0"]
 
 
-def test_requirements_tell_yes_partial_and_the_first_missing() -> None:
+def test_requirements_say_yes_partial_and_the_first_missing() -> None:
     """coopmat2: yes on NVIDIA, 4 of 7 on lavapipe, the missing extension on NVK."""
     row = cells(matrix_of(*sample()), "Requirements")[("coopmat2",)]
     assert [c.text for c in row] == ["yes", "partial 4 of 7", "no: VK_NV_cooperative_matrix2", "no: VK_NV_cooperative_matrix2"]
@@ -335,7 +335,7 @@ def test_rows_that_only_a_cpu_device_has_are_a_table_of_their_own() -> None:
     assert ("nvidia/0" in cpu, "embedded:lvp/0" in cpu) == (False, True)
 
 
-def test_null_devices_beside_measured_ones_are_told_in_a_line() -> None:
+def test_null_devices_beside_measured_ones_are_reported_in_a_line() -> None:
     """No column of `compiled`; but one that crashed keeps its column."""
     noop = result("radv:gfx1201/0", status="noop", reason=NULL_REASON)
     text = as_text(matrix_of(nvidia(), null_radv(), result(), noop))
@@ -345,7 +345,7 @@ def test_null_devices_beside_measured_ones_are_told_in_a_line() -> None:
     assert "radv" in headings(as_text(matrix_of(nvidia(), null_radv(), result(), crashed)), "gemm")[0]
 
 
-def test_tuples_are_told_in_the_label_where_they_agree_and_in_the_cells_where_not() -> None:
+def test_tuples_are_shown_in_the_label_where_they_agree_and_in_the_cells_where_not() -> None:
     """Each device has a default tuple of its own."""
     same = as_text(matrix_of(nvidia(), lavapipe(), *(result(n, matrix_tuple="16x16x16") for n in ("nvidia/0", "embedded:lvp/0"))))
     assert "coopmat 16x16x16 f16acc" in same
@@ -372,7 +372,7 @@ def test_a_kernel_is_one_row_whatever_tiles_its_devices_have() -> None:
     assert (a.variant, b.variant) == ("128x128x32 sg32", "l 128x128 sg32")
 
 
-def test_a_driver_without_compile_statistics_is_told_in_a_line() -> None:
+def test_a_driver_without_compile_statistics_is_reported_in_a_line() -> None:
     """Not a column of `compiled`."""
     silent = pipeline("embedded:lvp/0", "gemm_f16_coopmat", "coopmat", "f16", registers=0, spills=0)
     silent = msgspec.structs.replace(silent, registers=None, spills=None, instructions=None)
@@ -393,7 +393,7 @@ def test_the_dearest_gap_comes_first_with_what_it_is_worth() -> None:
     assert first.dearest.ratio == pytest.approx(4.0)
 
 
-def test_a_gap_that_several_devices_have_is_told_once() -> None:
+def test_a_gap_that_several_devices_have_is_reported_once() -> None:
     """With all their names."""
     text = as_text(matrix_of(*sample()))
     assert text.count("VK_NV_cooperative_matrix2 not listed") == 1

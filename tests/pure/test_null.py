@@ -96,7 +96,7 @@ def test_a_name_that_can_be_no_null_device_is_a_usage_error(text: str) -> None:
         null.parse(text)
 
 
-def test_an_unknown_chip_is_told_with_what_the_shim_supports(cache: Path) -> None:
+def test_an_unknown_chip_is_reported_with_what_the_shim_supports(cache: Path) -> None:
     """The shim's own list is passed on; without one, the chips that are known to work."""
     reason, remedy = null.unknown_chip(null.resolve(only("turnip:1")), "FD_GPU_ID unrecognized, shim supports 630, 740\n")
     assert "turnip:1" in reason
@@ -121,7 +121,7 @@ def test_a_library_that_is_not_the_familys_shim_is_a_fault(cache: Path, tmp_path
     assert "libamdgpu_noop_drm_shim.so" in (spec.remedy or "")
 
 
-def test_an_unknown_chip_of_a_driver_with_a_name_of_its_own_is_told_as_well(cache: Path) -> None:
+def test_an_unknown_chip_of_a_driver_with_a_name_of_its_own_is_reported_as_well(cache: Path) -> None:
     """vkprobe.toml names null devices freely; if the shim wasn't given a chip, the remedy says so."""
     mine = replace(null.resolve(only("radv:navi99")), name="mine")
     assert "null device mine: the driver or its shim does not know the chip navi99" in null.unknown_chip(mine)[0]

@@ -55,7 +55,7 @@ def test_an_output_that_is_another_file_of_the_command_is_refused(argv: str, fol
 
 
 @pytest.mark.parametrize("argv", ["run --html nope/x.html", "matrix a.jsonl --html nope/x.html", "profile --path coopmat -o nope/x.json"])
-def test_a_report_that_cannot_be_written_is_told_before_any_work(argv: str, folder: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_any_work(argv: str, folder: Path) -> None:
     """No driver is started, no table printed."""
     assert "nope/x" in refused(argv.split(), folder)
 

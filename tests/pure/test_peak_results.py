@@ -158,7 +158,7 @@ def test_sums_stay_exact_however_long_the_loop(a: str, b: str, c: str) -> None:
 
 
 @pytest.mark.parametrize(("a", "b", "c"), TUPLES)
-def test_a_matrix_kernel_that_is_wrong_is_told(a: str, b: str, c: str) -> None:
+def test_a_matrix_kernel_that_is_wrong_is_reported(a: str, b: str, c: str) -> None:
     """It did nothing, left a pair out where sums count them, or got one element wrong; zeros of either sign are the same."""
     of = Products(a, b, c, pairs=6)
     peak = of.peak()

@@ -109,7 +109,7 @@ def test_an_h200_has_matrices_of_workgroup_scope() -> None:
 
 
 @pytest.mark.parametrize("name", ["turnip-750", "lvp", "radv-gfx1201"])
-def test_what_a_device_lacks_is_told_in_two_cells(name: str) -> None:
+def test_what_a_device_lacks_is_reported_in_two_cells(name: str) -> None:
     """No tuple at all, or none of workgroup scope: one for each accumulator."""
     refused = [r for r in plans(peak_cells(recorded(name)), recorded(name)) if r.reason is not None]
     workgroup = [r for r in refused if r.cell.variant.path == "coopmat2"]

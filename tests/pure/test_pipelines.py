@@ -59,7 +59,7 @@ def test_spills_of_both_register_files_add_up() -> None:
     assert normal("VK_DRIVER_ID_MESA_RADV", {**RADV, "Spilled SGPRs": 3, "Spilled VGPRs": 442}).spills == 445
 
 
-def test_a_told_register_file_is_not_replaced() -> None:
+def test_a_reported_register_file_is_not_replaced() -> None:
     """ANV's GRF registers where it fills them in: from Xe3 on, where threads share the file."""
     assert normal("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", {**ANV, "GRF registers": 53}).registers == 53
     assert normal("VK_DRIVER_ID_INTEL_OPEN_SOURCE_MESA", {"GRF registers": 0}).registers == 0
@@ -72,6 +72,6 @@ def test_other_drivers_statistics_are_left_raw(driver: str | None) -> None:
 
 
 @pytest.mark.parametrize("driver", ["MESA_RADV", "MESA_NVK", "MESA_TURNIP", "INTEL_OPEN_SOURCE_MESA", "NVIDIA_PROPRIETARY"])
-def test_a_driver_that_tells_nothing_is_unknown(driver: str) -> None:
+def test_a_driver_that_reports_nothing_is_unknown(driver: str) -> None:
     """No statistics at all, as when the extension is off."""
     assert normal(f"VK_DRIVER_ID_{driver}", {}) == Normal()

@@ -63,7 +63,7 @@ def test_what_is_wrong_with_a_library_is_named(tmp_path: Path, library: str, dia
     assert re.search(remedy, to_do or "")
 
 
-def test_a_crash_the_loader_swallowed_is_told(tmp_path: Path) -> None:
+def test_a_crash_the_loader_swallowed_is_reported(tmp_path: Path) -> None:
     """The second worker, which loads the library by hand, died of it."""
     lost = WorkerLost("crash", "killed by SIGSEGV", signal="SIGSEGV")
     assert explain(driver(tmp_path, "libd.so"), incompatible(), lost)[:2] == ("error", "crashed: killed by SIGSEGV")

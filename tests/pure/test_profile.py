@@ -143,7 +143,7 @@ def test_the_published_schema_accepts_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_profile_read_back_tells_the_same(name: str, tmp_path: Path) -> None:
+def test_a_profile_read_back_gives_the_same(name: str, tmp_path: Path) -> None:
     """Every extension, feature and property that the schema has words for survives; tuples are unknown."""
     device = recorded(name)
     file = tmp_path / "device.json"

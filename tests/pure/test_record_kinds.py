@@ -21,7 +21,7 @@ def test_the_readme_names_every_kind() -> None:
     assert set(re.findall(r"`(\w+)`", sentence[1])) == KINDS
 
 
-def test_a_file_that_is_no_records_is_told_every_kind(tmp_path: Path) -> None:
+def test_a_file_without_records_is_refused_with_every_kind(tmp_path: Path) -> None:
     """The message lists everything that was expected."""
     (tmp_path / "x").write_text("hello\n")
     with pytest.raises(UsageError, match=r"`kind` first \(.*\)") as error:

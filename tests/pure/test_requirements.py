@@ -93,7 +93,7 @@ def test_a_struct_that_is_absent_is_unknown_while_its_extension_is_listed() -> N
     assert gap(record, "coopmat2").met is None
 
 
-def test_a_device_that_lists_no_extension_tells_nothing_about_them() -> None:
+def test_a_device_that_lists_no_extension_says_nothing_about_them() -> None:
     """An empty extension list comes from a file without one."""
     assert gap(device(extensions=()), "coopmat").met is None
 

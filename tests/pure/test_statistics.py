@@ -110,7 +110,7 @@ def test_one_round_is_never_steady() -> None:
     assert (verdict.steady, verdict.because, verdict.first_settled) == (False, "only one round was measured", 0)
 
 
-def test_clocks_that_disagree_are_told() -> None:
+def test_clocks_that_disagree_are_reported() -> None:
     """GPU time above the wall time of its own submit is impossible, far below it in a long batch is doubtful."""
     long = rounds(1e-4, 1e-4, 1e-4)
     assert judged(long, 0.5).because == "GPU time is 2.00 times the wall time of the same submits"

@@ -32,7 +32,7 @@ def test_nothing_is_folded_where_there_is_no_terminal() -> None:
     assert any(LONG in line for line in render(("a", "why"), [("x", LONG)], fold=1).splitlines())
 
 
-def test_a_reason_of_several_cells_is_told_once() -> None:
+def test_a_reason_of_several_cells_is_reported_once() -> None:
     """The reason is a numbered note, and its cells have the number beside their status."""
     text = as_text([result(status="unsupported", reason=LONG, accumulator=a) for a in ("f16", "f32")], "table")
     assert text.count(LONG) == 1
@@ -54,7 +54,7 @@ def test_an_unsteady_time_is_marked_and_counted() -> None:
     assert text.count("~ not steady: the last two rounds differ by 4.1 %") == 1
 
 
-def test_unsteady_times_are_told_by_their_causes() -> None:
+def test_unsteady_times_are_explained_by_their_causes() -> None:
     """One sentence for each cause, its numbers as a range, the most frequent first; a cause in words only is kept as it is."""
     unsteady = [Unsteady(cause="rounds-differ", numbers=(0.012,)), None, Unsteady(cause="rounds-differ", numbers=(0.115,))]
     times = [msgspec.structs.replace(timing(1e-3, steady=False), unsteady=one, unsteady_because="stopped") for one in unsteady]

@@ -100,7 +100,7 @@ def test_most_of_a_plain_table_is_called_the_same() -> None:
     assert sum(j.verdict == "same" for j in said) > 0.95 * CELLS
 
 
-def test_what_the_data_can_t_tell_is_unclear() -> None:
+def test_what_the_data_can_t_decide_is_unclear() -> None:
     """One round each; and 1 % of difference between rounds that have two speeds 6 % apart."""
     rng = np.random.default_rng(6)
     assert {j.verdict for j in judge(estimates(rng, "plain", CELLS, rounds=1))} == {"unclear"}

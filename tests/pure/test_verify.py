@@ -62,7 +62,7 @@ def test_exact_inputs_are_exact_in_f16(weight_type: str, k: int) -> None:
     assert set(np.unique(b)) <= {-1, 0, 1}
 
 
-def test_one_wrong_element_is_told() -> None:
+def test_one_wrong_element_is_reported() -> None:
     """By the exact pass, with its place and both values."""
     r = reference("q4_0")
     output = product("q4_0", r.exact, "scalar-f32", "f32")
@@ -72,7 +72,7 @@ def test_one_wrong_element_is_told() -> None:
     assert wrong == f"exact pass: 1 of 300 elements differ, the first at n=1 m=97: {right + 1:g} instead of {right:g}"
 
 
-def test_an_unwritten_element_is_told() -> None:
+def test_an_unwritten_element_is_reported() -> None:
     """The poison is still there in either pass."""
     r = reference("q4_0")
     for inputs in (r.exact, r.random):
@@ -83,7 +83,7 @@ def test_an_unwritten_element_is_told() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_told(value: float) -> None:
+def test_what_is_not_finite_is_reported(value: float) -> None:
     """A NaN or an infinity anywhere, whether in a sampled row or not."""
     r = reference("f16")
     output = product("f16", r.random, "scalar-f32", "f32")
@@ -93,7 +93,7 @@ def test_what_is_not_finite_is_told(value: float) -> None:
         assert r.check_random(spoilt, 1.0).wrong == "1 of 300 output elements are not finite"
 
 
-def test_swapped_nibbles_are_told() -> None:
+def test_swapped_nibbles_are_reported() -> None:
     """A kernel that takes the high half of each byte first."""
     r = reference("q4_0")
     for inputs in (r.exact, r.random):
@@ -106,7 +106,7 @@ def test_swapped_nibbles_are_told() -> None:
             assert "random pass" in (r.check_random(output, nmse_bound("coopmat", "f16", "q4_0", K)).wrong or "")
 
 
-def test_a_dropped_tail_along_k_is_told() -> None:
+def test_a_dropped_tail_along_k_is_reported() -> None:
     """The last 32 of 512 left out: both passes see it, even under the widest bound."""
     r = reference("f16")
     for inputs in (r.exact, r.random):
@@ -118,14 +118,14 @@ def test_a_dropped_tail_along_k_is_told() -> None:
 
 
 @pytest.mark.parametrize("weight_type", TYPES)
-def test_an_f16_accumulator_under_the_name_of_an_f32_one_is_told(weight_type: str) -> None:
+def test_an_f16_accumulator_under_the_name_of_an_f32_one_is_reported(weight_type: str) -> None:
     """The exact pass can't see it; the random pass's bound does."""
     r = reference(weight_type)
     output = product(weight_type, r.random, "coopmat", "f16")
     assert r.check_random(output, nmse_bound("coopmat", "f32", weight_type, K)).wrong is not None
 
 
-def test_one_row_of_garbage_is_told_by_the_random_pass() -> None:
+def test_one_row_of_garbage_is_reported_by_the_random_pass() -> None:
     """Also where it isn't sampled: sums over rows hold it."""
     r = reference("q8_0", 1000, 2, 64)
     output = product("q8_0", r.random, "scalar-f32", "f32")
@@ -150,7 +150,7 @@ def test_a_dequant_is_judged_bit_for_bit(weight_type: str) -> None:
     assert r.check(off, False).wrong is not None
 
 
-def test_an_unwritten_dequant_is_told() -> None:
+def test_an_unwritten_dequant_is_reported() -> None:
     """Poison is a NaN, never the neighbour of a right value."""
     r = DequantReference("q4_0", 4, 32, 7)
     output = FORMATS["q4_0"].decode(r.weights).astype(np.float16)
@@ -201,7 +201,7 @@ def test_exact_activations_meet_every_k() -> None:
     assert len(exact_activations(512, 14336, 7, "f16")) == 1
 
 
-def test_an_unwritten_zero_is_told() -> None:
+def test_an_unwritten_zero_is_reported() -> None:
     """Poison stands next to zero as an integer; it is no neighbour of it."""
     r = DequantReference("q4_0", 64, 64, 7)
     output = FORMATS["q4_0"].decode(r.weights).astype(np.float16)
@@ -237,7 +237,7 @@ def test_a_part_of_k_is_judged_as_one() -> None:
     assert nmse_bound("coopmat", "f16", "f16", 1792) < nmse_bound("coopmat", "f16", "f16", 14336) / 7
 
 
-def test_rounded_scales_of_integer_products_are_told() -> None:
+def test_rounded_scales_of_integer_products_are_reported() -> None:
     """q8_1 products are summed in f32 from integers: weights rounded to f16 on the way are no rounding that the path explains."""
     r = MatrixReference("q4_k", 64, 8, 1024, 7, form="q8_1")
     blocks = FORMATS["q4_k"].decode(r.random.weights)

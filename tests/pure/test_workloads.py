@@ -76,7 +76,7 @@ def test_the_names_are_those_of_the_files() -> None:
     assert all(model(name.upper()).name == name for name in names())
 
 
-def test_an_unknown_name_is_told_with_those_that_are_there() -> None:
+def test_an_unknown_name_is_reported_with_those_that_are_there() -> None:
     """Names, not files."""
     with pytest.raises(UsageError, match=r"no model qwen9; there is gpt-oss-20b, llama-3\.1-8b, qwen3-30b-a3b, qwen3-8b"):
         model("qwen9")
@@ -94,7 +94,7 @@ def test_an_unknown_name_is_told_with_those_that_are_there() -> None:
         ({"count": "36"}, '$.workloads[0].count: expected a whole number of at least 1, found "36"'),
     ],
 )
-def test_bad_data_is_told_with_file_and_place(change: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_bad_data_is_reported_with_file_and_place(change: dict[str, Any], says: str, tmp_path: Path) -> None:
     """Whoever adds a model reads this message."""
     data = json.loads((FOLDER / "qwen3-8b.json").read_bytes())
     data["workloads"][0].update(change)

@@ -176,7 +176,7 @@ def test_int8_subgroups_have_32_invocations_where_amd_can_require_them() -> None
 
 
 @pytest.mark.parametrize(("architecture", "layout"), [("amd-rdna3", 0), ("amd-rdna4", 1), ("other", 2), (None, 2)])
-def test_int8_kernels_are_told_how_an_accumulator_lies_in_registers(architecture: str | None, layout: int) -> None:
+def test_int8_kernels_know_how_an_accumulator_lies_in_registers(architecture: str | None, layout: int) -> None:
     """The last constant, where other kernels have `aligned`; a lookup where llama.cpp has no such kernel."""
     device = device_limits(**{**RDNA3, "architecture": architecture})
     constants = int8_constants(int8_tile(device, "q4_0", 4096, 512, MATRIX), device)

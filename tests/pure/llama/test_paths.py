@@ -201,7 +201,7 @@ def test_sums_in_f16_where_type_path_and_matrices_have_them() -> None:
     assert [accumulator("q4_0", path, device) for path in ("dot2", "scalar-f16", "scalar-f32", "intdot")] == ["f16", "f16", "f32", "f32"]
 
 
-def test_intel_before_xe2_is_told_why_its_matrix_units_stay_unused() -> None:
+def test_intel_before_xe2_has_a_reason_for_its_unused_matrix_units() -> None:
     """Subgroups from 8: scalar f16, and the rule."""
     choice = one(with_properties(recorded("anv-bmg"), minSubgroupSize=8), "f16")
     assert choice.path == "scalar-f16"

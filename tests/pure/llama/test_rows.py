@@ -87,7 +87,7 @@ def test_imagination_s_compiler_gets_wide_types_without_subgroups(weight_type: s
     assert floats("q8_0", **changed).reduce == "subgroup"
 
 
-def test_words_tell_the_three_reductions_apart() -> None:
+def test_words_distinguish_the_three_reductions() -> None:
     """Subgroup arithmetic alone, with shared memory behind it, or shared memory alone."""
     assert str(floats("q4_k")) == "2 rows 128/32 hybrid"
     assert str(floats("q4_k", 16384)) == "2 rows 32/32 subgroup"
