@@ -73,7 +73,7 @@ def test_an_unknown_chip_is_a_sentence(embedded: dict[str, DriverSpec], chip: st
 
 
 def test_the_shim_of_another_driver_is_a_sentence(embedded: dict[str, DriverSpec], tmp_path: Path) -> None:
-    """Under its own name or another: which family's it is, and which is needed."""
+    """Under its own name or another, the error names the shim's family and the one that is needed."""
     shim = Path(str(embedded["lvp"].root)) / LIBRARIES / "libnouveau_noop_drm_shim.so"
     renamed = tmp_path / "shim.so"
     renamed.write_bytes(shim.read_bytes())

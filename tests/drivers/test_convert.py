@@ -43,6 +43,6 @@ def test_conversion_to_16_bits_of_any_k(bench: Bench, shape: tuple[int, int, int
 
 @pytest.mark.parametrize("shape", [(1, 3, 32), (1, 5, 4096)])
 def test_conversion_to_q8_1_through_shared_memory(bench: Bench, shape: tuple[int, int, int]) -> None:
-    """For devices without clustered subgroup operations."""
+    """Devices without clustered subgroup operations take this kernel."""
     (plan,) = bench.plans("convert", shape, types=["q8_1"])
     assert bench.wrong(doctored(plan.program, kernel="convert_q8_1_shared")) is None

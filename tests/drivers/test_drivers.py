@@ -84,7 +84,7 @@ def test_a_null_device_enumerates(embedded: dict[str, DriverSpec], name: str, sa
 
 
 def test_intels_null_device_enumerates(embedded: dict[str, DriverSpec], intel_shim: Path) -> None:
-    """With a shim that no package ships."""
+    """Its shim comes with no package."""
     (device,) = outcomes(null.resolve(*null.parse("anv:bmg"), shim=str(intel_shim)))
     assert device.state == "ok"
     assert "BMG" in device.devices[0].name
@@ -92,7 +92,7 @@ def test_intels_null_device_enumerates(embedded: dict[str, DriverSpec], intel_sh
 
 @pytest.mark.parametrize("name", ["radv:navi99", "nvk:192", "turnip:1"])
 def test_an_unknown_chip_is_named(embedded: dict[str, DriverSpec], name: str) -> None:
-    """Whether the shim aborts or the driver finds nothing."""
+    """The shim may abort, or the driver may find nothing."""
     (device,) = outcomes(null.resolve(*null.parse(name)))
     assert device.state == "error"
     assert f"does not know the chip {name.partition(':')[2]}" in (device.reason or "")
@@ -191,7 +191,7 @@ def wait_until(condition: object, timeout: float = 300.0) -> bool:
 
 
 def test_a_killed_worker_is_reported_with_its_signal(embedded: dict[str, DriverSpec]) -> None:
-    """And the next worker starts as if nothing had been."""
+    """The next worker starts as if nothing had happened."""
     with Worker(embedded["lvp"]) as worker:
         worker.request(Enumerate(), timeout=300)
         os.kill(worker.pid, signal.SIGKILL)
@@ -212,7 +212,7 @@ def test_a_launcher_runs_before_python(embedded: dict[str, DriverSpec], tmp_path
 
 
 def test_a_launcher_that_is_not_there_is_reported(embedded: dict[str, DriverSpec]) -> None:
-    """With the command's name."""
+    """The reason names the command."""
     from msgspec.structs import replace
 
     (bad,) = outcomes(replace(embedded["lvp"], launcher=("/nowhere/gdb",)))

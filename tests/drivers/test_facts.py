@@ -240,5 +240,5 @@ def test_the_validation_layer_has_nothing_to_say(name: str, layers: Path, tmp_pa
 
 
 def test_the_validation_layer_has_nothing_to_say_of_api_1_0(layers: Path, tmp_path: Path) -> None:
-    """Nor of a device that is asked through the KHR extension."""
+    """The layer reports no fault either when the device is queried through the KHR extension."""
     assert _complaints(_old_nvk(), layers, tmp_path / "log") == []

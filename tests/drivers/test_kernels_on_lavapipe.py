@@ -132,7 +132,7 @@ def test_gemv_through_shared_memory(bench: Bench, weight_type: str) -> None:
 
 @pytest.mark.parametrize(("weight_type", "k"), [("f16", 32), ("f16", 33), ("q4_0", 64)])
 def test_gemv_of_one_invocation(bench: Bench, weight_type: str, k: int) -> None:
-    """On devices whose subgroups are one invocation wide there is nothing to reduce, and all to store."""
+    """If subgroups have only one invocation, there is nothing to reduce, and every invocation stores."""
     (plan,) = bench.plans("gemv", (5, 2, k), types=[weight_type], paths=["scalar-f32"])
     assert bench.wrong(doctored(plan.program, kernel=f"gemv_{weight_type}_shared", constants={"block": 1})) is None
 

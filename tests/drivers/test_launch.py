@@ -46,7 +46,7 @@ def foreign_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_worker_imports_nothing_from_the_current_folder(
     embedded: dict[str, DriverSpec], foreign_folder: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    """Neither at its start nor when it loads the driver and numpy, whatever of Python's variables is set."""
+    """This holds when it starts and when it loads the driver and numpy, whichever of Python's variables are set."""
     for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
@@ -155,7 +155,7 @@ def test_what_a_driver_prints_is_kept_small_while_it_is_waited_for(
 
 
 def test_what_a_driver_prints_is_kept_small_between_requests(embedded: dict[str, DriverSpec], bad_driver: BadDriver) -> None:
-    """After each reply less than 1 MiB is on the disk, and what comes then goes on at the file's end."""
+    """After each reply less than 1 MiB is on the disk, and later output is appended."""
     spec = spec_of(bad_driver("chatty", CHATTY.replace("SLEEP", "0").replace("END", "")), root=embedded["lvp"].root)
     with Worker(replace(spec, environment={"VK_LOADER_DEBUG": "error"})) as worker:
         for _ in range(2):

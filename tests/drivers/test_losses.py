@@ -175,7 +175,7 @@ def test_a_driver_that_crashes_is_reported_with_its_signal(faulty_lavapipe: Faul
 
 
 def test_a_device_that_executes_nothing_is_noop(faulty_lavapipe: FaultyLavapipe) -> None:
-    """Though it is no null device: exit status 4, nothing is timed."""
+    """The exit status is 4 and nothing is timed, because the device is no null device."""
     outcome = measured(faulty_lavapipe("nothing", after=0), gemvs(1, 2))
     assert outcome.statuses == ["noop", "noop"]
     assert "though it is no null device" in (outcome.results[0].reason or "")
@@ -183,7 +183,7 @@ def test_a_device_that_executes_nothing_is_noop(faulty_lavapipe: FaultyLavapipe)
 
 
 def test_a_driver_that_stops_executing_is_wrong(faulty_lavapipe: FaultyLavapipe) -> None:
-    """After the canary: buffers stay as they were."""
+    """The driver stops after the canary, so buffers stay as they were."""
     outcome = measured(faulty_lavapipe("nothing", after=3), gemvs(1))
     assert outcome.statuses == ["wrong"]
 

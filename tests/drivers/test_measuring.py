@@ -90,7 +90,7 @@ def test_results_are_whole(lines: list[dict[str, Any]]) -> None:
 
 
 def test_a_hot_cell_has_one_copy_of_its_weights(embedded: dict[str, DriverSpec]) -> None:
-    """And is another cell than the cold one."""
+    """It is another cell than the cold one."""
     done = command("gemv", *LAVAPIPE, "--type", "f16", "--shape", "64,1,96", "--hot", "--json")
     (result,) = (r for r in map(json.loads, done.stdout.splitlines()) if r["kind"] == "result")
     assert result["residency"] == "hot"
@@ -134,7 +134,7 @@ def test_a_driver_that_fails_does_not_stop_the_others(embedded: dict[str, Driver
 
 
 def test_a_wrong_kernel_ends_wrong(embedded: dict[str, DriverSpec]) -> None:
-    """With a check and no time, exit status 3, and the cell beside it is measured."""
+    """The cell has a check and no time, the exit status is 3, and the cell beside it is measured."""
     (device,) = gather([embedded["lvp"]], "run").devices
     one, second = plans(gemvs(1, 2)(device), device)
     short = replace(one, program=doctored(one.program, groups=(first(one.program).groups[0] - 1, 1, 1)))

@@ -61,7 +61,7 @@ def on(spec: DriverSpec, folder: Path) -> None:
 
 
 def medians(path: Path) -> dict[str, float]:
-    """By name, of a pytest-benchmark file."""
+    """Medians in a pytest-benchmark file, by name."""
     return {b["name"]: b["stats"]["median"] for b in json.loads(path.read_text())["benchmarks"]}
 
 

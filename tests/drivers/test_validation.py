@@ -134,7 +134,7 @@ def test_the_layer_notices_what_is_wrong(embedded: dict[str, DriverSpec], layer:
 
 
 def test_measuring_on_lavapipe_is_valid(embedded: dict[str, DriverSpec], layer: dict[str, str]) -> None:
-    """From opening the device to giving buffers back, synchronisation included."""
+    """The layer sees everything from opening the device to freeing buffers, synchronisation included."""
     assert session(embedded["lvp"], layer, execute=True) == []
 
 

@@ -139,7 +139,7 @@ def test_blocks_are_spread_over_lives(monkeypatch: pytest.MonkeyPatch, blocks: i
 
 
 def test_what_is_open_gets_as_many_blocks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only those cells, once, in further lives; the record has all of it."""
+    """Only those cells get more, once, in further lives; the record has all blocks."""
     fight = Fight(monkeypatch)
     fight.extended = lambda pairs: pairs[1:]
     fight.duel.run()
@@ -316,7 +316,7 @@ def test_a_side_without_a_device_ends_as_its_driver_did() -> None:
 
 
 def test_sides_are_distinguished_by_name() -> None:
-    """By the variables that one has, else by number."""
+    """The name has the variables that only one side sets, or else a number."""
     spec = DriverSpec(name="x", icd="/x.json", environment={"ONE": "1"})
     other = varied(spec, {"LP_NUM_THREADS": "1"})
     assert (other.name, other.environment) == ("x+LP_NUM_THREADS=1", {"ONE": "1", "LP_NUM_THREADS": "1"})

@@ -104,19 +104,19 @@ def test_what_click_refuses_is_reported_too(argv: list[str], says: str, tmp_path
 
 @pytest.mark.parametrize("text", ["256,128,64", "256x128x64", " 256, 128 ,64"])
 def test_shapes_are_read_as_people_write_them(text: str) -> None:
-    """With commas or an x."""
+    """Commas and an x are both accepted."""
     assert ops.find("gemm").axes_of(text) == {"m": 256, "n": 128, "k": 64}
 
 
 @pytest.mark.parametrize("text", ["", "1", "1,2,3,4", "1.5,2,3", "1e3,1,1", "0x10,1,1"])
 def test_what_is_no_shape_is_refused(text: str) -> None:
-    """In words that show one."""
+    """The error shows an example of a shape."""
     with pytest.raises(UsageError, match="--shape"):
         ops.find("gemm").axes_of(text)
 
 
 def test_a_repeated_shape_is_measured_once() -> None:
-    """However it is written."""
+    """It may be written in two ways."""
     once, twice = (
         cells_for("gemm", types=["q4_0"], paths=[], shapes=shapes, hot=False)(recorded("nvk-172"))
         for shapes in (["64,64,64"], ["64,64,64", "64x64x64"])
@@ -127,7 +127,7 @@ def test_a_repeated_shape_is_measured_once() -> None:
 
 @pytest.mark.parametrize("op", ["gemm", "gemv", "dequant"])
 def test_a_type_whose_block_does_not_divide_k_has_a_row(op: str) -> None:
-    """Where nobody names types: unsupported, with the block as the reason; all other types run."""
+    """Without --type it is unsupported, with the block as the reason, and all other types run."""
     device = recorded("nvk-172")
     rows = plans(cells_for(op, types=[], paths=["scalar-f32"], shapes=["64,1,96"], hot=False)(device), device)
     ragged = {row.cell.variant.type: row.reason or "" for row in rows if row.reason}

@@ -40,7 +40,7 @@ def test_a_pass_is_read() -> None:
 
 
 def test_vectors_take_the_path_that_llama_cpp_takes() -> None:
-    """On an H200 at this K q8_1 but for q8_0 at N = 1; the scalar passes have the float kernel."""
+    """On an H200 at this K that is q8_1, except for q8_0 at N = 1; scalar passes have the float kernel."""
     device = recorded("nvidia-h200")
     text = console("q4_0", 1, 14.3) + console("q8_0", 1, 29.1) + console("q8_0", 8, 64.3) + console("q4_0", 512, 453.8)
     assert {(k.type, k.n): k.path for k in theirs([("coopmat2", text)], device)} == {
@@ -64,7 +64,7 @@ def test_a_ratio_is_taken_to_the_nearest_pass(tmp_path: Path) -> None:
 
 
 def test_what_only_one_side_has_is_shown() -> None:
-    """With no ratio."""
+    """The row has no ratio."""
     other = theirs([("coopmat", console("f16", 512, 700.0))], recorded("nvidia-h200"))
     assert rows({}, other) == [["coopmat", "f16", "4096x512x14336", "", "", "700 us", "host", "", "", "", ""]]
 
@@ -79,7 +79,7 @@ def test_logged_graphs_give_their_median() -> None:
 
 
 def test_the_clock_that_says_less_counts() -> None:
-    """In any order of the files; of a file with the logger's lines the console's are not read, which logging slows."""
+    """The files' order doesn't matter; if a file has the logger's lines, the console's aren't read, because logging slows them."""
     key = Key("coopmat2", "q4_0", 4096, 512, 14336)
     with_logger = ("coopmat2", graphs("q4_0", 512, 353.0) + console("q4_0", 512, 506.0))
     host = ("coopmat2", console("q4_0", 512, 473.0) + console("f16", 512, 257.0))
@@ -103,7 +103,7 @@ def test_types_without_q8_1_take_the_float_path() -> None:
 
 
 def test_a_gzip_file_is_read(tmp_path: Path) -> None:
-    """With the clock that took its times."""
+    """The page names the clock of its times."""
     records, llama = tmp_path / "r.jsonl", tmp_path / "llama.gz"
     records.write_bytes(b"".join(encode(r) + b"\n" for r in (sample()[0], recorded("nvidia-h200"), hot(700e-6))))
     llama.write_bytes(gzip.compress(graphs("q4_0", 512, 700.0).encode()))
@@ -170,7 +170,7 @@ def test_what_a_device_cannot_run_is_reported_once(tmp_path: Path) -> None:
 
 
 def test_another_kernel_is_no_second_run() -> None:
-    """Nor is a cell of the same run, or one without a time."""
+    """A cell of the same run is none either, nor is one without a time."""
     assert run_to_run([hot(1e-4, "a"), replace(hot(1e-4, "b", 20), spirv_sha="other")]) == []
     assert run_to_run([hot(1e-4, "a"), hot(1e-4, "a", 20)]) == []
     assert run_to_run([hot(1e-4, "a"), result(residency="hot", weights="q4_0", status="crash", run="b", second=20)]) == []

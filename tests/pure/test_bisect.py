@@ -229,7 +229,7 @@ def test_a_build_that_fails_is_skipped_with_its_last_lines(tmp_path: Path) -> No
 
 
 def test_a_build_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> None:
-    """Also what it left running in the background."""
+    """Processes that it left in the background end too."""
     pid = tmp_path / "pid"
     with pytest.raises(Skip, match="took longer than 1 s"):
         build(f"sleep 100 & echo $! > {pid}; wait", tmp_path / "build.log", limit_s=1)

@@ -164,7 +164,7 @@ def test_a_struct_of_an_extension_that_is_not_there_is_absent_and_not_unknown() 
     ],
 )
 def test_what_matters_to_llm_inference_is_known_by_name(name: str, relevant: bool) -> None:
-    """By requirement, or by the words in it."""
+    """A requirement or a word in the name decides."""
     assert is_relevant(name) is relevant
 
 
@@ -179,7 +179,7 @@ def test_the_text_leads_with_llm_inference_and_ends_with_identity() -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_text_stays_within_the_terminal(width: int) -> None:
-    """Only a member's name that is longer than the room stands out."""
+    """Only a member's name that is wider than the terminal may exceed it."""
     for line in as_text(difference(OLD, NEW), "table", width=width).splitlines():
         assert len(line) <= width, line
 
@@ -192,7 +192,7 @@ def test_all_of_it_row_by_row() -> None:
 
 
 def test_json_holds_everything_by_section() -> None:
-    """Both devices, every change with its value as the record has it, what is untold."""
+    """It has both devices, every change with its recorded values, and the facts that one side doesn't report."""
     diff = difference(OLD, NEW)
     whole = json.loads(as_text(diff, "json"))
     assert whole["before"]["device"] == "radv:navi31@trixie/0"

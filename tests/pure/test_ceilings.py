@@ -124,7 +124,7 @@ def test_coopmat2_takes_the_higher_of_both_scopes_but_never_the_lower_alone() ->
 
 @pytest.mark.parametrize("status", ["wrong", "unsupported", "crash"])
 def test_a_ceiling_that_could_not_be_had_leaves_no_share(status: Status) -> None:
-    """Neither a peak nor all copies; nothing is guessed in their place."""
+    """If a peak or all copies are missing, nothing is guessed in their place."""
     peak, plan = result("peak_scalar_f32", 60e12), cell("gemm", "scalar-f32")
     assert Ceilings([*BANDWIDTH, result("peak_scalar_f32", 0, status=status)]).share(plan, 1.0) is None
     assert Ceilings([result("copy_shader", 0, status=status), peak]).share(plan, 1.0) is None
@@ -161,7 +161,7 @@ class Campaign:
         monkeypatch.setattr(sessions, "Worker", self.fakes.start)
 
     def measure(self, earlier: Done | None = None) -> list[ResultRecord]:
-        """To the end."""
+        """Measure all cells."""
         name = self._device.device.rpartition("/")[0]
         driver = Found(spec=DriverSpec(name=name, icd=None), state="ok")
         measure(
@@ -264,7 +264,7 @@ def test_processors_and_null_devices_have_no_roofline(monkeypatch: pytest.Monkey
 
 
 def test_ceilings_that_nobody_asked_for_are_measured_briefly() -> None:
-    """With the quick policy's rounds, whatever the cells have; limits are the command line's."""
+    """They take the quick policy's rounds, whatever the cells have; limits are the command line's."""
     assert brief(replace(FULL, time_limit_s=7.0)) == replace(QUICK, time_limit_s=7.0)
 
 

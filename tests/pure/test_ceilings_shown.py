@@ -64,7 +64,7 @@ def test_copies_are_named_by_kernel_size_and_bandwidth() -> None:
 
 
 def test_peaks_are_named_by_what_they_multiply() -> None:
-    """Both types where they differ, the tuple, the accumulator; a rate and no shape."""
+    """The label has both types if they differ, the tuple and the accumulator; there is a rate and no shape."""
     text = as_text([r for r in ceilings(RADV) if r.op == "peak"], "table")
     assert "x256x" not in text
     assert any(line.split()[:4] == ["s8,u8", "coopmat", "s32", "16x16x16"] and "TFLOP/s" in line for line in text.splitlines())
@@ -86,7 +86,7 @@ def test_a_share_is_a_column_and_what_it_is_of_a_line() -> None:
 
 
 def test_without_shares_there_is_no_word_of_them() -> None:
-    """On CPU devices, or where a ceiling could not be had."""
+    """CPU devices have none, and neither have devices whose ceilings failed."""
     assert "peak" not in as_text([gemm(None)], "table")
 
 
@@ -118,7 +118,7 @@ def test_the_matrix_compares_peaks_of_devices_of_any_size() -> None:
 
 
 def test_the_matrix_has_shares_beside_rates() -> None:
-    """In the cell, in its tooltip on the page, in JSON; the table says what the percentage is."""
+    """The share is in the cell, in its tooltip on the page and in JSON; the table says what the percentage means."""
     matrix = build(store())
     text = matrix_text(matrix)
     assert "30.0 TFLOP/s  45%" in text
@@ -139,6 +139,6 @@ def test_the_matrix_has_shares_beside_rates() -> None:
     ],
 )
 def test_what_is_no_path_or_type_is_refused(argv: str, says: str) -> None:
-    """In words that name what there is."""
+    """The error names the valid ones."""
     outcome = CliRunner().invoke(cli, argv.split())
     assert says in str(outcome.exception)

@@ -125,7 +125,7 @@ def test_exports_keep_both_columns(second: RunRecord) -> None:
 
 
 def test_columns_of_one_card_are_compared_with_their_like() -> None:
-    """With and without a variable in both files: each goes with its own, nothing is slower."""
+    """Each column with and without a variable is compared with its counterpart, so nothing is slower."""
     file: list[AnyRecord] = [run_of("a"), *on("a"), run_of("b", environment=VARIABLE), *on("b", 3e-3)]
     comparison = compare(Store(file), Store(file))
     assert [(pair.old, pair.new) for pair in comparison.devices] == [

@@ -82,7 +82,7 @@ def test_verdicts_of_a_pipeline(changed: dict[str, Any], expected: str | None) -
 
 
 def test_fewer_spills_are_better_and_lost_matrix_instructions_worse() -> None:
-    """Where the ISA had them."""
+    """A kernel is worse if its matrix instructions are gone."""
     assert verdict(radv_pipeline(spills=9), radv_pipeline(spills=3)) == "better"
     kernel = "gemm_f16_coopmat_acc_f16"
     assert verdict(radv_pipeline(kernel, matrix_instructions=32), radv_pipeline(kernel, matrix_instructions=0)) == "worse"
@@ -129,7 +129,7 @@ def test_a_path_that_is_gone_is_missing_once_for_each_tile() -> None:
     ],
 )
 def test_verdicts_of_a_measured_cell(old: Any, new: Any, expected: str) -> None:
-    """By their statuses alone, unless both are ok: then by their times."""
+    """Only the statuses count, unless both are ok; then the times do."""
     assert verdict(old and result(RADV, status=old), new and result(RADV, status=new)) == expected
 
 
@@ -150,7 +150,7 @@ def test_pairing_is_by_hardware() -> None:
 
 
 def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
-    """In files that hold both, those of one id are paired, whatever their versions."""
+    """If both files hold both drivers, those with the same id are paired, whatever their versions."""
     card = device("nvidia/0", chip="GH100")
     nvk = driver(card, "nouveau/0", "26.1")
     both: list[AnyRecord] = [card, nvk, result("nvidia/0", status="ok"), result("nouveau/0", status="wrong")]
@@ -160,7 +160,7 @@ def test_two_drivers_of_one_card_are_not_mixed_up() -> None:
 
 
 def test_a_device_of_one_file_only_is_reported() -> None:
-    """With how many records; it is missing, and the others are compared."""
+    """It is missing, with its number of records, and the others are compared."""
     other: list[AnyRecord] = [null_nvk(), *(msgspec.structs.replace(radv_pipeline(k), device="nvk:172/0") for k in ("x_1", "x_2"))]
     comparison = against([radv_pipeline(), *other], [radv_pipeline()])
     assert comparison.missing == (Alone("nvk:172/0", 2),)

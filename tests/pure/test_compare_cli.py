@@ -39,7 +39,7 @@ def test_equal_files_are_the_same(tmp_path: Path) -> None:
 
 
 def test_spills_are_shown_with_their_kernel(tmp_path: Path) -> None:
-    """From what to what; no condition, no failure."""
+    """The row has the old and the new number; without a condition nothing fails."""
     done = run(tmp_path, [radv_pipeline()], [radv_pipeline(raw={"Spilled VGPRs": 40}, spills=40)])
     assert done.exit_code == 0
     assert done.output.splitlines()[-1].split() == ["gemm_f16_scalar_f32", "128x128x32", "worse", "0", "->", "40"]
@@ -56,7 +56,7 @@ def test_conditions_decide_the_exit_status(tmp_path: Path, condition: str, statu
 
 
 def test_a_slower_cell_is_named_with_its_ratio(tmp_path: Path) -> None:
-    """In the table with both times and the interval, on stderr with the condition; a higher threshold is not met."""
+    """The table has both times and the interval, stderr the condition; a higher threshold is not met."""
     done = run(tmp_path, [result(RADV)], [result(RADV, median=1.2e-3)], "--fail-on", "slower:5%")
     assert done.exit_code == 1
     assert re.search(r"slower +gemm f16 coopmat f16 4096x512x14336 cold +1.00 ms +1.20 ms +1.200 \[1.1\d\d, 1.2\d\d\]", done.output)
@@ -65,7 +65,7 @@ def test_a_slower_cell_is_named_with_its_ratio(tmp_path: Path) -> None:
 
 
 def test_unclear_cells_fail_nothing_and_are_counted(tmp_path: Path) -> None:
-    """With their reason, in the table's foot and beside the condition."""
+    """Their reason is in the table's foot and beside the condition."""
     done = run(tmp_path, [result(RADV)], [result(RADV, median=1.01e-3, steady=False)], "--fail-on", "slower:0%")
     assert done.exit_code == 0
     assert "1 unclear: unsteady in NEW: the last two rounds differ by 4.1 %" in done.stdout
@@ -148,7 +148,7 @@ def test_comparing_is_light_and_quick(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_tables_stay_within_the_terminal(tmp_path: Path, columns: int) -> None:
-    """At every width the kernel and its cell are in every part."""
+    """Every part has the kernel and its cell, at any width."""
     old: list[AnyRecord] = [radv_pipeline("gemm_q8_0_scalar_f16_acc_f32", tile="l 128x128 64x64 4x4 128/32")]
     changed: Any = {"registers": 120, "spills": 99, "instructions": 9999, "code_bytes": 1, "occupancy": 3.0, "raw": {"Latency": 9}}
     new = [msgspec.structs.replace(old[0], **changed)]

@@ -43,7 +43,7 @@ def test_names_of_cells_and_pipelines() -> None:
 
 @pytest.mark.parametrize("name", [NAME, f"{RADV}:{NAME}"])
 def test_a_known_failure_meets_no_condition(tmp_path: Path, name: str) -> None:
-    """With or without its device; another verdict on the same cell is no known one."""
+    """The line may name the device or not; another verdict on the same cell still counts."""
     comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV, status="wrong")], fails=f"{name},wrong  # issue 7\n")
     assert met(comparison, parse("wrong")) == []
     crashed = comparison_of(tmp_path, [result(RADV)], [result(RADV, status="crash")], fails=f"{name},wrong\n")
@@ -92,14 +92,14 @@ def test_skipped_cells_are_left_out_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_skipped_is_not_missing(tmp_path: Path) -> None:
-    """By its id before the name."""
+    """The pattern matches the id before the name."""
     gone: list[AnyRecord] = [result("nvk:172/0")]
     assert met(comparison_of(tmp_path, [result(RADV), *gone], [result(RADV)]), parse("missing")) == ["missing (1: all of nvk:172/0)"]
     assert met(comparison_of(tmp_path, [result(RADV), *gone], [result(RADV)], skips="^nvk:172/0:"), parse("missing")) == []
 
 
 def test_a_line_that_names_nothing_is_reported(tmp_path: Path) -> None:
-    """With its file and number: the cell was renamed, or the line mistyped."""
+    """The note has its file and number: the cell was renamed, or the line mistyped."""
     comparison = comparison_of(tmp_path, [result(RADV)], [result(RADV)], fails="\n# known\ngemm/f16,slower\n")
     assert comparison.unlisted == (f"{tmp_path / 'fails.txt'}:3: neither file has gemm/f16",)
 
@@ -116,7 +116,7 @@ def test_a_line_that_names_nothing_is_reported(tmp_path: Path) -> None:
     ],
 )
 def test_bad_lines_are_sentences_with_file_and_line(tmp_path: Path, file: str, line: str, words: str) -> None:
-    """And what was expected."""
+    """They also say what was expected."""
     path = tmp_path / "x.txt"
     path.write_text(f"# one\n{line}\n")
     with pytest.raises(UsageError, match=rf"x\.txt:2: .*{words}"):

@@ -57,7 +57,7 @@ def one(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> Compared:
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(1.06, "slower"), (0.94, "faster"), (1.0, "same")])
 def test_times_are_judged(ratio: float, verdict: str) -> None:
-    """By the ratio NEW over OLD, whose interval holds the truth."""
+    """The ratio NEW over OLD decides, and its interval holds the truth."""
     cell = one([timed()], [timed(1e-3 * ratio, seed=2)])
     assert cell.verdict == verdict
     assert cell.judgement
@@ -86,7 +86,7 @@ def test_what_the_interval_leaves_open_is_unclear() -> None:
     ],
 )
 def test_what_is_not_comparable_is_not_judged(changed: dict[str, Any], because: str) -> None:
-    """With the reason; twice the time is no `slower` then."""
+    """There is a reason instead; even twice the time isn't `slower` then."""
     old = timed(spirv_sha="one", telemetry={"rounds": [{"sm_clock_mhz": 1980}] * 3})
     new = timed(2e-3, seed=2, **{"spirv_sha": "one", "telemetry": {"rounds": [{"sm_clock_mhz": 1975}] * 3}} | changed)
     cell = one([old], [new])
@@ -159,7 +159,7 @@ def test_a_run_twice_in_a_file_is_one() -> None:
 
 
 def test_other_drivers_of_a_file_do_not_count() -> None:
-    """Only runs of the newest record's driver; how many are left out is a note."""
+    """Only runs of the newest record's driver count; a note has the number of the others."""
     older = device(CARD, run="before", version="0.9")
     slow_before = timed(5e-3, run="before", at="2026-11-20T10:00:00.000Z")
     comparison = against([older, slow_before, timed()], [timed(seed=2)])
@@ -195,7 +195,7 @@ def test_environment_and_host_are_noted_where_they_differ() -> None:
 
 
 def test_geometric_means_of_groups() -> None:
-    """By op and path, and by type where there are several; groups of one cell have none."""
+    """Groups are by op and path, and by type if there are several; groups of one cell have none."""
     cells = [(w, s) for w in ("f16", "q4_0") for s in ((64, 512, 256), (128, 512, 256))]
     old: list[AnyRecord] = [result(CARD, weights=w, shape=s) for w, s in cells]
     new: list[AnyRecord] = [result(CARD, weights=w, shape=s, median=1e-3 * (1.21 if w == "f16" else 1.0)) for w, s in cells]

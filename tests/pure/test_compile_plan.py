@@ -54,7 +54,7 @@ def test_full_has_all_tile_sizes_columns_and_tuples() -> None:
 
 
 def test_types_and_paths_narrow_it_down() -> None:
-    """Only what was asked for, types beyond the default set included."""
+    """Only the requested ones are compiled, even types beyond the default set."""
     device = recorded("nvk-172")
     assert {(c.op, c.variant.type) for c in default_cells(device, "compile", types=["f32"])} == {("gemm", "f32"), ("gemv", "f32")}
     assert {(c.op, c.variant.path) for c in default_cells(device, "compile", paths=["coopmat"])} == {("gemm", "coopmat")}
@@ -93,7 +93,7 @@ def test_full_leaves_no_kernel_out() -> None:
 
 
 def test_full_of_a_type_has_that_type_only() -> None:
-    """Nor copies and peaks, which have none of the weights' types."""
+    """Copies and peaks are left out, because they have none of the weights' types."""
     pipelines = compile_plans(recorded("nvk-172"), full=True, types=["q4_0"])
     assert {r.cell.variant.type for r in pipelines} == {"q4_0"}
     assert {r.cell.op for r in pipelines} == {"gemm", "gemv", "dequant"}
@@ -109,7 +109,7 @@ def test_the_default_is_one_pipeline_for_each_cell() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_pipeline_checks_bounds_and_has_the_modes_of_the_timed_one(name: str) -> None:
-    """Also those that are compiled on no cell's behalf: the reductions of other devices, and of a split K."""
+    """Pipelines that no cell needs do so too: other devices' reductions, and those of a split K."""
     device = recorded(name)
     modes = float_controls(limits(device))
     for one in compile_plans(device, full=True):

@@ -46,7 +46,7 @@ def test_columns_of_n_are_rows_whatever_the_workgroup() -> None:
 
 
 def test_several_workgroups_of_one_n_are_distinguished_by_their_subgroups() -> None:
-    """Where a device has both, N alone does not do."""
+    """If a device has several, N alone isn't enough."""
     kernel, nvk, radv = GEMV
     records = [
         pipeline_record(NVK, kernel, nvk.format(1)),
@@ -84,7 +84,7 @@ def test_what_a_device_can_t_run_is_reported_in_the_kernel_s_row() -> None:
 
 
 def test_a_matrix_path_without_matrix_instructions_is_an_alarm() -> None:
-    """On top, in its cell, and why."""
+    """It is above the table and in its cell, with a reason."""
     blind = pipeline_record(
         NVK, "gemm_f16_coopmat_acc_f16", "l 1", matrix_instructions=0, reason="compiled to no matrix instruction: emulated"
     )
@@ -107,14 +107,14 @@ def test_spills_and_times_are_shown_by_device() -> None:
 
 
 def test_live_registers_are_called_that() -> None:
-    """Where r is the demand and no allocation, a note says so."""
+    """If r is the demand and not an allocation, a note says so."""
     demand = pipeline_record(NVK, "gemm_f16_scalar_f32", "l 1", raw={"Max live registers": 96})
     assert "nvk:172/0: r is the most registers that are live at once" in text(demand, width=400)
     assert "live at once" not in text(pipeline_record(NVK, "gemm_f16_scalar_f32", "l 1"), width=400)
 
 
 def test_times_are_a_table_of_their_own() -> None:
-    """Where asked."""
+    """The table is there only if requested."""
     table = text(pipeline_record(NVK, "gemm_f16_scalar_f32", "l 1", compile_s=0.25), times=True)
     assert "Creation time: of one pipeline, the driver's caches off" in table
     assert "250 ms" in table.split("Creation time")[1]

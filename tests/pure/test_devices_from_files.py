@@ -135,7 +135,7 @@ def _through_report(device: DeviceRecord) -> DeviceRecord:
 
 
 def test_a_report_of_an_extension_that_is_not_known_keeps_its_members(tmp_path: Path) -> None:
-    """Under the extension's own name: its struct's is not guessed."""
+    """They are under the extension's own name, because its struct's isn't guessed."""
     document = report(recorded("radv-gfx1201"))
     document["extended"]["devicefeatures2"].append({"name": "newThing", "extension": "VK_EXT_new_thing", "supported": True})
     (device,) = devices_from(written(tmp_path / "report.json", document))
@@ -210,7 +210,7 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
 
 
 def test_a_conformance_version_without_its_parts_is_unknown(tmp_path: Path) -> None:
-    """Not an error: nothing is computed from it."""
+    """It is no error, because nothing is computed from it."""
     document = profile(properties={"VkPhysicalDeviceVulkan12Properties": {"conformanceVersion": {"major": 1}, "driverName": "d"}})
     (device,) = devices_from(written(tmp_path / "x.json", document))
     assert (device.driver.name, device.driver.conformance) == ("d", None)
@@ -265,7 +265,7 @@ def test_a_bad_file_is_a_sentence_with_file_place_and_what_was_expected(tmp_path
 
 @pytest.mark.parametrize("start", [b'{"capabilities": {"x": "', b'{"kind":"device","x":"'])
 def test_a_file_of_1_gb_is_refused_unread(tmp_path: Path, start: bytes) -> None:
-    """Without reading all of it into memory."""
+    """It is never read into memory as a whole."""
     path = tmp_path / "big.json"
     with open(path, "wb") as file:
         file.write(start)

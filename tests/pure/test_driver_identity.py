@@ -51,7 +51,7 @@ def _manifest(folder: Path, library: str) -> str:
 
 
 def test_the_mapped_library_of_a_manifest_is_found(tmp_path: Path) -> None:
-    """By absolute path, by a path relative to the manifest through a link, by soname, and by soname through a link."""
+    """The manifest may have an absolute path, a path relative to it through a link, a soname, or a soname through a link."""
     (tmp_path / "libvulkan_x.so.26").touch()
     (tmp_path / "libvulkan_x.so").symlink_to("libvulkan_x.so.26")
     real = str(tmp_path / "libvulkan_x.so.26")

@@ -1,4 +1,4 @@
-"""Where the embedded set lies, that it is whole or absent, and which C library its workers run on."""
+"""The embedded set: its place, whole or absent, and the C library that its workers run on."""
 
 from __future__ import annotations
 

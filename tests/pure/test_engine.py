@@ -75,7 +75,7 @@ class Fakes:
         self.open = 0
 
     def start(self, spec: DriverSpec, environment: dict[str, str]) -> Fake:
-        """In place of Worker's constructor."""
+        """Start the fake worker instead of a Worker."""
         self.environments.append(environment)
         self.open += 1
         return Fake(self, len(self.environments))
@@ -159,7 +159,7 @@ class Run:
         self.steps.append(what)
 
     def measure(self) -> Run:
-        """To the end; no worker is left, and every cell has exactly one record."""
+        """Measure all cells; no worker is left, and every cell has exactly one record."""
         self.engine.measure()
         assert self.fakes.open == 0
         assert sorted(r.axes["n"] for r in self.results) == list(range(1, len(self.plans) + 1))
@@ -256,7 +256,7 @@ def test_a_cell_lost_after_rounds_keeps_its_samples(monkeypatch: pytest.MonkeyPa
     "error", [WorkerLost("timeout", "no answer within 60 s"), WorkerFailed("timeout", "did not finish a submit within 20 s")]
 )
 def test_a_hang_is_a_timeout(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Whether the worker hangs or its device does: it is ended, and not tried again."""
+    """The worker may hang or its device: either way it is ended, and the cell isn't tried again."""
     run = Run(monkeypatch, losing(Sample, 2, [error])).measure()
     assert run.statuses == {1: "ok", 2: "timeout", 3: "ok"}
     assert run.events[0][0] == "timeout"
@@ -274,14 +274,14 @@ def test_a_lost_device_is_tried_once_more(monkeypatch: pytest.MonkeyPatch, kind:
 
 @pytest.mark.parametrize("kind", [Prepare, Sample])
 def test_a_device_lost_twice_ends_its_cell(monkeypatch: pytest.MonkeyPatch, kind: type[Request]) -> None:
-    """And no other."""
+    """No other cell is lost."""
     run = Run(monkeypatch, losing(kind, 2, [device_lost(), device_lost()])).measure()
     assert run.statuses == {1: "ok", 2: "device-lost", 3: "ok"}
     assert exit_status(run.results, frozenset()) == 4
 
 
 def test_three_losses_in_a_row_skip_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With that reason; the first three have theirs."""
+    """They have that reason; the first three have their own."""
     run = Run(monkeypatch, losing(Prepare, None, [crash() for _ in range(9)]), columns=5).measure()
     assert run.statuses == {1: "crash", 2: "crash", 3: "crash", 4: "skipped", 5: "skipped"}
     assert run.reason(5) == "the worker was lost 3 times in a row"
@@ -372,7 +372,7 @@ def test_wrong_cells_have_a_check_and_no_time(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_output_that_changed_while_timed_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In whatever round."""
+    """It may change in any round."""
     count = [0]
 
     def handle(request: Request) -> Any:
@@ -404,7 +404,7 @@ def test_a_device_that_executes_nothing_is_never_timed(monkeypatch: pytest.Monke
 
 
 def test_a_device_that_can_t_be_opened_skips_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In words; and a worker that can't even be started is no traceback."""
+    """The reason is a sentence; a worker that can't be started gives no traceback either."""
     run = Run(monkeypatch, losing(Open, None, [WorkerFailed("vk", "vkCreateDevice gave VK_ERROR_FEATURE_NOT_PRESENT")] * 9)).measure()
     assert set(run.statuses.values()) == {"skipped"}
     assert "vkCreateDevice gave VK_ERROR_FEATURE_NOT_PRESENT" in run.reason(1)
@@ -495,7 +495,7 @@ def test_cells_that_do_not_fit_together_are_measured_one_group_after_the_other(m
 
 
 def test_a_cell_beyond_the_budget_is_tried_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it fits is the driver's to say."""
+    """The driver decides whether it fits."""
     run = Run(monkeypatch, good)
     monkeypatch.setattr(running, "memory_budget", lambda device: 0)
     run.measure()

@@ -183,7 +183,7 @@ def test_bf16_decodes_as_gguf_decodes_it(bits: int) -> None:
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(-30, 30))
 def test_bf16_is_rounded_as_gguf_rounds_it(seed: int, exponent: float) -> None:
-    """To nearest even."""
+    """It is rounded to nearest even."""
     blocks = FORMATS["bf16"].random(np.random.default_rng(seed), 3, 64, 2.0**exponent)
     values = np.random.default_rng(seed).standard_normal((3, 64), dtype=np.float32) * np.float32(2.0**exponent)
     assert np.array_equal(blocks, gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16).view(np.uint8).reshape(3, -1))
@@ -228,7 +228,7 @@ def test_exact_blocks_are_small_integers(weight_type: str, rows: int, blocks: in
 
 @pytest.mark.parametrize("weight_type", list(ORACLE))
 def test_exact_blocks_have_the_mean_square_that_f16_sums_are_planned_for(weight_type: str) -> None:
-    """At most 60, of either sign, and few elements beyond 16."""
+    """The mean square is at most 60, with either sign, and few elements are beyond 16."""
     decoded = FORMATS[weight_type].decode(FORMATS[weight_type].exact(np.random.default_rng(4), 64, 8192)).astype(np.float64)
     assert 20 < np.mean(decoded**2) < 61
     assert abs(np.mean(decoded)) < 0.15 * np.sqrt(np.mean(decoded**2))

@@ -163,7 +163,7 @@ def test_a_baseline_comes_first_with_what_others_lack() -> None:
 
 
 def test_a_baseline_that_is_none_is_a_usage_error() -> None:
-    """With the devices that there are."""
+    """The error lists the devices."""
     with pytest.raises(UsageError, match="nvk:172/0"):
         build([NVK], baseline="radv")
 
@@ -212,7 +212,7 @@ def test_nothing_is_wider_than_the_terminal(width: int) -> None:
 
 
 def test_markdown_has_headings_and_lists() -> None:
-    """For reports and issues."""
+    """Reports and issues use them."""
     said = text(NVK, form="md")
     assert "### nvk:172/0 (NVK; NVK 26.1" in said
     assert "- coopmat2: no" in said
@@ -220,6 +220,6 @@ def test_markdown_has_headings_and_lists() -> None:
 
 
 def test_every_report_has_a_side_for_each_device() -> None:
-    """In the order asked for, where no baseline is named."""
+    """Devices are in the order asked for if no baseline is named."""
     report: Gaps = build([BMG, NVK])
     assert [side.device.device for side in report.sides] == ["anv:bmg/0", "nvk:172/0"]

@@ -93,7 +93,7 @@ def test_experts_used_may_differ_by_layer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("used", "value"), [(None, "not told"), (0, "0"), (9, "9")])
 def test_experts_without_a_number_used_are_refused(used: int | None, value: str, tmp_path: Path) -> None:
-    """Without it no share of them is known."""
+    """Their share can't be computed without it."""
     numbers = {"block_count": 2} if used is None else {"expert_used_count": used}
     path = write_gguf(tmp_path / "moe.gguf", EXPERTS, arch="qwen3moe", numbers=numbers)
     assert refused(path).startswith(f"blk.0.ffn_gate_up_exps.weight has 8 experts, but expert_used_count is {value}")
@@ -159,7 +159,7 @@ def test_a_missing_part_is_named(tmp_path: Path) -> None:
 
 
 def test_a_broken_part_is_the_one_that_is_named(tmp_path: Path) -> None:
-    """Not the part that was given."""
+    """The error doesn't name the part that was given."""
     write_gguf(tmp_path / "cut.gguf", EXPERTS, arch="qwen3moe", numbers=EXPERT_NUMBERS, split_max_tensors=4)
     (tmp_path / "cut-00003-of-00003.gguf").write_bytes(b"GGUF")
     with pytest.raises(UsageError, match=r"cut-00003-of-00003\.gguf: truncated: 4 B"):

@@ -40,7 +40,7 @@ def test_the_host_s_table_is_the_sources(weight_type: str) -> None:
 @pytest.mark.parametrize("weight_type", TYPES)
 @pytest.mark.parametrize("n", [32, 64, 512])
 def test_every_word_of_a_tile_is_staged_once(weight_type: str, vendor: str, subgroup: int, n: int) -> None:
-    """By as many invocations as the type wants for a block of A, and by two for one of B."""
+    """A block of A has as many invocations as its type needs, a block of B two."""
     t = gemm_tile(device_limits(**{**VENDORS[vendor], "subgroup": subgroup}), weight_type, 4096, n)
     for items, rows_there in ((int(defined(weight_type)["A_ITEMS"]), t.bm), (2, t.bn)):
         step = t.block // items

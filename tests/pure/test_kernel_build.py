@@ -190,7 +190,7 @@ def test_another_compiler_compiles_what_changed_and_says_so(
     ],
 )
 def test_a_mistake_in_kernels_toml_is_named(tmp_path: Path, before: str, after: str, message: str) -> None:
-    """With the file that has it."""
+    """The error has the file's name."""
     assert before in _FAMILY
     sources = _family(tmp_path, _FAMILY.replace(before, after))
     with pytest.raises(ValueError, match="fill/kernels.toml: .*" + re.escape(message)):

@@ -56,7 +56,7 @@ def test_recorded_devices_run_every_kernel_but_coopmat_on_turnip(name: str, devi
     ],
 )
 def test_a_feature_that_is_off_is_what_is_missing(kernel: str, feature: str) -> None:
-    """And nothing else is."""
+    """Nothing else is missing."""
     gap = evaluate(with_features(recorded("nvk-172"), **{feature: False}), requirement(kernels()[kernel]))
     assert gap.met is False
     assert {m.name.rpartition(".")[2] for m in gap.missing} == {feature}

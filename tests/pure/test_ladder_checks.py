@@ -65,7 +65,7 @@ def test_an_output_that_was_never_written_is_reported() -> None:
 
 
 def test_sums_stay_exact_in_f16() -> None:
-    """However large the matrix, no partial sum leaves f16's integers."""
+    """No partial sum leaves f16's integers, however large the matrix."""
     seen: list[Input] = []
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -79,7 +79,7 @@ def test_sums_stay_exact_in_f16() -> None:
 
 
 def test_2x2_reductions_take_neighbours() -> None:
-    """Not the four quarters."""
+    """They don't reduce the four quarters."""
     m = np.arange(16.0).reshape(4, 4)
     assert reduced(m, 0, False).tolist() == [[10.0, 18.0], [42.0, 50.0]]
     assert reduced(m, 0, True).tolist() == [[5.0, 7.0], [13.0, 15.0]]
@@ -87,7 +87,7 @@ def test_2x2_reductions_take_neighbours() -> None:
 
 @pytest.mark.parametrize("transposes", [True, False])
 def test_conversions_report_a_false_transpose(transposes: bool) -> None:
-    """And how the others round."""
+    """The other conversions report how they round."""
 
     def play(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
         m = inputs[_C].astype("<f2")
@@ -247,7 +247,7 @@ def to_bf16(words: Input) -> Input:
 
 
 def test_bf16_rounding_and_overflow_are_facts() -> None:
-    """To nearest even, and toward zero."""
+    """Both roundings are allowed: to nearest even and toward zero."""
 
     def play(truncates: bool) -> Player:
         def device(inputs: Mapping[int, Input], output_bytes: int, push: tuple[int, int, int], groups: int) -> Input:
@@ -411,7 +411,7 @@ def half_device(*, fused: bool, factor: float = 1.0) -> Player:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_f16_multiply_adds_may_round_once_or_twice(fused: bool) -> None:
-    """Both are allowed; which is a fact."""
+    """Both are allowed, and the record has which."""
     wrong, facts = outcome("half", half_device(fused=fused), local=64)
     assert wrong is None
     assert facts == {"rounding": "to nearest even", "fma": "fused" if fused else "not fused", "subnormals": "kept"}
@@ -478,7 +478,7 @@ def test_subgroup_operations_at_each_size(name: str, size: int) -> None:
     ],
 )
 def test_an_operation_taken_for_its_neighbour_is_reported(asked: str, played: str) -> None:
-    """With the subgroup, the lane, and both results."""
+    """The message has the subgroup, the lane and both results."""
     wrong, _ = outcome("subgroup", subgroup_device(played, 32), operation=asked, local=64, size=32, required=True)
     assert wrong is not None
     assert wrong.startswith("all invocations active")
@@ -515,7 +515,7 @@ def test_inactive_invocations_that_are_counted_are_reported() -> None:
 
 
 def test_a_size_that_is_not_the_required_one_is_reported() -> None:
-    """And one that can't be."""
+    """So is a size that is impossible."""
     asked: dict[str, Any] = {"operation": "add", "local": 64, "size": 32}
     assert outcome("subgroup", subgroup_device("add", 16), **asked, required=True)[0] == "the subgroup size is 16, 32 was required"
     assert outcome("subgroup", subgroup_device("add", 16), **asked, required=False) == (None, {"subgroup_size": 16})
@@ -531,7 +531,7 @@ def test_differences_name_count_and_place() -> None:
 
 
 def test_facts_of_several_kernels_are_reported_together() -> None:
-    """Once where they agree."""
+    """Facts that agree are there once."""
     facts: dict[str, Any] = {}
     for seen in ({"rounding": "to nearest even"}, {"rounding": "to nearest even"}, {"rounding": "toward zero", "fma": "fused"}):
         merge(facts, seen)

@@ -133,7 +133,7 @@ def test_the_h200_climbs_with_all_seven_in_both_scopes() -> None:
 
 
 def test_workgroup_scope_leaves_the_driver_its_shared_memory() -> None:
-    """Where what it reserves does not leave room for the operands, the climb says so."""
+    """If the driver's share leaves no room for the operands, the climb says so."""
     device = with_properties(recorded("nvidia-h200"), cooperativeMatrixWorkgroupScopeReservedSharedMemory=49000)
     climb = climbs(device)[f"{NV}.cooperativeMatrixWorkgroupScope"]
     assert climb.job is None
@@ -196,7 +196,7 @@ def test_subgroup_operations_are_climbed_with_at_each_size_that_may_be_required(
 
 
 def test_an_operation_that_compute_shaders_lack_is_unsupported() -> None:
-    """Because of the operation's flag, or because of the stage's."""
+    """The operation's flag may be missing, or the stage's."""
     without = with_properties(recorded("nvk-172"), supportedOperations=0x3, subgroupSupportedOperations=0x3)
     by_name = climbs(without)
     assert isinstance(by_name["subgroupAll at 32"].job, FeatureJob)

@@ -84,7 +84,7 @@ def test_what_is_wrong_on_the_ladder_is_on_top() -> None:
 
 
 def test_a_device_that_executed_nothing_on_the_ladder_is_an_alarm() -> None:
-    """Only null devices may."""
+    """Only null devices may execute nothing."""
     matrix = build(Store([nvidia(), climb("nvidia/0", (16, 16, 16), "compiles", status="noop", reason="nothing was written")]))
     assert matrix.alarms == ("1 executed nothing on the ladder (nvidia/0)",)
 

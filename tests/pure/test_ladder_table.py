@@ -63,14 +63,14 @@ def test_forms_that_end_alike_share_a_row() -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 140])
 def test_the_table_fits_the_terminal(width: int) -> None:
-    """In one piece."""
+    """The table isn't split."""
     lines = as_text(RECORDS, "table", width=width).split("\n\n")[0].splitlines()
     assert max(map(len, lines)) <= width
     assert sum(line.startswith("---") for line in lines) == 1
 
 
 def test_machine_formats_have_a_row_for_each_record() -> None:
-    """With the whole name, the ratio as a number of its own, and the reason."""
+    """A row has the whole name, the ratio as a number of its own, and the reason."""
     rows = list(csv.DictReader(io.StringIO(as_text(RECORDS, "csv"))))
     assert len(rows) == len(RECORDS)
     assert rows[6]["tuple or feature"] == f"{DOT} 4x8BitPackedSigned"

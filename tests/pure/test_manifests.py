@@ -28,7 +28,7 @@ def homes(tmp: Path) -> dict[str, str]:
 
 
 def test_default_folders_are_the_loaders_in_its_order() -> None:
-    """Without variables: personal config, /etc/xdg, /etc, personal data, /usr/local/share, /usr/share."""
+    """Without variables they are personal config, /etc/xdg, /etc, personal data, /usr/local/share, /usr/share."""
     expected = ["/h/.config", "/etc/xdg", "/etc", "/h/.local/share", "/usr/local/share", "/usr/share"]
     assert [Path(f) / "vulkan/icd.d" for f in expected] == manifests.search_paths({"HOME": "/h"})
 
@@ -128,7 +128,7 @@ def test_a_named_file_that_is_absent_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_32_bit_manifests_are_left_out(tmp_path: Path) -> None:
-    """By `library_arch` and by the names distributions use."""
+    """`library_arch` and distributions' file names identify them."""
     folder = tmp_path / "share/vulkan/icd.d"
     write(folder / "lvp_icd.i686.json")
     write(folder / "amd_icd32.json")

@@ -75,7 +75,7 @@ def test_an_unsteady_value_is_marked_with_its_reason() -> None:
 
 @pytest.mark.parametrize("status", ["wrong", "crash", "timeout", "device-lost", "error"])
 def test_failures_stand_out_and_are_counted_on_top(status: str) -> None:
-    """In capitals in their cell, and in the first lines with the device's name."""
+    """They are in capitals in their cell, and in the first lines with the device's name."""
     matrix = matrix_of(nvidia(), result(status=status, reason="because"))  # type: ignore[arg-type]
     ((cell,),) = cells(matrix, "gemm").values()
     assert (cell.text, cell.reason) == (status.upper(), "because")
@@ -127,7 +127,7 @@ def test_one_device_under_two_driver_versions_is_two_columns() -> None:
 
 
 def test_the_baseline_must_name_one_device() -> None:
-    """By id or by part of a name; none and several are errors that list what there is."""
+    """The id or a part of the name selects it; none and several are errors that list the devices."""
     records = sample()
     assert matrix_of(*records, baseline="lvp").baseline == 1
     with pytest.raises(UsageError, match="several devices: nvidia/0, embedded"):
@@ -296,7 +296,7 @@ def test_the_work_of_a_table_grows_no_faster_than_its_records(tmp_path: Path) ->
 
 
 def test_parts_of_a_missing_extension_need_no_words_of_their_own() -> None:
-    """Without VK_NV_cooperative_matrix2 its features and tuples are not listed one by one; what is independent is."""
+    """Without VK_NV_cooperative_matrix2 its features and tuples aren't listed one by one; independent conditions are."""
     matrix = matrix_of(*sample())
     words = {(matrix.columns[x.column].id, x.path): x.missing for x in matrix.losses}
     assert words["nvk:172/0", "coopmat2"] == "VK_NV_cooperative_matrix2 not listed"
@@ -355,7 +355,7 @@ def test_tuples_are_shown_in_the_label_where_they_agree_and_in_the_cells_where_n
 
 
 def test_unsteady_cells_share_one_note() -> None:
-    """Not a footnote for each: the cause, and how far they are off."""
+    """The note has the cause and how far they are off."""
     matrix = matrix_of(nvidia(), result(steady=False), result(path="scalar-f32", steady=False))
     text = as_text(matrix)
     assert text.count("~ not steady: the last two rounds differ by 4.1 %;") == 1
@@ -373,7 +373,7 @@ def test_a_kernel_is_one_row_whatever_tiles_its_devices_have() -> None:
 
 
 def test_a_driver_without_compile_statistics_is_reported_in_a_line() -> None:
-    """Not a column of `compiled`."""
+    """It gets no column of `compiled`."""
     silent = pipeline("embedded:lvp/0", "gemm_f16_coopmat", "coopmat", "f16", registers=0, spills=0)
     silent = msgspec.structs.replace(silent, registers=None, spills=None, instructions=None)
     complete = pipeline("radv:gfx1201/0", "gemm_f16_coopmat", "coopmat", "f16", registers=96, spills=0)
@@ -394,7 +394,7 @@ def test_the_dearest_gap_comes_first_with_what_it_is_worth() -> None:
 
 
 def test_a_gap_that_several_devices_have_is_reported_once() -> None:
-    """With all their names."""
+    """The line has all their names."""
     text = as_text(matrix_of(*sample()))
     assert text.count("VK_NV_cooperative_matrix2 not listed") == 1
     assert "coopmat2: radv:gfx1201/0, nvk:172/0 lack it" in text

@@ -54,7 +54,7 @@ def test_a_price_is_the_mean_of_both_paths_on_the_baseline() -> None:
 
 
 def test_a_path_that_was_not_measured_has_no_price() -> None:
-    """Nor has a gap that changes nothing."""
+    """A gap that changes nothing has none either."""
     baseline = [baseline_of(nvidia(), [result(path="coopmat"), result(path="scalar-f16", median=4e-3)])]
     turnip, need = recorded("turnip-750"), requirement("coopmat")
     assert prices(turnip, need, baseline, paths("dot2", "coopmat")) == []
@@ -73,7 +73,7 @@ def test_only_llama_cpp_s_accumulator_counts() -> None:
 
 
 def test_coopmat_is_worth_what_turnip_would_gain_by_it() -> None:
-    """Not what it is worth beside coopmat2, which turnip lacks too."""
+    """It isn't worth what it would be beside coopmat2, which turnip lacks too."""
     gap_prices = gaps_of("turnip-750")
     products = [price for price in gap_prices["coopmat"] if price.op == "gemm"]
     assert len(products) > 5
@@ -82,7 +82,7 @@ def test_coopmat_is_worth_what_turnip_would_gain_by_it() -> None:
 
 
 def test_bf16_has_a_price() -> None:
-    """Without it products of bf16 weights are promoted to f32; a driver that adds bf16 to its matrices adds their tuples too."""
+    """Without bf16 its products are promoted to f32; a driver that adds it to its matrices adds their tuples too."""
     gap_prices = gaps_of("nvk-172")
     for path in ("bf16", "coopmat-bf16"):
         (price,) = gap_prices[path]

@@ -70,7 +70,7 @@ def test_a_crash_the_loader_swallowed_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_hang_says_in_which_call(tmp_path: Path) -> None:
-    """And for how long it was waited."""
+    """The message also has the time waited."""
     state, reason, _ = explain(driver(tmp_path, "libd.so"), WorkerLost("timeout", "no answer within 8 s", during="vkCreateInstance"))
     assert (state, reason) == ("error", "hung in vkCreateInstance: no answer within 8 s")
 

@@ -106,7 +106,7 @@ def test_a_devices_profile_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("path", [need.path for need in all_requirements()])
 def test_a_paths_profile_is_valid_and_complete(path: str) -> None:
-    """With every profile that it builds on, and without vkprobe's own key."""
+    """It has every profile that it builds on, and vkprobe's own key is left out."""
     assert faults(path_profile([path])) == []
 
 

@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 
 
 def test_elsewhere_a_line_for_each_phase(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And one every few seconds within a phase; nothing to wipe."""
+    """Within a phase there is a line every few seconds, and nothing to wipe."""
     now = [100.0]
     monkeypatch.setattr("vkprobe.cli.progress.time.monotonic", lambda: now[0])
     stream = io.StringIO()

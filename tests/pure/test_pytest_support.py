@@ -48,7 +48,7 @@ def test_the_example_is_read() -> None:
     ],
 )
 def test_a_file_that_is_no_compute_shader_is_refused(data: bytes, message: str) -> None:
-    """With its name and what to do."""
+    """The error has the file's name and the remedy."""
     with pytest.raises(UsageError, match=r"^x\.spv: ") as raised:
         spirv.read(data, "x.spv")
     assert message in str(raised.value)

@@ -153,7 +153,7 @@ def test_only_allowed_structs_are_asked_for() -> None:
 
 
 def test_a_struct_that_needs_two_extensions_waits_for_both() -> None:
-    """Where the registry asks for a second extension, one alone does not allow the struct."""
+    """If the registry asks for a second extension, one alone doesn't allow the struct."""
     name = "VkPhysicalDeviceFragmentShaderBarycentricPropertiesKHR"
     condition = structs.layout(name).condition
     assert not satisfied(condition, {"VK_KHR_fragment_shader_barycentric"})

@@ -109,7 +109,7 @@ def test_a_promoted_feature_is_found_in_either_struct(struct: str, met: bool | N
 
 
 def test_a_core_version_that_is_too_low_is_no_where_no_extension_helps() -> None:
-    """On Vulkan 1.2 without VK_EXT_subgroup_size_control there is no size control; on an unknown version nobody knows."""
+    """Vulkan 1.2 without VK_EXT_subgroup_size_control has no size control; on an unknown version that is unknown."""
     bare = {"VkPhysicalDeviceVulkan11Features": {"storageBuffer16BitAccess": True}}
     assert gap(device(api="1.2.100", features=bare, properties={}), "subgroup-size-control").met is False
     assert gap(device(api=None, features=bare, properties={}), "subgroup-size-control").met is None

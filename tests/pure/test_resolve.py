@@ -101,7 +101,7 @@ def test_the_default_tuple_is_the_first_one_that_llama_cpp_takes() -> None:
 
 
 def test_a_tuple_that_is_not_listed_is_unsupported() -> None:
-    """With its name in the reason."""
+    """The reason has its name."""
     resolved = gemm(recorded("nvk-172"), (64, 64, 64), "coopmat", "f16", tuples=["8x8x8"])
     assert resolved.reason is not None
     assert "f16 8x8x8" in resolved.reason or "8x8x8" in resolved.reason
@@ -115,7 +115,7 @@ def test_unknown_tuples_are_not_called_missing() -> None:
 
 
 def test_a_feature_that_is_off_is_the_reason() -> None:
-    """By its name; a cell that can do without runs."""
+    """The reason has its name; a cell that doesn't need it runs."""
     without = with_features(recorded("nvk-172"), shaderFloat16=False)
     assert "shaderFloat16" in (gemm(without, (64, 64, 64), "scalar-f16", "f16").reason or "")
     assert gemm(without, (64, 64, 64), "scalar-f32", "f32").reason is None
@@ -158,7 +158,7 @@ def test_long_grids_are_folded() -> None:
 
 
 def test_a_tile_that_does_not_fit_says_so() -> None:
-    """With what it needs and what the device has."""
+    """The reason has its need and the device's limit."""
     device = with_properties(recorded("lvp"), maxComputeSharedMemorySize=4096)
     assert "4096" in (gemm(device, (64, 64, 64), "scalar-f32", "f32").reason or "")
 

@@ -51,7 +51,7 @@ def test_embedded_drivers_never_hide_the_systems(machine: Path) -> None:
 
 
 def test_a_manifest_by_path_runs_on_the_sets_loader_where_the_system_has_none(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And on the system's where there is one."""
+    """If the system has a loader, it runs on that."""
     path = str(write(machine / "build/my_icd.json"))
     monkeypatch.setattr(loader, "system_loader", lambda: None)
     assert select.resolve([path])[0].root == str(machine / "cache/drivers/trixie-backports")
@@ -60,7 +60,7 @@ def test_a_manifest_by_path_runs_on_the_sets_loader_where_the_system_has_none(ma
 
 
 def test_an_unknown_name_lists_the_known_ones(machine: Path) -> None:
-    """And suggests the nearest."""
+    """The error also suggests the nearest one."""
     with pytest.raises(UsageError, match=r"unknown driver radeom: known are lvp, radeon, embedded:lvp. Did you mean radeon\?"):
         select.resolve(["radeom"])
 
@@ -181,14 +181,14 @@ def test_toml_preload_that_is_absent_is_a_fault(machine: Path) -> None:
     ],
 )
 def test_an_unusable_toml_says_what_is_wrong(machine: Path, text: str, words: str) -> None:
-    """With the file's name."""
+    """The error has the file's name."""
     config(text)
     with pytest.raises(UsageError, match=r"vkprobe\.toml.*" + words):
         select.resolve(["x"])
 
 
 def test_shim_goes_to_the_family_it_is_for(machine: Path) -> None:
-    """By its file name; one of unknown name needs a single family."""
+    """The file name decides; a shim with an unknown name needs a single family."""
     shim = machine / "libintel_noop_drm_shim.so"
     shim.touch()
     anv, nvk = select.resolve([], ["anv:bmg", "nvk:172"], shim=str(shim))

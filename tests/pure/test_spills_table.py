@@ -62,7 +62,7 @@ def test_sizes_and_columns_are_rows_the_worst_first() -> None:
 
 
 def test_tuples_and_workgroups_share_a_row() -> None:
-    """So that devices which have others stand beside each other."""
+    """Devices with other tuples or workgroups are comparable in one row."""
     records = [
         gemm(NVK, "f16", "l 1x1 1x1 16x16x16 1/32"),
         gemm(NVK, "f16", "l 1x1 1x1 16x8x16 1/32"),
@@ -78,12 +78,12 @@ def test_tuples_and_workgroups_share_a_row() -> None:
     [(146, 128, "tile 146/128"), (120, 128, "tight 120/128"), (37, 128, "compiler 37/128"), (None, 128, "unknown"), (37, None, "unknown")],
 )
 def test_the_verdict_is_with_the_spills(tile: int | None, budget: int | None, words: str) -> None:
-    """And what it is based on."""
+    """The numbers behind it are there too."""
     assert rows(gemm(NVK, "f16", spills=1, tile_registers=tile, register_budget=budget))[0][2] == f"1s in 1 of 1  {words}"
 
 
 def test_json_names_every_pipeline_that_spills() -> None:
-    """With its registers, its tile's, the chip's, and the cause."""
+    """Each has its registers, its tile's, the chip's, and the cause."""
     data = json.loads(as_text(matrix(gemm(NVK, "f16", spills=7), gemm(NVK, "q4_0", spills=9)), "json"))
     (section,) = (s for s in data["sections"] if s["kind"] == "spills")
     spilling = section["rows"][0]["cells"][NVK]["spilling"]

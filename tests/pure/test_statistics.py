@@ -82,7 +82,7 @@ def test_steadiness_is_no_luck() -> None:
 
 @pytest.mark.parametrize("deviation", [0.0, 0.003, 0.01, 0.03])
 def test_the_interval_covers_the_truth(deviation: float) -> None:
-    """In nine of ten campaigns at least, whatever the noise between rounds."""
+    """It does in at least nine of ten campaigns, whatever the noise between rounds."""
     rng = np.random.default_rng(12)
     verdicts = [_campaign(deviation, rng) for _ in range(150)]
     assert np.mean([t.ci95_s[0] <= 1 <= t.ci95_s[1] for t in verdicts]) >= 0.9

@@ -92,7 +92,7 @@ def test_missing_and_unreadable_files_are_usage_errors(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [3, 9, 20, 200])
 def test_a_torn_last_line_is_skipped(tmp_path: Path, cut: int) -> None:
-    """Wherever a killed process stopped writing, what was whole counts."""
+    """A killed process may stop anywhere; whole lines count."""
     path = write(tmp_path / "a.jsonl", nvidia(), tail=encode(result())[:cut])
     assert len(list(read_records(path))) == 1
 
@@ -221,7 +221,7 @@ def test_an_appender_adds_to_records(tmp_path: Path) -> None:
 
 
 def test_an_appender_refuses_a_file_that_holds_something_else(tmp_path: Path) -> None:
-    """And leaves it as it was."""
+    """The file stays as it was."""
     path = tmp_path / "notes.txt"
     path.write_text("my notes")
     with pytest.raises(UsageError, match=r"notes\.txt"):
@@ -231,7 +231,7 @@ def test_an_appender_refuses_a_file_that_holds_something_else(tmp_path: Path) ->
 
 @pytest.mark.parametrize("where", ["missing/folder/a.jsonl", "."])
 def test_a_path_that_cannot_be_written_fails_before_any_work(tmp_path: Path, where: str) -> None:
-    """When the appender opens, not when the first result comes."""
+    """It fails when the appender opens, not when the first result comes."""
     with pytest.raises(UsageError, match=r"can't be written|is a folder"):
         Appender(tmp_path / where)
 

@@ -27,7 +27,7 @@ def test_quantiles_of_the_published_table(df: float, p: float, t: float) -> None
 
 @given(st.floats(1e-9, 0.999), st.floats(0.5, 1e5))
 def test_the_quantile_inverts_the_probability(p: float, df: float) -> None:
-    """Also of degrees of freedom that are no integers."""
+    """This holds for fractional degrees of freedom too."""
     assert two_sided(quantile(p, df), df) == pytest.approx(p, rel=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_the_common_variance_is_found(df: float) -> None:
 
 
 def test_alike_cells_share_one_variance() -> None:
-    """Where they differ by no more than chance, there are many degrees of freedom."""
+    """If they differ by no more than chance, there are many degrees of freedom."""
     common = prior(drawn(math.inf, 1e-4, 4, 400, 2))
     assert common.df > 30
     assert common.s2 == pytest.approx(1e-4, rel=0.15)

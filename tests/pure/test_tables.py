@@ -90,7 +90,7 @@ def test_what_means_nothing_for_an_op_is_no_column() -> None:
 
 
 def test_failures_of_a_measuring_verb_stand_out() -> None:
-    """In capitals, with their reason below."""
+    """They are in capitals, with their reason below."""
     text = as_text([result(), result(path="scalar-f32", status="wrong", reason="3 elements differ")], "table")
     assert "WRONG [1]" in text
     assert "[1] 3 elements differ" in text

@@ -32,7 +32,7 @@ def test_processes_that_agree_lend_all_their_rounds() -> None:
 
 
 def test_one_round_each_is_never_judged() -> None:
-    """However far apart they are."""
+    """The medians may be as far apart as they like."""
     (said,) = judge([unpaired(Side((0.0,), 1e-6), Side((1.0,), 1e-6))])
     assert (said.verdict, said.has_interval, said.p) == ("unclear", False, 1.0)
 
@@ -59,7 +59,7 @@ def test_p_is_adjusted_for_the_table() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=30))
 def test_adjusting_keeps_the_order_and_never_lowers(p: list[float]) -> None:
-    """And stays a probability."""
+    """The results are still probabilities."""
     q = adjusted(p)
     assert all(a * (1 - 1e-12) <= b <= 1 for a, b in zip(p, q, strict=True))
     order = sorted(range(len(p)), key=p.__getitem__)

@@ -70,7 +70,7 @@ def false_tables(tables: Sequence[Sequence[Judgement]]) -> int:
 
 @pytest.mark.parametrize("mixture", MIXTURES)
 def test_identical_distributions_give_no_false_slower(mixture: str) -> None:
-    """In fewer than 1 % of tables of 200 cells is any cell slower."""
+    """Fewer than 1 % of tables of 200 cells have a slower cell."""
     rng = np.random.default_rng(sum(map(ord, mixture)))
     count = 150
     tables = [judge([e for kind, cells in MIXTURES[mixture].items() for e in estimates(rng, kind, cells)]) for _ in range(count)]
@@ -153,7 +153,7 @@ def test_interleaving_withstands_drift(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "trend"])
 def test_interleaving_finds_three_percent(kind: str) -> None:
-    """In more than 95 % of 100 tables."""
+    """It does in more than 95 % of 100 tables."""
     rng = np.random.default_rng(9)
     assert sum(judge(blocks(rng, kind, 40, math.log(1.03)))[0].verdict == "slower" for _ in range(100)) > 95
 

@@ -41,7 +41,7 @@ def product(weight_type: str, inputs: Inputs, path: str, accumulator: str) -> F3
 @pytest.mark.parametrize("weight_type", TYPES)
 @pytest.mark.parametrize(("path", "accumulator"), PATHS)
 def test_correctly_rounded_results_pass(path: str, accumulator: str, weight_type: str) -> None:
-    """Both passes, with room between the random pass's error and its bound."""
+    """Both passes accept them, and the random pass's error is well below its bound."""
     r = reference(weight_type)
     assert r.check_exact(product(weight_type, r.exact, path, accumulator)) is None
     verdict = r.check_random(product(weight_type, r.random, path, accumulator), nmse_bound(path, accumulator, weight_type, K))
@@ -63,7 +63,7 @@ def test_exact_inputs_are_exact_in_f16(weight_type: str, k: int) -> None:
 
 
 def test_one_wrong_element_is_reported() -> None:
-    """By the exact pass, with its place and both values."""
+    """The exact pass reports it, with its place and both values."""
     r = reference("q4_0")
     output = product("q4_0", r.exact, "scalar-f32", "f32")
     right = output[1, 97]
@@ -126,7 +126,7 @@ def test_an_f16_accumulator_under_the_name_of_an_f32_one_is_reported(weight_type
 
 
 def test_one_row_of_garbage_is_reported_by_the_random_pass() -> None:
-    """Also where it isn't sampled: sums over rows hold it."""
+    """Sums over rows catch it even where it isn't sampled."""
     r = reference("q8_0", 1000, 2, 64)
     output = product("q8_0", r.random, "scalar-f32", "f32")
     for m in range(0, 1000, 37):

@@ -219,7 +219,7 @@ def test_shapes_of_several_models_are_merged_and_filtered_by_type() -> None:
 
 
 def test_a_model_without_pp_matrices_says_so(tmp_path: Path) -> None:
-    """Only an output: nothing for gemm."""
+    """It has only an output, so nothing for gemm."""
     network = model_of(str(write_gguf(tmp_path / "head.gguf", DENSE[:2])))
     assert len(model_shapes("gemv", [network])) == 1
     with pytest.raises(UsageError, match="gemm --model head: nothing to measure; there is no shape at all"):
@@ -227,7 +227,7 @@ def test_a_model_without_pp_matrices_says_so(tmp_path: Path) -> None:
 
 
 def test_importing_workloads_is_light() -> None:
-    """Neither gguf nor numpy before a file is read."""
+    """Before a file is read, neither gguf nor numpy is imported."""
     code = (
         "import sys; from vkprobe.cli.workload import model_of; from vkprobe.workloads import model, shapes;"
         "shapes(model_of('qwen3-8b'), 'prompt'); print([name for name in ('gguf', 'numpy', 'vulkan') if name in sys.modules])"

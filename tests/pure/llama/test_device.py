@@ -55,7 +55,7 @@ def test_architectures_of_recorded_devices(name: str, expected: str) -> None:
     [(64, 64, 10, "amd-gcn"), (32, 64, 20, "amd-rdna1"), (32, 32, 16, "other"), (32, 64, None, None)],
 )
 def test_amd_architectures(low: int, high: int, wavefronts: int | None, expected: str | None) -> None:
-    """By subgroup sizes and wavefronts per SIMD; unknown where the facts lack those."""
+    """The architecture follows from subgroup sizes and wavefronts per SIMD; without those it is unknown."""
     of = with_properties(recorded(NAVI31), minSubgroupSize=low, maxSubgroupSize=high, wavefrontsPerSimd=wavefronts)
     assert architecture(of) == expected
     assert architecture(without(of, "VK_AMD_shader_core_properties")) == "other"
@@ -127,7 +127,7 @@ def test_intels_cores_by_device_id(device_id: int, cores: int | None) -> None:
 
 
 def test_intels_table_has_llama_cpp_s_seventeen_gpus() -> None:
-    """From 6 to 32 cores."""
+    """They have 6 to 32 cores."""
     assert (len(INTEL_CORES), min(INTEL_CORES.values()), max(INTEL_CORES.values())) == (17, 6, 32)
 
 

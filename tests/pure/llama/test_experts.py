@@ -46,7 +46,7 @@ def test_float_weights_have_subgroups_of_16_at_least() -> None:
 
 @pytest.mark.parametrize("matrices", [True, False])
 def test_amd_never_has_the_large_tile(matrices: bool) -> None:
-    """Though with matrices other products have it there."""
+    """Other products with matrices do have it there."""
     device = device_limits(**RDNA3)
     assert expert_sizes(device, matrices) == "sm"
     assert expert_tile(device, "q4_0", 4096, 512, MATRIX if matrices else None).size == "m"

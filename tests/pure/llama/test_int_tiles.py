@@ -88,7 +88,7 @@ def elements(t: Tile) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("weight_type", ["q4_0", "q4_k"])
 @pytest.mark.parametrize("n", [32, 64, 512])
 def test_every_element_of_a_tile_is_computed_once(weight_type: str, vendor: str, subgroup: int, n: int) -> None:
-    """For every size, table and subgroup size there is."""
+    """This holds for every size, table and subgroup size."""
     t = tile(weight_type, 4096, n, **{**VENDORS[vendor], "subgroup": subgroup})
     assert sorted(elements(t)) == [(m, k) for m in range(t.bm) for k in range(t.bn)]
 

@@ -62,7 +62,7 @@ def test_coopmat2_reads_f32_weights_as_f16() -> None:
 
 @pytest.mark.parametrize("robustness", [True, False])
 def test_bounds_checks_are_off_for_coopmat2_and_quantised_gemvs(robustness: bool) -> None:
-    """And for q8_1 made in subgroups; without VK_EXT_pipeline_robustness they can't be switched off at all."""
+    """They are off for q8_1 made in subgroups too; without VK_EXT_pipeline_robustness they can't be switched off at all."""
     device = device_limits(robustness=robustness)
     off = not robustness
     assert gemm_robust(device, "coopmat2") is off
@@ -124,7 +124,7 @@ def test_subgroups_of_gemvs() -> None:
 
 
 def test_q8_1_is_made_in_subgroups_where_they_are_full_and_have_clusters() -> None:
-    """Else through shared memory, which asks for nothing but on RDNA1 and RDNA2."""
+    """Other devices go through shared memory, which requires nothing except on RDNA1 and RDNA2."""
     assert conversion_subgroups(device_limits(), "q8_1") == Subgroups(required=None, full=True)
     assert conversion_subgroups(device_limits(clusters=False), "q8_1") == NOTHING
     assert conversion_subgroups(device_limits(**RDNA2, full_subgroups=False), "q8_1") == Subgroups(required=32, full=False)
@@ -132,7 +132,7 @@ def test_q8_1_is_made_in_subgroups_where_they_are_full_and_have_clusters() -> No
 
 
 def test_float_controls_are_the_device_s() -> None:
-    """For every module."""
+    """Every module has them."""
     controls = float_controls(device_limits(denormals_f16=False))
     assert (controls.rounding_f16, controls.denormals_f16) == (True, False)
 
@@ -156,7 +156,7 @@ def test_words_say_where_a_kernel_has_a_tail() -> None:
 
 
 def test_the_reduced_coopmat2_is_laid_out_as_coopmat() -> None:
-    """With A alone in shared memory, and bounds checks."""
+    """Only A is in shared memory, and bounds are checked."""
     device = limits(recorded("anv-bmg"))
     reduced = gemm_layout(device, "q4_0", 4096, 512, 4096, "coopmat2", "f16", reduced=True)
     coopmat = gemm_layout(device, "q4_0", 4096, 512, 4096, "coopmat", "f16")
@@ -198,6 +198,6 @@ def test_every_path_has_a_layout_on_every_recorded_device(name: str) -> None:
 
 
 def test_a_wide_grid_is_folded_to_y() -> None:
-    """With as many workgroups as are needed, at least."""
+    """There are at least as many workgroups as needed."""
     assert fold(100, device_limits()) == (100, 1, 1)
     assert fold(151936, device_limits()) == (65535, 3, 1)

@@ -97,7 +97,7 @@ def test_rows_that_no_vector_begins_at_are_unaligned() -> None:
     ],
 )
 def test_splits_of_k(m: int, n: int, k: int, cores: int, parts: int) -> None:
-    """By how much of the device the tiles fill; never so many that the last part is empty, nor for fewer columns than a tile's."""
+    """The number depends on how much of the device the tiles fill; no part is empty, and fewer columns than a tile's aren't split."""
     assert split_k(128, 128, m, n, k, cores) == parts
 
 

@@ -56,7 +56,7 @@ def docstrings(path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_every_rule_names_the_lines_that_it_follows(path: Path) -> None:
-    """In files of llama.cpp's; ranges run forwards. What is no rule of llama.cpp's is listed here."""
+    """The lines are in llama.cpp's files, and ranges run forwards; rules that aren't llama.cpp's are listed here."""
     for name, text in docstrings(path).items():
         source = text.partition("Source:")[2]
         assert bool(CITED.search(source)) is (name not in OWN), name

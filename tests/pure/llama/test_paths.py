@@ -239,7 +239,7 @@ def test_intels_gemv_by_type(weight_type: str, k: int, path: str) -> None:
 
 
 def test_intels_windows_driver_takes_q8_1_for_several_columns_only() -> None:
-    """But for q6_k on Xe2."""
+    """The exception is q6_k on Xe2."""
     windows = with_driver(recorded("anv-bmg"), INTEL_WINDOWS)
     assert [one(windows, "q4_k", n).path for n in (1, 2)] == ["scalar-f32", "intdot"]
     assert one(windows, "q6_k", 1).path == "intdot"
@@ -339,7 +339,7 @@ def test_qualcomms_matrices_are_used_with_its_extension_alone() -> None:
 
 
 def test_every_workload_gets_a_choice_with_a_reason() -> None:
-    """On each recorded device."""
+    """This holds on each recorded device."""
     for name in NAMES:
         choices = choose(recorded(name))
         assert [c.workload for c in choices] == list(WORKLOADS)

@@ -95,7 +95,7 @@ def test_words_distinguish_the_three_reductions() -> None:
 
 
 def test_intel_is_asked_for_subgroups_of_16_where_it_takes_a_request() -> None:
-    """Else its own size."""
+    """Other devices keep their own size."""
     rows = gemv_rows(limits(recorded("anv-bmg")), "f16", 4096, 4096)
     assert (rows.subgroup, rows.block) == (16, 64)
     unasked = gemv_rows(limits(with_properties(recorded("anv-bmg"), requiredSubgroupSizeStages=0x40)), "f16", 4096, 4096)
@@ -103,7 +103,7 @@ def test_intel_is_asked_for_subgroups_of_16_where_it_takes_a_request() -> None:
 
 
 def test_without_subgroup_arithmetic_sums_go_through_shared_memory() -> None:
-    """Only then: Apple's devices reduce in subgroups as others do."""
+    """Apple's devices reduce in subgroups like all others."""
     for rows_of in (floats, integers):
         assert rows_of().reduce == rows_of(vendor=Vendor.APPLE).reduce == "subgroup"
         assert rows_of(arithmetic=False).reduce == "shared"
@@ -149,7 +149,7 @@ def test_rows_with_q8_1_activations(changed: dict[str, Any], expected: dict[str,
 
 
 def test_rdna3_has_four_rows_from_five_columns_on() -> None:
-    """For every type; RDNA4 and RDNA2 keep theirs."""
+    """This holds for every type; RDNA4 and RDNA2 keep their own."""
     for weight_type in ("q4_0", "q4_k", "mxfp4"):
         assert integers(weight_type, 4096, 5, **RDNA3).rows == 4
         assert integers(weight_type, 4096, 4, **RDNA3).rows == integers(weight_type, 4096, 5, **RDNA2).rows
@@ -167,7 +167,7 @@ def test_workgroups_with_q8_1_activations(changed: dict[str, Any], block: int, s
 
 
 def test_four_invocations_share_a_block_at_least() -> None:
-    """On subgroups narrower than any that llama.cpp knows."""
+    """These subgroups are narrower than any that llama.cpp knows."""
     assert integers(vendor=0x10005, subgroup=2, required_sizes=None).block == 4
 
 
