@@ -132,11 +132,11 @@ def _name(cell: Compared) -> tuple[str, str]:
 
 
 def _brief(cell: Compared) -> str:
-    """A tile's size (or N) and its tuple: `l 16x16x16`, `n4`."""
+    """A tile's size (or N) and its tuple: `l 16x16x16`, `n4`; the whole tile if it has neither."""
     r = cell.record
     if not isinstance(r, PipelineRecord):
         return _name(cell)[1]
-    return " ".join(filter(None, (r.tile_name, r.tuple)))
+    return " ".join(filter(None, (r.tile_name, r.tuple))) or r.tile or ""
 
 
 def _change(change: Change | None) -> str:
