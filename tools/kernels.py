@@ -215,8 +215,8 @@ def build(kernels: Path = KERNELS, spirv: Path = SPIRV, *, everything: bool = Fa
             folder = Path(temporary)
             capabilities = list(pool.map(lambda v: _compile(binary, v, kernels, folder / f"{v.name}.spv"), todo))
             for v, declared in zip(todo, capabilities, strict=True):
-                made = hashlib.sha256((folder / f"{v.name}.spv").read_bytes()).hexdigest()
-                entries[v.name] = {**_row(v), "capabilities": declared, "source_sha256": source_hash(v, kernels), "spirv_sha256": made}
+                digest = hashlib.sha256((folder / f"{v.name}.spv").read_bytes()).hexdigest()
+                entries[v.name] = {**_row(v), "capabilities": declared, "source_sha256": source_hash(v, kernels), "spirv_sha256": digest}
                 if version != before:
                     entries[v.name]["compiler"] = version
             for module in folder.glob("*.spv"):

@@ -151,19 +151,19 @@ def structs_module(vk: Any) -> str:
     """Text of the struct module: all that extends Features2 or Properties2, the structs of `_PLAIN`, and what is nested in them."""
     writer = StructWriter(vk)
     sections: dict[str, list[str]] = {}
-    known: set[str] = set()
+    module_structs: set[str] = set()
     for title, root in zip(("FEATURES", "PROPERTIES"), _EXTENDED, strict=True):
         lines: list[str] = []
         for struct in sorted((s for s in vk.structs.values() if root in s.extends), key=lambda s: str(s.name)):
-            known.add(struct.name)
+            module_structs.add(struct.name)
             lines += writer.lines(struct, conditional=True)
         sections[title] = lines
     for name in _PLAIN:
         writer.nested[name] = vk.structs[name]
     lines = []
-    while waiting := sorted(set(writer.nested) - known):
+    while waiting := sorted(set(writer.nested) - module_structs):
         for name in waiting:
-            known.add(name)
+            module_structs.add(name)
             lines += writer.lines(vk.structs[name], conditional=False)
     sections["PLAIN"] = lines
     sections["TYPES"] = []

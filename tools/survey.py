@@ -69,9 +69,9 @@ def survey(folder: Path, part: str, driver: str | None, asked: Sequence[Sequence
             print(f"$ {shlex.join(command)}", file=log, flush=True)
             began = time.monotonic()
             status = subprocess.run([sys.executable, "-m", *command], stdout=log, stderr=log, check=False).returncode
-            told = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
-            print(told, file=log, flush=True)
-            print(told, flush=True)
+            summary = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
+            print(summary, file=log, flush=True)
+            print(summary, flush=True)
             highest = max(highest, status if status >= 0 else 128 - status)  # as a shell tells the end by a signal
     return highest
 

@@ -92,11 +92,11 @@ def names_of(quantity: str) -> frozenset[str]:
 
 def normal(driver_id: str | None, raw: Mapping[str, Any]) -> Normal:
     """The normal form of a driver's statistics; a quantity of several parts is their sum over those that the driver names."""
-    told: dict[str, Any] = {}
+    quantities: dict[str, Any] = {}
     for quantity, parts in _NAMES.get(driver_id or "", {}).items():
         values = [raw[part] for part in parts if part in raw]
         if parts == (_UNTOLD,) and not any(values):
             values = [raw[name] for name in (_DEMAND, _UNTOLD) if name in raw][:1]
         if values:
-            told[quantity] = sum(values)
-    return Normal(**told)
+            quantities[quantity] = sum(values)
+    return Normal(**quantities)

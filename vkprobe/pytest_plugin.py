@@ -67,7 +67,7 @@ class VkDriver:
         """Name, version, build id of the driver itself; None where it has no device."""
         return self.devices[0].driver if self.devices else None
 
-    def told(self, device: DeviceRecord) -> dict[str, Any]:
+    def device_info(self, device: DeviceRecord) -> dict[str, Any]:
         """Which driver and device a number came from, for `extra_info`."""
         d, h = device.driver, device.hardware
         return {
@@ -125,7 +125,7 @@ def _choices(config: pytest.Config) -> Choices:
         from vkprobe.errors import VkprobeError
 
         try:
-            config.stash[_CHOICES] = Choices([found.spec for found in defaults()])
+            config.stash[_CHOICES] = Choices([outcome.spec for outcome in defaults()])
         except VkprobeError as error:
             config.stash[_CHOICES] = Choices([], str(error))
     return config.stash[_CHOICES]
@@ -151,9 +151,9 @@ def vk_driver(request: pytest.FixtureRequest) -> VkDriver:
     spec: DriverSpec = getattr(request, "param", specs[0])
     from vkprobe.facts import gather
 
-    found = gather([spec], "pytest")
-    (driver,) = found.drivers
-    return VkDriver(spec, driver.state, driver.reason, driver.remedy, found.devices)
+    facts = gather([spec], "pytest")
+    (driver,) = facts.drivers
+    return VkDriver(spec, driver.state, driver.reason, driver.remedy, facts.devices)
 
 
 @pytest.fixture(scope="session")
@@ -198,13 +198,13 @@ def vk_kernel(vk_host: Host) -> Iterator[Callable[..., ShaderKernel | CellKernel
     vk_kernel(OP, type="q4_0", shape=(256, 32, 256), path="scalar-f32"): one of vkprobe's cells, verified.
     run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler tells.
     """
-    from vkprobe.pytest_support.kernel import made
+    from vkprobe.pytest_support.kernel import make_kernel
 
     kernels: list[ShaderKernel | CellKernel] = []
 
     def make(what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
         __tracebackhide__ = True
-        kernels.append(made(vk_host, what, **options))
+        kernels.append(make_kernel(vk_host, what, **options))
         return kernels[-1]
 
     yield make

@@ -33,7 +33,7 @@ class Enable(NamedTuple):
 
 
 def _parse(section: str) -> dict[str, tuple[Enable, ...]]:
-    found: dict[str, list[Enable]] = {}
+    by_owner: dict[str, list[Enable]] = {}
     for line in section.splitlines():
         match = _LINE.match(line)
         assert match, line
@@ -43,8 +43,8 @@ def _parse(section: str) -> dict[str, tuple[Enable, ...]]:
             kind = "version" if name.startswith("VK_VERSION_") else "extension"
         else:
             kind = "property" if "Properties" in name else "feature"
-        found.setdefault(owner, []).append(Enable(kind, name, member, int(bits) if bits else None, condition or ""))
-    return {owner: tuple(enables) for owner, enables in found.items()}
+        by_owner.setdefault(owner, []).append(Enable(kind, name, member, int(bits) if bits else None, condition or ""))
+    return {owner: tuple(enables) for owner, enables in by_owner.items()}
 
 
 @cache

@@ -126,8 +126,8 @@ class Lab:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        told, _ = await process.communicate()
-        return told.decode() if process.returncode == 0 else None
+        output, _ = await process.communicate()
+        return output.decode() if process.returncode == 0 else None
 
     async def until(self, ready: Callable[[str], bool]) -> None:
         """Wait until the coordinator answers with a list of resources that is `ready`.

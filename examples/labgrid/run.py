@@ -74,7 +74,7 @@ def giving_back() -> Iterator[Callable[[Callable[[], object]], None]]:
     try:
         yield calls.append
     finally:
-        failures = [told for call in reversed(calls) if (told := failure(call))]
+        failures = [error for call in reversed(calls) if (error := failure(call))]
     if failures:
         raise failures[0]
 

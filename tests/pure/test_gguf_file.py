@@ -197,7 +197,7 @@ def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
         (struct.pack("<4sIQQ", b"GGUF", 9, 0, 0), "GGUF version 9"),
         (struct.pack(">4sIQQ", b"GGUF", 3, 1, 1) + bytes(60), "a big-endian GGUF file"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 1 << 60, 1), "truncated or corrupt: 1152921504606846976 tensors"),
-        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 0), "no tensor that is multiplied by (no architecture told)"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 0), "no tensor that is multiplied by (no architecture named)"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 1, 0) + bytes(24), "truncated or corrupt"),
     ],
 )

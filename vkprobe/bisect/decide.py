@@ -38,7 +38,7 @@ class Asked(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What is said of one cell: `told` in words; `size` sorts, of equal verdicts, the worst last (a ratio; infinite where it has none)."""
+    """What is said of one cell: `words` say it; `size` sorts, of equal verdicts, the worst last (a ratio; infinite where it has none)."""
 
     name: str
     verdict: Verdict

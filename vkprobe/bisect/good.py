@@ -90,7 +90,7 @@ def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statist
     chosen = {key: r for key, r in one.results.items() if r.status == "ok" and matches(cell_name(r))}
     cells = {key: _cell(r, one.measured[key]) for key, r in chosen.items()}
     of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen.values()}
-    pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _made(p) in of_cells)]
+    pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _kernel_key(p) in of_cells)]
     if cells and not statistics:
         pipelines = []
     if not cells and not pipelines:
@@ -101,7 +101,7 @@ def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statist
     return Good(device=device, driver=driver, cells=cells, pipelines=pipelines, cpus=cpus)
 
 
-def _made(p: PipelineRecord) -> tuple[Any, ...]:
+def _kernel_key(p: PipelineRecord) -> tuple[Any, ...]:
     return p.kernel, p.path, p.type, p.tile
 
 

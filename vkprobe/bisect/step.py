@@ -68,8 +68,8 @@ class Step:
             UsageError: the records were made with other kernels than this vkprobe's.
         """
         planned = dict(zip(self._good.cells, plans(list(self._good.cells), self._device), strict=True))
-        known = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
-        pipelines = _of_records(self._good.pipelines, known)
+        candidates = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
+        pipelines = _of_records(self._good.pipelines, candidates)
         self._same_kernels(planned, pipelines)
         findings = self._statistics(pipelines)
         if not self._conditions.shares.keys() - OF_STATISTICS:
@@ -90,13 +90,13 @@ class Step:
 
     def _policy(self, number: int) -> Policy:
         """The number-th try's."""
-        known, more = policy(self._device, full=False), number * _MORE_ROUNDS
+        base, more = policy(self._device, full=False), number * _MORE_ROUNDS
         limits = {name: limit for name, limit in self._limits.items() if limit is not None}
         if software(self._device):
             rounds = _SOFTWARE_ROUNDS + more
-            return replace(known, least_rounds=rounds, most_rounds=rounds, gap_s=_SOFTWARE_GAP_S, **limits)
+            return replace(base, least_rounds=rounds, most_rounds=rounds, gap_s=_SOFTWARE_GAP_S, **limits)
         least = _ROUNDS + more
-        return replace(known, least_rounds=least, most_rounds=max(least, known.most_rounds), **limits)
+        return replace(base, least_rounds=least, most_rounds=max(least, base.most_rounds), **limits)
 
     def _measured(self, planned: dict[Cell, Plan]) -> list[Finding]:
         """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
@@ -187,12 +187,12 @@ def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
     return by_status(cell_name(pipeline), "unsupported", "this device's kernels have no such pipeline", conditions)
 
 
-def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Plan]) -> list[Plan]:
+def _of_records(pipelines: Iterable[PipelineRecord], candidates: Sequence[Plan]) -> list[Plan]:
     """What is to be compiled for these records, each once: the same kernel and tile; where the driver's own choices made another
     tile of it (another subgroup size), all of that kernel."""
     wanted: dict[int, Plan] = {}
     for pipeline in pipelines:
-        mine = [p for p in known if p.kernel.name == pipeline.kernel]
+        mine = [p for p in candidates if p.kernel.name == pipeline.kernel]
         exact = [r for r in mine if r.tile == pipeline.tile]
         wanted.update({id(r): r for r in (exact[:1] or mine)})
     return list(wanted.values())

@@ -67,9 +67,9 @@ def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes:
         if any(c.name == condition for c in conditions):
             for reason in reasons(cell for cell in comparison.cells if isinstance(cell.record, of)):
                 click.echo(f"vkprobe: --fail-on {condition}: {reason}", err=True)
-    found = met(comparison, conditions)
-    if found:
-        click.echo(f"vkprobe: --fail-on {', '.join(found)}", err=True)
+    hits = met(comparison, conditions)
+    if hits:
+        click.echo(f"vkprobe: --fail-on {', '.join(hits)}", err=True)
         sys.exit(EXIT_CONDITION)
 
 

@@ -51,18 +51,18 @@ def gaps(
         requirement(path)  # an unknown one is told before any driver is loaded
     distinct([("-o", output)], [*choice.files(), *(("--from", path) for path in files)])
     run = run_record()
-    found = gathered_beside(choice, files, run.run)
-    results = [r for path in files for r in _results(path, found.devices)]
-    report = build(found.devices, results, paths=paths, baseline=baseline)
-    records: list[AnyRecord] = [run, *records_of(found, run.run), *gap_records(report, run.run), *choice_records(report, run.run)]
+    facts = gathered_beside(choice, files, run.run)
+    results = [r for path in files for r in _results(path, facts.devices)]
+    report = build(facts.devices, results, paths=paths, baseline=baseline)
+    records: list[AnyRecord] = [run, *records_of(facts, run.run), *gap_records(report, run.run), *choice_records(report, run.run)]
     keep(records, as_records, output)
-    if found.devices and not as_records:
+    if facts.devices and not as_records:
         click.echo(as_text(report, form, width=terminal_width()))
-    complain(found)
-    unmet = list(_unmet(found.devices, required))
+    complain(facts)
+    unmet = list(_unmet(facts.devices, required))
     for sentence in unmet:
         click.echo(f"vkprobe: {sentence}", err=True)
-    leave(max(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK, EXIT_CONDITION if unmet else EXIT_OK))
+    leave(max(status_of(facts, asked=choice.asked) if facts.drivers else EXIT_OK, EXIT_CONDITION if unmet else EXIT_OK))
 
 
 def _results(path: Path, devices: Sequence[DeviceRecord]) -> Iterator[ResultRecord]:

@@ -30,8 +30,8 @@ def distinct(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
     written = [(name, Path(path)) for name, path in outputs if path is not None]
     others = [(name, Path(path)) for name, path in inputs if path is not None and os.fspath(path) != "-"]
     for position, (name, path) in enumerate(written):
-        for other, known in [*written[:position], *others]:
-            if _same(path, known):
+        for other, other_path in [*written[:position], *others]:
+            if _same(path, other_path):
                 raise UsageError(f"{name} {path}: is the same file as {other}: it would be overwritten; give another name")
 
 
@@ -135,9 +135,9 @@ def silence() -> None:
 
 def guard_stdout() -> None:
     """Make standard output raise UsageError, and not OSError, where it can't be written."""
-    known = sys.stdout
-    if isinstance(known, io.TextIOWrapper) and known.buffer.fileno() == 1:
-        known.flush()
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.buffer.fileno() == 1:
+        stdout.flush()
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Stdout()), encoding=known.encoding, errors=known.errors, line_buffering=known.line_buffering
+            io.BufferedWriter(_Stdout()), encoding=stdout.encoding, errors=stdout.errors, line_buffering=stdout.line_buffering
         )

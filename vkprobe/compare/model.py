@@ -126,11 +126,11 @@ class Improvement(Struct, frozen=True, kw_only=True):
 
 
 class Alone(Struct, frozen=True):
-    """A device that only one file has, with how many records; `known` where a line `DEVICE,missing` lists it."""
+    """A device that only one file has, with how many records; `in_fails` where a line `DEVICE,missing` lists it."""
 
     device: str
     records: int
-    known: bool = False
+    in_fails: bool = False
 
 
 class Comparison(Struct, frozen=True, kw_only=True):

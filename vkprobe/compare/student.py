@@ -80,7 +80,7 @@ class Prior(NamedTuple):
 
 
 def prior(variances: Sequence[tuple[float, float]]) -> Prior:
-    """The scaled inverse chi-squared distribution that variances `found`, each (s2, df), are draws around.
+    """The scaled inverse chi-squared distribution around which `variances`, each (s2, df), are drawn.
 
     Each cell has few rounds, but a table has many cells: what they have in common makes up for the few rounds of each.
     Fitted by the moments of log s2; what varies far more than the rest is left out, and stands on its own.

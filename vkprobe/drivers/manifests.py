@@ -137,7 +137,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
 
     A file that a variable names is listed even where it doesn't exist: that is then its fault.
     """
-    found: dict[Path, Path] = {}
+    by_real_path: dict[Path, Path] = {}
     for path in search_paths(environment):
         if path.name.endswith(".json"):
             candidates = [path]
@@ -147,7 +147,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
             except OSError:
                 continue  # not there or not readable: the loader passes over it, too
         for candidate in candidates:
-            found.setdefault(Path(os.path.realpath(candidate)), candidate.absolute())
+            by_real_path.setdefault(Path(os.path.realpath(candidate)), candidate.absolute())
     env = _environment(environment)
     selected, disabled = env.get("VK_LOADER_DRIVERS_SELECT", ""), env.get("VK_LOADER_DRIVERS_DISABLE", "")
 
@@ -155,7 +155,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
         chosen = matches(name, selected)
         return chosen or not (matches(name, disabled) or selected)
 
-    return [path for path in found.values() if wanted(path.name)]
+    return [path for path in by_real_path.values() if wanted(path.name)]
 
 
 def matches(name: str, globs: str) -> bool:

@@ -26,8 +26,8 @@ def halves(codes: U8, axis: int) -> U8:
 def scales(rng: np.random.Generator, shape: tuple[int, ...], typical: float) -> NDArray[np.float16]:
     """Random f16 scales of either sign, spread over a factor of four around `typical`."""
     magnitude = typical * np.exp2(rng.uniform(-1, 1, shape))
-    made: NDArray[np.float16] = (magnitude * signs(rng, shape)).astype(np.float16)
-    return made
+    values: NDArray[np.float16] = (magnitude * signs(rng, shape)).astype(np.float16)
+    return values
 
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int64]:

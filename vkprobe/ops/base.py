@@ -86,8 +86,8 @@ Scope = Literal["run", "full", "verb", "compile", "compile-full"]
 
 def rank(order: Iterable[str], value: str | None) -> tuple[int, str]:
     """Sort key that follows `order`; a value that isn't in it comes last, by name."""
-    known = list(order)
-    return (known.index(value) if value in known else len(known), value or "")
+    values = list(order)
+    return (values.index(value) if value in values else len(values), value or "")
 
 
 class Op(ABC):
@@ -222,8 +222,8 @@ class Op(ABC):
     def reference(self, program: Program, shared: Any) -> Reference:
         """Inputs and expected results; `shared` keeps what several programs have in common."""
         module = importlib.import_module(f"vkprobe.ops.{self.name}.reference")
-        made: Reference = module.reference(program, shared)
-        return made
+        reference: Reference = module.reference(program, shared)
+        return reference
 
 
 def software(device: DeviceRecord) -> bool:

@@ -65,7 +65,7 @@ class WithBenchmark:
     @pytest.fixture
     def gpu_benchmark(self, _gpu_clock: GpuClock, benchmark: Any, vk_driver: Any, vk_device: Any) -> GpuBenchmark:
         """pytest-benchmark's `benchmark`, timed by the GPU: gpu_benchmark(kernel), or of a function that dispatches kernels."""
-        return GpuBenchmark(benchmark, _gpu_clock, lambda: vk_driver.told(vk_device))
+        return GpuBenchmark(benchmark, _gpu_clock, lambda: vk_driver.device_info(vk_device))
 
 
 class WithoutBenchmark:

@@ -364,7 +364,7 @@ class CellKernel(Kernel):
             self._host.ask(Release(number=self._number), f"giving back {self.name}", self._timeout_s)
 
 
-def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
+def make_kernel(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
     """The kernel that a `vk_kernel` call means.
 
     Raises:
@@ -380,8 +380,8 @@ def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel |
             raise UsageError(f"{path}: can't be read: {error.strerror}") from None
         return ShaderKernel(host, options.pop("name", path.name), module, **options)
     timeout = options.pop("timeout_s", 20.0)
-    known = {"type": None, "shape": None, "path": None, "accumulator": None, "tuple": None, "hot": False}
-    unknown = set(options) - set(known)
+    defaults = {"type": None, "shape": None, "path": None, "accumulator": None, "tuple": None, "hot": False}
+    unknown = set(options) - set(defaults)
     if unknown or "type" not in options or "shape" not in options:
         raise UsageError(f"vk_kernel({what!r}): takes type= and shape=(M, N, K), and path=, accumulator=, tuple=, hot=, timeout_s=")
-    return CellKernel(host, planned_cell(host, str(what), **{**known, **options}), timeout)
+    return CellKernel(host, planned_cell(host, str(what), **{**defaults, **options}), timeout)

@@ -156,7 +156,7 @@ def _flat(structs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
 _ABSENT, _UNTOLD = object(), object()
 
 
-def _told(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
+def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
     """The value; _ABSENT where the device has no such struct; _UNTOLD where it may have it and the record does not say."""
     structs = device.features if kind == "feature" else device.properties
     value = lookup(structs, struct, member)
@@ -185,7 +185,7 @@ def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: 
             if (struct, member) in seen or member in _TOLD_BY_RECORD:
                 continue
             seen.add((struct, member))
-            old, new = (_told(d, kind, struct, member) for d in (before, after))
+            old, new = (_value(d, kind, struct, member) for d in (before, after))
             name = f"{struct}.{member}"
             if _UNTOLD in (old, new):
                 untold.append(name)

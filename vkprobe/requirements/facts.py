@@ -28,15 +28,15 @@ def has_extension(device: DeviceRecord, name: str) -> bool | None:
 
 def _member(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) -> Any:
     """The value, or None. `limits.x` is found nested, in a VkPhysicalDeviceLimits of its own, or flat."""
-    found: Any = structs.get(struct)
+    value: Any = structs.get(struct)
     for part in member.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    if found is None and member.startswith("limits."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if value is None and member.startswith("limits."):
         short = member.removeprefix("limits.")
-        found = structs.get("VkPhysicalDeviceLimits", {}).get(short)
-        if found is None:
-            found = structs.get(struct, {}).get(short)
-    return found
+        value = structs.get("VkPhysicalDeviceLimits", {}).get(short)
+        if value is None:
+            value = structs.get(struct, {}).get(short)
+    return value
 
 
 def lookup(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) -> Any:

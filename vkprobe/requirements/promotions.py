@@ -127,14 +127,14 @@ def carriers(struct: str, member: str) -> list[tuple[str, str]]:
     ('VkPhysicalDeviceVulkan11Properties', 'subgroupSupportedOperations')
     """
     base = base_name(struct)
-    found = [(struct, member)] if struct == base else [(struct, member), (base, member)]
+    pairs = [(struct, member)] if struct == base else [(struct, member), (base, member)]
     if base in PROVIDERS:
-        found += [(base + suffix, member) for suffix in ("KHR", "EXT") if base + suffix != struct and PROVIDERS[base].core]
+        pairs += [(base + suffix, member) for suffix in ("KHR", "EXT") if base + suffix != struct and PROVIDERS[base].core]
     core = core_struct(base)
     if core is not None:
-        found.append((core, _RENAMED.get(member, member) if base == _SUBGROUP else member))
+        pairs.append((core, _RENAMED.get(member, member) if base == _SUBGROUP else member))
     back = {new: old for old, new in _RENAMED.items()}
     for part in parts_of(struct):
         name = back.get(member, member) if part == _SUBGROUP else member
-        found += [(part, name), (part + "KHR", name), (part + "EXT", name)]
-    return found
+        pairs += [(part, name), (part + "KHR", name), (part + "EXT", name)]
+    return pairs

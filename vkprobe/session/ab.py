@@ -98,9 +98,9 @@ def policy(device: DeviceRecord, blocks: int) -> Policy:
 
 def same_cells(cells_of: Callable[[DeviceRecord], Sequence[Cell]], devices: Sequence[DeviceRecord]) -> list[Cell]:
     """The cells of either: what one driver can't run is told, so a cell without a tuple stands only where neither lists one."""
-    found = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
-    with_tuple = {_without_tuple(cell) for cell in found if cell.variant.tuple is not None}
-    return [cell for cell in found if cell.variant.tuple is not None or cell not in with_tuple]
+    union = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
+    with_tuple = {_without_tuple(cell) for cell in union if cell.variant.tuple is not None}
+    return [cell for cell in union if cell.variant.tuple is not None or cell not in with_tuple]
 
 
 def _without_tuple(cell: Cell) -> Cell:
@@ -174,18 +174,18 @@ class Duel:
         progress: Progress,
         unclear: Callable[[Sequence[Pair]], Sequence[Pair]],
     ) -> None:
-        made = []
+        runs = []
         for side in sides:
             planned = plans(cells, side.device)
             request = open_request(side.device, [p.requirement for p in planned if p.reason is None])
-            made.append(_Side(side.spec, side.device, request, planned, run=run, policy=policy, sink=sink, progress=progress))
-        self._sides = (made[0], made[1])
+            runs.append(_Side(side.spec, side.device, request, planned, run=run, policy=policy, sink=sink, progress=progress))
+        self._sides = (runs[0], runs[1])
         self._names = " against ".join(side.device.device for side in sides)
         self._budget = min(memory_budget(side.device) for side in sides) // 2
         self._policy, self._progress, self._unclear = policy, progress, unclear
         lives = min(lives, blocks)
         self._blocks = [blocks // lives + (i < blocks % lives) for i in range(lives)]
-        self.pairs = [Pair(states=both, lives=[]) for both in zip(made[0].states, made[1].states, strict=True)]
+        self.pairs = [Pair(states=both, lives=[]) for both in zip(runs[0].states, runs[1].states, strict=True)]
 
     def run(self) -> None:
         """Bring every cell to its end on both. An interrupt ends the run; what was measured until then is recorded first."""

@@ -129,7 +129,7 @@ def ext_tuples(device: Device, features: dict[str, dict[str, Any]], properties: 
     supported = features.get("VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT", {})
     if not supported.get("cooperativeMatrixProperties2"):
         return []
-    found: list[dict[str, Any]] = []
+    tuples: list[dict[str, Any]] = []
     for asked_scope, invocations, size, flags in ext_questions(features, properties):
         info = structs.new("VkPhysicalDeviceCooperativeMatrixInfo2EXT")
         info.scope, info.invocations, info.subgroupSize, info.flags = asked_scope, invocations, size, flags
@@ -137,8 +137,8 @@ def ext_tuples(device: Device, features: dict[str, dict[str, Any]], properties: 
         if rows is None:
             return None
         asked = {"scope": scope(asked_scope), "invocations": invocations, "subgroup_size": size, "saturating": bool(flags & _SATURATING)}
-        found += [{**_granularity(r), **_types(r), **asked} for r in rows]
-    return found
+        tuples += [{**_granularity(r), **_types(r), **asked} for r in rows]
+    return tuples
 
 
 def vector_combinations(device: Device) -> list[dict[str, Any]] | None:

@@ -61,20 +61,20 @@ class Telemetry:
         return self._read_sysfs(self._folder) if self._folder is not None else {}
 
     def _read_nvml(self) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        readings: dict[str, Any] = {}
         value = ctypes.c_uint()
         for name, kind in (("sm_clock_mhz", _NVML_SM), ("memory_clock_mhz", _NVML_MEMORY)):
             if self._nvml.nvmlDeviceGetClockInfo(self._handle, kind, ctypes.byref(value)) == 0:
-                told[name] = value.value
+                readings[name] = value.value
         if self._nvml.nvmlDeviceGetPowerUsage(self._handle, ctypes.byref(value)) == 0:
-            told["power_w"] = value.value / 1000
+            readings["power_w"] = value.value / 1000
         if self._nvml.nvmlDeviceGetTemperature(self._handle, 0, ctypes.byref(value)) == 0:
-            told["temperature_c"] = value.value
-        return told
+            readings["temperature_c"] = value.value
+        return readings
 
     @staticmethod
     def _read_sysfs(folder: Path) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        readings: dict[str, Any] = {}
         for pattern, name, divisor in (
             ("hwmon/hwmon*/freq1_input", "sm_clock_mhz", 1e6),
             ("hwmon/hwmon*/freq2_input", "memory_clock_mhz", 1e6),
@@ -85,8 +85,8 @@ class Telemetry:
             for path in folder.glob(pattern):
                 value = _number(path)
                 if value is not None:
-                    told.setdefault(name, value / divisor)
-        return told
+                    readings.setdefault(name, value / divisor)
+        return readings
 
 
 def _number(path: Path) -> float | None:

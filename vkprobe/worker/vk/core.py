@@ -67,10 +67,10 @@ class Arena:
 
     def new(self, ctype: str, **members: Any) -> Any:
         """A pointer to one zeroed `ctype` with these members set."""
-        made = self.keep(ffi.new(f"{ctype} *"))
+        pointer = self.keep(ffi.new(f"{ctype} *"))
         for name, value in members.items():
-            setattr(made, name, value)
-        return made
+            setattr(pointer, name, value)
+        return pointer
 
     def array(self, ctype: str, values: Any) -> Any:
         """An array of `ctype`: from a list of values, or zeroed from a count."""
