@@ -8,7 +8,7 @@ kernel, and the others what llama.cpp's own rule takes, q8_1 or float. Several F
 
 With GGML_VK_PERF_LOGGER=1 in its environment FILE holds GPU times, the only ones that are read of it: logging slows the host's. Either
 clock says more than the kernel takes, so a cell is held against the one that says less, and what only that one says beyond the other's
-most counts for nothing. The logger's timestamps stand between all dispatches, 1 to 2 us each on an H200, which tells at N = 1; a graph's
+most counts for nothing. The logger's timestamps stand between all dispatches, 1 to 2 us each on an H200, which matters at N = 1; a graph's
 first copy has the conversion of B in it, where the path converts it. The host's time has submission in it, and at N = 512 more: a graph
 has 100 GFLOP / 60 GFLOP + 1 = 2 copies of the op, over which one conversion of B, submission and fence are spread, and the mean over a
 second begins with a new pipeline's slow plateau.
@@ -88,7 +88,7 @@ def parsed(text: str) -> dict[Shape, float]:
 
 
 def logged(text: str) -> dict[Shape, float]:
-    """{(type, m, n, k): s} of the performance logger's output: the median over all graphs, each of which tells its copies' mean.
+    """{(type, m, n, k): s} of the performance logger's output: the median over all graphs, each of which gives its copies' mean.
 
     Graphs of a single copy (the one that warms up) count only where there are no others.
 
@@ -187,7 +187,7 @@ def unsupported(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list
 
 
 def rows(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[list[str]]:
-    """A row for each key that either has; `unsupported` tells the others."""
+    """A row for each key that either has; `unsupported` lists the others."""
     table = []
     for key in _sorted({**mine, **other}):
         r, llama = mine.get(key), other.get(key)
@@ -337,7 +337,7 @@ def output(file: Path) -> str:
 def main() -> None:
     """`python -m tools.beside RECORDS... [--loaded RECORDS] --llama PATH=FILE... [--title T] [--note N] -o TABLE.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are told apart below the table")
+    parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are compared below the table")
     parser.add_argument("--loaded", action="append", default=[], metavar="RECORDS", help="of the same cells with every CPU core busy")
     parser.add_argument("--llama", action="append", default=[], metavar="PATH=FILE", help="test-backend-ops' output")
     parser.add_argument("--title", default="vkprobe beside llama.cpp")

@@ -163,7 +163,7 @@ def _compile(binary: str, variant: Variant, kernels: Path, out: Path) -> list[st
 
 
 def _row(variant: Variant) -> dict[str, Any]:
-    """What kernels.toml says of a module, as the manifest has it."""
+    """The manifest's entry for a module, from kernels.toml."""
     row: dict[str, Any] = {**variant.facts, "features": [list(feature) for feature in variant.features]}
     row |= {"source": variant.source, "defines": variant.defines, "target": variant.target}
     row["constants"] = {name: number for number, name in enumerate(variant.constants)}
@@ -234,7 +234,7 @@ def _kept(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(kernels: Path = KERNELS, spirv: Path = SPIRV) -> list[str]:
-    """What is out of date, a sentence each; empty where nothing is."""
+    """A sentence for each module that is out of date; empty where none is."""
     manifest = _load(spirv)
     wanted = {v.name: v for v in variants(kernels)}
     stale = [f"{name}: no longer built; run make kernels" for name in manifest["kernels"].keys() - wanted.keys()]

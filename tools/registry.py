@@ -41,7 +41,7 @@ versions and extensions, `,` is or, `+` is and. Its members follow, as in C; a p
 TYPES gives the C type below each Vulkan type that is no struct.
 """
 '''
-_SPIRV_DOC = '''"""What lets a device run SPIR-V, of the Vulkan registry {version}. Written by `python -m tools.registry`, never by hand.
+_SPIRV_DOC = '''"""Conditions for a device to run SPIR-V, Vulkan registry {version}. Written by `python -m tools.registry`, never by hand.
 
 One alternative a line, any of which is enough: `NAME: TERM if CONDITION`; vkprobe/spirv_enables.py reads it.
 Structs have their canonical names; where a promoted struct repeats a member of an older one, both are alternatives.
@@ -240,7 +240,7 @@ def spirv_module(vk: Any) -> str:
 
 
 def _kind(vk: Any, member: Any) -> str:
-    """What a member holds, as FILES_PATH's PROPERTIES name it."""
+    """The kind of value that a member holds, named as in FILES_PATH's PROPERTIES."""
     name: str = member.type
     many = bool(member.pointer or member.fixedSizeArray)
     if name == "char":

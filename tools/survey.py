@@ -1,4 +1,4 @@
-"""What reports/ of a GPU are made from: `python -m tools.survey FOLDER PART... [--driver NAME]`.
+"""Measure the records for a GPU's reports: `python -m tools.survey FOLDER PART... [--driver NAME]`.
 
 FOLDER/records.jsonl takes every record, but those of `loaded`, which are FOLDER/loaded.jsonl; FOLDER/PART.log every command of a part, its
 output and how long it took. In the order in which they are worth asking for:
@@ -32,7 +32,7 @@ _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  
 
 
 def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
-    """What vkprobe is asked for in a part."""
+    """The vkprobe commands of a part."""
     gemm = ["gemm", "--hot", "--accumulator", "default", "--shape", f"{m},512,{k}"]
     gemv = ["gemv", "--hot", "--shape", f"{m},1,{k}", "--shape", f"{m},8,{k}"]
     return {
@@ -72,7 +72,7 @@ def survey(folder: Path, part: str, driver: str | None, asked: Sequence[Sequence
             summary = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
             print(summary, file=log, flush=True)
             print(summary, flush=True)
-            highest = max(highest, status if status >= 0 else 128 - status)  # as a shell tells the end by a signal
+            highest = max(highest, status if status >= 0 else 128 - status)  # as a shell reports an exit by a signal
     return highest
 
 

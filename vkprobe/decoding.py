@@ -208,7 +208,7 @@ def _fields_fault(value: dict[str, Any], wanted: Any, path: str) -> str:
 
 
 def _words(wanted: Any) -> str:
-    """What a value should be, as in "expected ...".
+    """Words for the value that a type expects, as in "expected ...".
 
     >>> _words(Union[str, bool])
     'a string or true or false'

@@ -1,4 +1,4 @@
-"""Device facts of several drivers at once; what a driver crashes on is left out and told, the rest kept."""
+"""Device facts of several drivers at once; queries that crash a driver are left out and reported, the rest is kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEEDED = frozenset(
 
 
 class Gathered(Struct, frozen=True, kw_only=True):
-    """What came of asking drivers.
+    """Facts gathered from drivers.
 
     Attributes:
         drivers: every driver's state, in the order asked for; `ok` ones with their devices.

@@ -50,7 +50,7 @@ class VkDriver:
 
     Attributes:
         spec: what its worker is started with.
-        state, reason, remedy: as `vkprobe drivers` tells them: `ok`, `no-device`, `error`.
+        state, reason, remedy: as `vkprobe drivers` prints them: `ok`, `no-device`, `error`.
         devices: its device records.
     """
 
@@ -68,7 +68,7 @@ class VkDriver:
         return self.devices[0].driver if self.devices else None
 
     def device_info(self, device: DeviceRecord) -> dict[str, Any]:
-        """Which driver and device a number came from, for `extra_info`."""
+        """The driver and device that a number came from, for `extra_info`."""
         d, h = device.driver, device.hardware
         return {
             "device": device.device,
@@ -99,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Which drivers were asked for."""
+    """A line with the drivers that were asked for."""
     names = ", ".join(spec.name for spec in config.stash[_CHOICES].specs) if _CHOICES in config.stash else ""
     return f"vkprobe: {names}" if names else None
 
@@ -196,7 +196,7 @@ def vk_kernel(vk_host: Host) -> Iterator[Callable[..., ShaderKernel | CellKernel
 
     vk_kernel("x.spv", bindings=[a, b], groups=64, push=(n, 2.0), constants={0: 256}): a shader with storage buffers; or SPIR-V as bytes.
     vk_kernel(OP, type="q4_0", shape=(256, 32, 256), path="scalar-f32"): one of vkprobe's cells, verified.
-    run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler tells.
+    run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler reports.
     """
     from vkprobe.pytest_support.kernel import make_kernel
 

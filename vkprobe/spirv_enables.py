@@ -1,4 +1,4 @@
-"""What lets a device run a SPIR-V module: its capabilities and SPIR-V extensions, and the device facts any of which is enough.
+"""Conditions for running a SPIR-V module: its capabilities and SPIR-V extensions, and the device facts any of which is enough.
 
 Source: Vulkan registry, <spirvcapability> and <spirvextension> (tables in spirv_tables.py).
 """
@@ -63,7 +63,7 @@ def _aliases() -> dict[str, str]:
 
 
 def capability(name: str) -> tuple[Enable, ...]:
-    """What enables a SPIR-V capability; empty for one that the registry does not know.
+    """Alternatives that enable a SPIR-V capability; empty for one that the registry doesn't know.
 
     >>> [(e.name, e.member) for e in capability("CooperativeMatrixKHR")]
     [('VkPhysicalDeviceCooperativeMatrixFeaturesKHR', 'cooperativeMatrix')]
@@ -72,7 +72,7 @@ def capability(name: str) -> tuple[Enable, ...]:
 
 
 def extension(name: str) -> tuple[Enable, ...]:
-    """What enables a SPIR-V extension; empty for one that the registry does not know.
+    """Alternatives that enable a SPIR-V extension; empty for one that the registry doesn't know.
 
     >>> [e.name for e in extension("SPV_KHR_storage_buffer_storage_class")]
     ['VK_VERSION_1_1', 'VK_KHR_storage_buffer_storage_class']

@@ -118,7 +118,7 @@ class Lab:
             )
 
     async def client(self, *arguments: str) -> str | None:
-        """What labgrid-client prints; None where it fails."""
+        """Run labgrid-client and return its output; None where it fails."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "labgrid.remote.client", *arguments),

@@ -43,7 +43,7 @@ class Checkout(Struct, frozen=True, kw_only=True):
 
 
 def checkout(logs: Path | None = None) -> Checkout:
-    """That of the current folder, its `logs` made; those are in git's own folder unless one is given.
+    """The checkout in the current folder; creates its `logs` folder, inside .git unless one is given.
 
     Raises:
         UsageError: this is no git checkout, or the folder can't be made.

@@ -46,7 +46,7 @@ class Good(Struct, frozen=True, kw_only=True):
 
 
 def hardware_of(device: DeviceRecord) -> tuple[Any, ...]:
-    """What stays the same under another driver, as cells are paired by it."""
+    """The hardware by which cells are paired: it stays the same under another driver."""
     return device.hardware.vendor_id, device.hardware.device_id, device.hardware.chip
 
 
@@ -68,8 +68,8 @@ def rounds_of(time: Time) -> list[list[float]]:
 
 
 def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
-    """What a file holds of the cells whose names match, device by device; pipelines where there are no cells, or `statistics` count:
-    then those of matching cells too.
+    """The cells of a file whose names match, by device; also matching pipelines, and those of matching cells, where `statistics` count
+    or no cell matches.
 
     Raises:
         UsageError: it can't be read, or holds no ok cell that matches.
@@ -85,7 +85,7 @@ def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
 def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:
     devices = [store.devices[key] for key in one.keys if key in store.devices]
     if not devices:
-        return None  # without its facts nothing tells whether it is this machine's
+        return None  # without its facts it can't be matched to this machine
     device = max(devices, key=lambda d: d.at)
     chosen = {key: r for key, r in one.results.items() if r.status == "ok" and matches(cell_name(r))}
     cells = {key: _cell(r, one.measured[key]) for key, r in chosen.items()}

@@ -40,7 +40,7 @@ _DRIVER_HELP = "A driver as --driver takes it, or a null device as --null does (
 
 @click.command()
 @click.option("--a", "a", required=True, metavar="X", help=_DRIVER_HELP)
-@click.option("--b", "b", required=True, metavar="Y", help="The other one: a verdict tells what B is against A.")
+@click.option("--b", "b", required=True, metavar="Y", help="The other one: a verdict says how B compares with A.")
 @click.option("--a-env", multiple=True, metavar="K=V", help="A variable for A alone; may be repeated.")
 @click.option("--b-env", multiple=True, metavar="K=V", help="A variable for B alone.")
 @click.option("--op", "ops", multiple=True, metavar="OP", help=f"{', '.join(MEASURED)}.  [default: the quick plan]")
@@ -147,7 +147,7 @@ def _variables(option: str, values: Sequence[str]) -> dict[str, str]:
 
 
 def _cells(options: dict[str, Any]) -> Callable[[DeviceRecord], list[Cell]]:
-    """What the options ask for, on a device."""
+    """Function that returns the cells that the options ask for on a device."""
     types, paths = options["types"], options["paths"]
     if options["ops"]:
         ops = words("--op", options["ops"], MEASURED)

@@ -36,7 +36,7 @@ _TIME_LIMIT_S, _COMPILE_LIMIT_S = 20.0, 60.0
 
 
 class _Abort(VkprobeError):
-    """What main prints and ends with; a wrong option's sentence is click's own."""
+    """Error that makes main print its message and exit with EXIT_ABORT; click words the message for a wrong option."""
 
     status = EXIT_ABORT
 

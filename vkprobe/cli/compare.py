@@ -41,7 +41,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="How the table is printed; `fails`: the lines for --fails of what fails now.",
 )
 def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes: Path | None, skips: Path | None, form: str) -> None:
-    """What changed from one record file to another, the worst first.
+    """Compare two record files; the worst changes come first.
 
     Pipelines and cells are paired by hardware (vendor, device id, chip) and their own fields, never by the driver. Compile
     statistics are compared exactly, hashes aside. `worse` is more spills, over 5 % more instructions (--fail-on worse:P% sets

@@ -54,7 +54,7 @@ def compile_(
     output: Path | None,
     as_records: bool,
 ) -> None:
-    """What each driver's compiler makes of the kernels: registers, spills, instructions, ISA.
+    """Compile the kernels with each driver: registers, spills, instructions, ISA.
 
     Pipelines are created, none runs: null devices do, for chips that are not at hand. The driver's caches are off. Two files of
     records (-o) are held against each other by `vkprobe compare`.

@@ -28,7 +28,7 @@ def records_of(facts: Gathered, run: str) -> list[AnyRecord]:
 
 
 def complain(facts: Gathered) -> None:
-    """Tell on stderr what failed, why, and what to do about it."""
+    """Report on stderr which drivers failed, why, and what to do about it."""
     for note in facts.notes:
         click.echo(f"vkprobe: {note}", err=True)
     for driver in facts.drivers:

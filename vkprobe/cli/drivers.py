@@ -74,7 +74,7 @@ def fetch(suite: str, layers: bool, again: bool, if_needed: bool) -> None:
 @drivers.command()
 @driver_options
 def doctor(choice: DriverChoice) -> None:
-    """What to do about each driver that doesn't work."""
+    """Explain how to fix each driver that doesn't work."""
     outcomes = _find(choice)
     system = loader.system_loader()
     click.echo(f"Vulkan loader: {system or 'none of the system'}; embedded sets: {', '.join(embedded.fetched_suites()) or 'none'}")

@@ -105,7 +105,7 @@ def _is_file_of_facts(name: str) -> bool:
     """Whether a name is a file's, and not that of an ICD manifest or of a driver."""
     path = Path(name)
     if not path.is_file():
-        return name.endswith((".json", ".jsonl")) and "_icd." not in name  # a file that is not there is told as such
+        return name.endswith((".json", ".jsonl")) and "_icd." not in name  # a missing file is reported as such
     try:
         with open(path, "rb") as file:
             return _MANIFEST_HEAD.match(file.read(4096)) is None
@@ -114,7 +114,7 @@ def _is_file_of_facts(name: str) -> bool:
 
 
 def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tuple[Gathered, DeviceRecord, DeviceRecord]:
-    """What came of asking for two devices, and their facts; both drivers are asked at once.
+    """Facts gathered for two devices, then each device's own; both drivers are asked at once.
 
     Raises:
         UsageError: a name or file that is none, or that leaves open which device is meant.

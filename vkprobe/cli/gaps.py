@@ -41,14 +41,14 @@ def gaps(
     as_records: bool,
     output: Path | None,
 ) -> None:
-    """What each llama.cpp path needs against what devices have, and the path it would take.
+    """Compare the needs of each llama.cpp path with the devices, and name the path it would take.
 
-    Met, partial, unknown (the facts do not tell) or no; below it what is missing, the dearest first, and which path llama.cpp
+    Met, partial, unknown (the facts don't say) or no; below it what is missing, the dearest first, and which path llama.cpp
     would take for prompt processing (pp) and token generation (tg), and why not a better one. Measurements among the files
-    tell what a gap costs.
+    show what a gap costs.
     """
     for path in (*required, *paths):
-        requirement(path)  # an unknown one is told before any driver is loaded
+        requirement(path)  # an unknown one is reported before any driver is loaded
     distinct([("-o", output)], [*choice.files(), *(("--from", path) for path in files)])
     run = run_record()
     facts = gathered_beside(choice, files, run.run)
@@ -70,7 +70,7 @@ def _results(path: Path, devices: Sequence[DeviceRecord]) -> Iterator[ResultReco
     try:
         store = Store.load([path])
     except UsageError:
-        return  # another tool's file, which tells of devices only: it has been read as such
+        return  # another tool's file, which describes devices only and has been read as such
     for key, device in store.devices.items():
         same = [d for d in devices if (d.at, d.name, d.hardware, d.driver) == (device.at, device.name, device.hardware, device.driver)]
         for (owner, _), result in store.results.items():

@@ -81,7 +81,7 @@ def main() -> None:
     except BrokenPipeError:
         silence()  # `vkprobe ... | head` is no error
         sys.exit(0)
-    except Exception as error:  # the tool's own edge: a defect of vkprobe, told without a traceback unless asked for
+    except Exception as error:  # the tool's own edge: a defect of vkprobe, reported without a traceback unless asked for
         if os.environ.get("VKPROBE_DEBUG"):
             traceback.print_exc()
         click.echo(

@@ -1,4 +1,4 @@
-"""What the measuring verbs share: options, records to file and stdout while they come, table and exit status."""
+"""Code shared by the measuring verbs: options, records written to file and stdout as they come, table and exit status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measuring_options(command: F) -> F:
 
 
 def compiling_options(default_s: float) -> Callable[[F], F]:
-    """What verbs share that compile and measure no cells: as `measuring_options`, without --time-limit."""
+    """Options for verbs that compile but measure no cells: those of `measuring_options`, without --time-limit."""
 
     def decorate(command: F) -> F:
         return driver_options(limit_option("--compile-limit", "pipeline", default_s)(output_options(command)))
@@ -51,7 +51,7 @@ def compiling_options(default_s: float) -> Callable[[F], F]:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of measuring: every record of this run, and the exit status that it asks for.
+    """Every record of a measuring run, and the exit status it calls for.
 
     Attributes:
         ceilings: earlier copies and peaks of the same file that cells' shares are of.
@@ -90,10 +90,10 @@ class Recording:
 def recording(
     choice: DriverChoice, output: Path | None, as_records: bool, specs: Sequence[DriverSpec] | None = None
 ) -> Iterator[Recording]:
-    """Gather the chosen devices' facts and record what the body does with them; what failed is told on stderr."""
+    """Gather the chosen devices' facts and record what the body does with them; failures are reported on stderr."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    chosen = choice.specs() if specs is None else specs  # a wrong name is told before the file is touched
+    chosen = choice.specs() if specs is None else specs  # a wrong name is reported before the file is touched
     file = Appender(output) if output is not None else None
     run = run_record()
 

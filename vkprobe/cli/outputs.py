@@ -1,4 +1,4 @@
-"""What a command writes: outputs that are told apart and can be written before any work is done; standard output that may be full."""
+"""A command's outputs: before any work is done they must be distinct and writable; standard output may be full."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def writable(*paths: Path | None) -> None:
-    """That reports can be written there, found out by making a file beside them.
+    """Check that reports can be written there, by creating a file beside them.
 
     Raises:
         UsageError: one can't.

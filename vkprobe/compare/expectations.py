@@ -158,7 +158,7 @@ def applied(comparison: Comparison, expectations: Expectations, names: Collectio
 
 
 def _improvements(cell: Compared, lines: Sequence[KnownFailure]) -> list[Improvement]:
-    """Of lines that do not hold, those whose verdict is worse than the cell's is now."""
+    """The lines that no longer hold because the cell has a better verdict now."""
     order = list(VERDICTS)
     return [
         Improvement(where=line.where, device=cell.device, name=line.name, listed=line.verdict, verdict=cell.verdict)

@@ -1,4 +1,4 @@
-"""Which device of one file is which of the other: by hardware and card, never by the driver's name or version."""
+"""Pairing the devices of two files: by hardware and card, never by the driver's name or version."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _device(store: Store, group: list[DeviceKey]) -> FileDevice:
 
 
 def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
-    """Those that are ok, each once: a file may have been joined to itself."""
+    """The ok records, each once: a file may have been joined to itself."""
     return list({(r.run, r.at): r for r in records if r.status == "ok"}.values())
 
 

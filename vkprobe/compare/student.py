@@ -55,7 +55,7 @@ def _beta(x: float, a: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """That continued fraction, evaluated from the front (Lentz's method)."""
+    """The continued fraction of the incomplete beta function, evaluated from the front (Lentz's method)."""
     c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1))
     value = d
     for m in range(1, _MOST_TERMS):
@@ -73,7 +73,7 @@ def _away(x: float) -> float:
 
 
 class Prior(NamedTuple):
-    """What a table's variances have in common: `df` degrees of freedom's worth of the variance `s2`; 0 where nothing."""
+    """Prior shared by a table's variances: the variance `s2`, worth `df` degrees of freedom; 0 where they share nothing."""
 
     df: float
     s2: float

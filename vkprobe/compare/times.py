@@ -49,7 +49,7 @@ class _Unusable(Exception):
 
 
 def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRecord], causes: Sequence[Change] = ()) -> Draft:
-    """What the runs of a cell on both sides give.
+    """Draft of a cell from its runs on both sides.
 
     Args:
         cell: of the newest records.
@@ -152,7 +152,7 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
 
 
 def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
-    """Why the core clocks keep times from being judged, both in MHz; None where they are alike or were not told."""
+    """Why the core clocks keep times from being judged, both in MHz; None where they are alike or weren't recorded."""
     before, after = _core_clock(old), _core_clock(new)
     if before and after and abs(after / before - 1) > CLOCKS:
         return f"core clocks differ: {before:.0f} MHz against {after:.0f} MHz"
@@ -160,7 +160,7 @@ def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
 
 
 def _core_clock(times: Sequence[Time]) -> float | None:
-    """MHz, over all rounds; None where it was not told."""
+    """MHz, over all rounds; None where it wasn't recorded."""
     readings = [
         row[_CORE_CLOCK]
         for time in times

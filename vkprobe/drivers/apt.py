@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """One line (or stanza) of apt's sources, as far as it tells where Debian's packages come from."""
+    """One line (or stanza) of apt's sources, as far as it says where Debian's packages come from."""
 
     uri: str
     suites: tuple[str, ...]
@@ -100,7 +100,7 @@ def sources(etc: Path = Path("/etc/apt")) -> list[Source]:
 def debian_mirror(available: Sequence[Source]) -> str | None:
     """The URI of Debian's own archive among apt's sources, None where there is none.
 
-    Third parties use Debian's suite names as well; what tells Debian's archive is its keyring, and where sources name no
+    Third parties use Debian's suite names as well; Debian's archive is recognised by its keyring, and where sources name no
     keyring, an address that ends in `debian`. Security and other partial archives are passed over.
     """
 

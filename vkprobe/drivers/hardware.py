@@ -1,4 +1,4 @@
-"""What the machine has for a driver: device nodes, their permissions, and the kernel's driver behind each."""
+"""The machine's hardware as drivers need it: device nodes, their permissions, and the kernel's driver behind each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OTHER_NODES: dict[str, tuple[str, ...]] = {"nvidia": ("/dev/nvidiactl",), "dzn"
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A device node: who may open it (the owning group), whether we may, and the kernel driver behind it where sysfs tells."""
+    """A device node: who may open it (the owning group), whether we may, and the kernel driver behind it where sysfs names it."""
 
     path: str
     group: str | None
@@ -80,7 +80,7 @@ def _node(path: Path) -> Node:
     except PermissionError:  # its mode, or the container's device rules, which no mode shows
         usable = False
     except OSError:
-        usable = True  # it may be opened and the device is in trouble: that is the driver's to tell
+        usable = True  # it may be opened but the device is in trouble: that is for the driver to report
     return Node(path=str(path), group=group, usable=usable, module=module)
 
 

@@ -178,7 +178,7 @@ def _named_shim(row: Family, given: str | None, env: Mapping[str, str]) -> str |
 
 
 def _mistaken(shim: Path, row: Family) -> str | None:
-    """What is wrong with a library that was named as a family's shim; None where it is one.
+    """Why a library that was named as a family's shim isn't one; None where it is.
 
     Each shim asks for its chip in a variable of its own, whose name is in its text. Without this check the dynamic linker
     passes over what is no library, and another family's shim is a GPU that the driver does not see: "no device", without a reason.

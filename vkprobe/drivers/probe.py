@@ -68,7 +68,7 @@ class Device(Struct, frozen=True, kw_only=True):
 
 
 class DriverOutcome(Struct, frozen=True, kw_only=True):
-    """What became of a driver: `ok`, `no-device` (nothing for it in this machine, or no permission) or `error`."""
+    """A driver's state and devices: `ok`, `no-device` (nothing for it in this machine, or no permission) or `error`."""
 
     spec: DriverSpec
     state: DriverState
@@ -105,7 +105,7 @@ def ask(specs: Sequence[DriverSpec], request: Request, *, timeout: float = TIMEO
 
 
 def explain_all(replies: Sequence[tuple[DriverSpec, Any]]) -> list[tuple[DriverOutcome, Any]]:
-    """What became of each driver, from its reply or the exception that stands for it; failed ones are loaded again by hand."""
+    """The outcome for each driver, from its reply or the exception that stands for it; failed ones are loaded again by hand."""
     silent = [spec for spec, reply in replies if _needs_diagnosis(reply)]
     asked = [(spec, Diagnose(library=library)) for spec in silent if (library := _library(spec))]
     diagnoses = dict(zip((id(spec) for spec, _ in asked), ask_all(asked, timeout=TIMEOUT_S / 2, parallel=_PARALLEL), strict=True))
@@ -127,7 +127,7 @@ def _library(spec: DriverSpec) -> str | None:
     try:
         return read(Path(spec.icd)).library if spec.icd else None
     except ManifestFault:
-        return None  # it broke since the driver was found: then the loader's error is what there is to tell
+        return None  # it broke since the driver was found: then there is only the loader's error to report
 
 
 def explain(spec: DriverSpec, failure: Any, diagnosis: Any = None) -> tuple[DriverState, str, str | None]:
@@ -171,7 +171,7 @@ def _lost(spec: DriverSpec, lost: WorkerLost) -> tuple[DriverState, str, str | N
 
 
 def _broken(spec: DriverSpec, diagnosis: dict[str, Any]) -> tuple[DriverState, str, str | None] | None:
-    """What is wrong with the driver's library, None where nothing is."""
+    """State, reason and remedy for a broken driver library; None where nothing is wrong with it."""
     library = _library(spec)
     if not diagnosis["loaded"]:
         return "error", *_not_loaded(str(library), diagnosis["error"])

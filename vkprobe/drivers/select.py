@@ -45,7 +45,7 @@ def resolve(
 
 
 def system() -> list[DriverOutcome]:
-    """What became of each of the system's own drivers."""
+    """The outcome for each of the system's own drivers."""
     return probe(manifests.system_drivers(root=loader.root_for_system_drivers()))
 
 

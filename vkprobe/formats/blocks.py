@@ -1,4 +1,4 @@
-"""What the quantised formats share: blocks as numpy records, their scales, and how elements follow from scales and codes."""
+"""Shared code of the quantised formats: blocks as numpy records, their scales, and how elements follow from scales and codes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Blocks(ABC):
         """(scale f32[rows, blocks, n], codes [rows, blocks, n, elements / n], offset of scale's shape, or None): scale * code - offset."""
 
     def decode(self, blocks: U8) -> F32:
-        """What ggml decodes the blocks to."""
+        """Decode the blocks as ggml does."""
         values, offset = self._products(*self.scaled(self.records(blocks)))
         if offset is not None:
             values -= offset[..., None]

@@ -56,7 +56,7 @@ class Arithmetic(NamedTuple):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What a command line asks of an op; an empty field leaves the choice to the op.
+    """A command line's request to an op; an empty field leaves the choice to the op.
 
     Attributes:
         axes: one mapping per shape that was asked for.
@@ -196,7 +196,7 @@ class Op(ABC):
         return 0
 
     def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
-        """What a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
+        """Arithmetic that a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
         return ()
 
     def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
@@ -214,7 +214,7 @@ class Op(ABC):
         return []
 
     def plan(self, cell: Cell, target: Target) -> Plan:
-        """What it takes to run a cell on a device, or why it can't run there."""
+        """The plan to run a cell on a device, or the reason why it can't run there."""
         module = importlib.import_module(f"vkprobe.ops.{self.name}.plan")
         planned: Plan = module.plan(cell, target)
         return planned

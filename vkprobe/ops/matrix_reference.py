@@ -154,7 +154,7 @@ class WeightsReference:
 
     @property
     def parts(self) -> tuple[F64, F64, F64, F64]:
-        """What products with q8_1 are made of: values and offsets of the sampled rows, and their sums over 64 rows."""
+        """Parts of products with q8_1: values and offsets of the sampled rows, and their sums over 64 rows."""
         if self._parts is None:
             parts = FORMATS[self.type].parts
             values, offsets = parts(self.random[self.rows])
@@ -235,7 +235,7 @@ class MatrixReference:
         return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T
 
     def check_exact(self, output: F32, number: int = 0) -> str | None:
-        """What is wrong with `output`: f32[n, m], of the exact weights and activations `number`; None where every element is equal."""
+        """Describe the fault in `output`: f32[n, m], from the exact weights and activations `number`; None if every element is equal."""
         wanted = self._exact_results[number]
         unwritten = _unwritten(output)
         if unwritten:

@@ -1,4 +1,4 @@
-"""What the matrix products share: which paths, accumulators and tuples a request stands for, their sizes, and their work."""
+"""Shared code of the matrix products: the paths, accumulators and tuples that a request stands for, their sizes, and their work."""
 
 from __future__ import annotations
 

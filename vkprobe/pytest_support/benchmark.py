@@ -43,7 +43,7 @@ class GpuBenchmark:
         result = self.benchmark.pedantic(function, args=args, kwargs=kwargs, **{"iterations": 1, **options})
         if self._clock.dispatches == before:
             self.benchmark.has_error = True
-            raise RuntimeError("gpu_benchmark: no kernel of vk_kernel was dispatched, so that there is no GPU time to tell")
+            raise RuntimeError("gpu_benchmark: no kernel of vk_kernel was dispatched, so that there is no GPU time to report")
         self.benchmark.extra_info.update(self._identity(), clock=self._clock.kind)
         for name in ("sha", "name"):
             if isinstance(value := getattr(target, name, None), str):

@@ -1,4 +1,4 @@
-"""What `vk_kernel` makes: a developer's own shader on the device, or one of vkprobe's cells."""
+"""The kernels that `vk_kernel` makes: a developer's own shader on the device, or one of vkprobe's cells."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 class Kernel:
-    """What both kinds share: where they live, the time of the last dispatch, statistics.
+    """Base of both kinds of kernel: where they live, the time of the last dispatch, statistics.
 
     Attributes:
         name: for messages and `extra_info`.
@@ -88,19 +88,19 @@ class Kernel:
 
     @property
     def gpu_time_s(self) -> float:
-        """Of one dispatch, the last one (s)."""
+        """The time of the last dispatch (s)."""
         if self._time is None:
             raise UsageError(f"{self.name}: not dispatched yet: call run() or dispatch() first")
         return self._time[0]
 
     @property
     def clock(self) -> str | None:
-        """Which clock `gpu_time_s` is of; None before the first dispatch."""
+        """The clock that measured `gpu_time_s`; None before the first dispatch."""
         return None if self._time is None else self._time[1]
 
     @property
     def statistics(self) -> Statistics:
-        """What the driver's compiler tells; works on null devices."""
+        """The statistics that the driver's compiler reports; works on null devices."""
         __tracebackhide__ = True
         if self._statistics is None:
             self._statistics = self._normal(self._ask_statistics())
@@ -289,7 +289,7 @@ def planned_cell(
 
 
 class CellKernel(Kernel):
-    """One of vkprobe's own cells, verified as `vkprobe run` does before its first time is told.
+    """One of vkprobe's own cells, verified as `vkprobe run` does before it reports a time.
 
     Attributes:
         cell: what it is.

@@ -1,4 +1,4 @@
-"""What differs between the facts of two devices, or of one under two drivers: what appeared, vanished and changed; LLM inference first."""
+"""Differences between the facts of two devices, or of one under two drivers: appeared, vanished, changed; LLM inference first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Two devices and how they differ; `untold`: what one of them tells and the other can't be held against, as `struct.member`."""
+    """Two devices and how they differ; `untold` lists, as `struct.member`, facts that only one of them reports."""
 
     before: DeviceRecord
     after: DeviceRecord
@@ -68,7 +68,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 def difference(before: DeviceRecord, after: DeviceRecord) -> Difference:
-    """How `after` differs from `before`. Where one record does not tell, nothing is claimed."""
+    """How `after` differs from `before`. Where one record doesn't say, nothing is claimed."""
     untold: list[str] = []
     changes = [
         *_identity(before, after),
@@ -136,7 +136,7 @@ def _identity(before: DeviceRecord, after: DeviceRecord) -> Iterator[Change]:
 
 def _extensions(before: DeviceRecord, after: DeviceRecord) -> Iterator[Change]:
     if not before.extensions or not after.extensions:
-        return  # a file that does not tell
+        return  # a file that doesn't say
     for name in sorted({*before.extensions, *after.extensions}):
         old, new = before.extensions.get(name), after.extensions.get(name)
         if old != new:
@@ -161,7 +161,7 @@ def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
     structs = device.features if kind == "feature" else device.properties
     value = lookup(structs, struct, member)
     if value is None:
-        # Promotion keeps names: what a file tells only in the core struct, a driver tells in the extension's too, and the other way round.
+        # Promotion keeps names: what a file has only in the core struct, a driver reports in the extension's too, and the other way round.
         others = (members for name, members in structs.items() if bool(_CORE.fullmatch(name)) != bool(_CORE.fullmatch(struct)))
         value = next((members[member] for members in others if members.get(member) is not None), None)
     if value is not None:
@@ -177,7 +177,7 @@ def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
 
 
 def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> list[Change]:
-    """Changed members of feature or property structs; what a core struct repeats of an extension's is told once."""
+    """Changed members of feature or property structs; what a core struct repeats of an extension's is listed once."""
     differences: list[Change] = []
     seen: set[tuple[str, str]] = set()
     for device in (after, before):
@@ -214,7 +214,7 @@ def _repeats(change: Change, differences: list[Change]) -> bool:
 
 
 def _stage_relevance(member: str, old: Any, new: Any) -> bool | None:
-    """Of a property that lists shader stages, whether it changed for compute; None for any other."""
+    """Whether a property that lists shader stages changed for compute; None for any other property."""
     if not member.endswith("Stages") or not isinstance(old, int) or not isinstance(new, int):
         return None
     return bool((old ^ new) & _COMPUTE_STAGE)

@@ -226,7 +226,7 @@ def _conditions(report: Gaps, need: Requirement, form: str, width: int | None) -
 
 
 def _condition(missing: Missing) -> str:
-    """What is needed, in few words."""
+    """The missing condition in a few words."""
     name = missing.short or missing.name
     if missing.kind == "tuple":
         return f"tuple {_tuple(missing)}"

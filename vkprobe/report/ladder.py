@@ -15,7 +15,7 @@ from vkprobe.results import lift
 _HEADERS = ("device", "tuple or feature", "rung", "status", "x plain time", "facts", "why no higher")
 _SHORT = ("device", "tuple or feature", "reached", "notes")
 _QUIET = frozenset({"ok", "noop", "unsupported"})
-"""Statuses that the rung and the notes tell without a word of their own."""
+"""Statuses that the rung and the notes imply, so that they need no word of their own."""
 _WIDEST_NAME = 38
 _MORE = "... "
 SUBGROUPS = "subgroup operations"

@@ -1,6 +1,6 @@
 """Which kernels spill on which chip, how much, and whether their tile forces it: kernels of all types in one row. Pure.
 
-The table shows what is a gap between compilers: only rows in which some device spills, every device that tells of spills beside it.
+The table shows what is a gap between compilers: only rows in which some device spills, every device that reports spills beside it.
 """
 
 from __future__ import annotations

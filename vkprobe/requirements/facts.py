@@ -1,4 +1,4 @@
-"""Looking up what a device record tells, with "it does not tell" kept apart from "no"."""
+"""Looking up facts in a device record, with "unknown" kept apart from "no"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vkprobe.requirements.promotions import PROVIDERS, base_name, carriers, part
 
 
 def version_of(text: str | None) -> tuple[int, int] | None:
-    """Major and minor of an API version as records write it; None where it can't be told.
+    """Major and minor of an API version as records write it; None where it can't be read.
 
     >>> version_of("1.4.312"), version_of("1.2"), version_of(None)
     ((1, 4), (1, 2), None)
@@ -22,7 +22,7 @@ def version_of(text: str | None) -> tuple[int, int] | None:
 
 
 def has_extension(device: DeviceRecord, name: str) -> bool | None:
-    """Whether the device lists the extension. None where it lists none at all: that is a file that does not tell."""
+    """Whether the device lists the extension. None where it lists none at all: that is a file that doesn't say."""
     return name in device.extensions if device.extensions else None
 
 
@@ -40,7 +40,7 @@ def _member(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) 
 
 
 def lookup(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) -> Any:
-    """The member's value in the struct named, or in any that carries the same by promotion; None where none tells.
+    """The member's value in the struct named, or in any that carries the same by promotion; None where none has it.
 
     Args:
         structs: `features` or `properties` of a device record.

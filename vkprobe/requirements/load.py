@@ -164,7 +164,7 @@ def kernel_requirement(
     subgroup_size: int | None = None,
     api_version: str | None = None,
 ) -> Requirement:
-    """What one compiled kernel asks of a device.
+    """Requirement of one compiled kernel.
 
     Args:
         kernel: its name.

@@ -1,4 +1,4 @@
-"""Which extension provides a capability struct, and in which core version it became core.
+"""The extension that provides a capability struct, and the core version that adopted it.
 
 A table by hand, of the structs that requirements and kernels of LLM inference name; a test checks every row against the Khronos registry.
 A struct that is not here is still looked up by its name; only "this device can't have it" needs the table.
@@ -121,7 +121,7 @@ def parts_of(core: str) -> list[str]:
 
 @cache
 def carriers(struct: str, member: str) -> list[tuple[str, str]]:
-    """Every (struct, member) that tells the same as `struct`.`member`, that one first.
+    """Every (struct, member) that carries the same fact as `struct`.`member`, that one first.
 
     >>> carriers("VkPhysicalDeviceSubgroupProperties", "supportedOperations")[-1]
     ('VkPhysicalDeviceVulkan11Properties', 'subgroupSupportedOperations')

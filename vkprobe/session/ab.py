@@ -34,7 +34,7 @@ Block = tuple[Rounds, Rounds]
 
 
 class Contestant(Struct, frozen=True, kw_only=True):
-    """One of the two drivers, and the device as it tells it."""
+    """One of the two drivers, and the device as it reports it."""
 
     spec: DriverSpec
     device: DeviceRecord
@@ -53,7 +53,7 @@ class Pair(Struct, kw_only=True):
 
     @property
     def cell(self) -> Cell:
-        """What both run."""
+        """The cell that both run."""
         return self.states[0].plan.cell
 
     @property
@@ -63,7 +63,7 @@ class Pair(Struct, kw_only=True):
 
     @property
     def pipelines(self) -> tuple[PipelineRecord | None, PipelineRecord | None]:
-        """What each compiler made of it; None where it was not asked, or there is no kernel."""
+        """Each side's compiled pipeline; None where it wasn't compiled, or there is no kernel."""
         return self.states[0].pipeline, self.states[1].pipeline
 
     @property
@@ -97,7 +97,7 @@ def policy(device: DeviceRecord, blocks: int) -> Policy:
 
 
 def same_cells(cells_of: Callable[[DeviceRecord], Sequence[Cell]], devices: Sequence[DeviceRecord]) -> list[Cell]:
-    """The cells of either: what one driver can't run is told, so a cell without a tuple stands only where neither lists one."""
+    """The cells of either driver: those that one can't run are reported, so a cell without a tuple stays only where neither lists one."""
     union = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
     with_tuple = {_without_tuple(cell) for cell in union if cell.variant.tuple is not None}
     return [cell for cell in union if cell.variant.tuple is not None or cell not in with_tuple]

@@ -1,4 +1,4 @@
-"""The two sides of an A/B: drivers told apart by name, and the device that both have."""
+"""The two sides of an A/B: drivers with distinct names, and the device that both have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vkprobe.session.ab import Contestant
 
 
 def varied(spec: DriverSpec, variables: Mapping[str, str]) -> DriverSpec:
-    """The driver with further variables, which its name tells: `embedded:lvp+LP_NUM_THREADS=1`."""
+    """The driver with further variables, which its name shows: `embedded:lvp+LP_NUM_THREADS=1`."""
     if not variables:
         return spec
     suffix = "".join(f"+{name}={value}" for name, value in variables.items())
@@ -23,7 +23,7 @@ def varied(spec: DriverSpec, variables: Mapping[str, str]) -> DriverSpec:
 
 
 def distinct(a: DriverSpec, b: DriverSpec) -> tuple[DriverSpec, DriverSpec]:
-    """Both, B renamed where it has A's name: their records are told apart by it."""
+    """Both, B renamed where it has A's name: it distinguishes their records."""
     return a, msgspec.structs.replace(b, name=unique_name(b.name, [a.name]))
 
 
@@ -61,7 +61,7 @@ def _devices(facts: Gathered, spec: DriverSpec, option: str) -> list[DeviceRecor
 
 
 def _same(a: DeviceRecord, b: DeviceRecord) -> bool:
-    """Whether they are one device: the same chip, and in the same place where both tell."""
+    """Whether they are one device: the same chip, and in the same place where both report one."""
     one, other = a.hardware, b.hardware
     apart = one.pci is not None and other.pci is not None and one.pci != other.pci
     return not apart and (one.vendor_id, one.device_id, one.chip) == (other.vendor_id, other.device_id, other.chip)

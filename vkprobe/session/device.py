@@ -158,7 +158,7 @@ class DeviceSession:
         self._pending = _Pending(worker, where, timeout)
 
     def fileno(self) -> int:
-        """What to select() on for the reply to the request that was begun."""
+        """File descriptor to select() on for the reply to the pending request."""
         assert self._pending is not None
         return self._pending.worker.fileno()
 

@@ -1,4 +1,4 @@
-"""What to climb the ladder with besides tuples: the parts of extensions that drivers implement one by one, each with its kernels.
+"""Features that climb the ladder besides tuples: the parts of extensions that drivers implement one by one, each with its kernels.
 
 A feature whose extension a device does not list is no row, unless all are asked for; one that is off is never compiled.
 """

@@ -193,7 +193,7 @@ def _of(matrix: _Matrix, name: str, check: str, shape: tuple[int, int], kind: st
 
 
 def reductions(prefix: str) -> PartMaker:
-    """Reductions of each accumulator; of 2x2 where one of half the size can be made. `prefix` tells NV's modules from EXT's."""
+    """Reductions of each accumulator; of 2x2 where one of half the size can be made. `prefix` distinguishes NV's modules from EXT's."""
 
     def make(matrix: _Matrix) -> Iterator[Part]:
         for c in matrix.accumulators:

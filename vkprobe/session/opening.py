@@ -1,4 +1,4 @@
-"""What to enable on a device when it is opened, and how much of its memory to use."""
+"""The features and extensions to enable when a device is opened, and how much of its memory to use."""
 
 from __future__ import annotations
 

@@ -46,12 +46,12 @@ class Bound:
 
     @property
     def inputs(self) -> list[Shared]:
-        """What the program reads."""
+        """The buffers that the program reads."""
         return [self.buffers[b.name] for b in self._program.buffers if b.role in _READ]
 
     @property
     def written(self) -> list[Shared]:
-        """What the program writes."""
+        """The buffers that the program writes."""
         return [self.buffers[b.name] for b in self._program.buffers if b.role not in _READ]
 
     @property

@@ -1,4 +1,4 @@
-"""What the checks of the ladder's features share: how they run a kernel, and how they tell a difference."""
+"""Shared code of the ladder's feature checks: running a kernel, and describing a difference."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _number_text(value: Any) -> str:
 
 
 def merge(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add what one kernel showed; what two kernels show differently is told of both.
+    """Add what one kernel showed; where two kernels differ, both values are kept.
 
     >>> facts = {"rounding": "to nearest even"}
     >>> merge(facts, {"rounding": "toward zero", "overflow": "infinity"})

@@ -16,7 +16,7 @@ _SATURATING = 1
 
 
 class Device(Protocol):
-    """What is needed of a PhysicalDevice."""
+    """The part of a PhysicalDevice that the queries need."""
 
     @property
     def extensions(self) -> dict[str, int]:
@@ -97,7 +97,7 @@ def _powers_of_two(low: int, high: int) -> list[int]:
 
 
 def ext_questions(features: dict[str, dict[str, Any]], properties: dict[str, dict[str, Any]]) -> list[tuple[int, int, int, int]]:
-    """What VK_EXT_cooperative_matrix_maintenance1 may be asked on a device: (scope, invocations, subgroup size, flags).
+    """The queries that VK_EXT_cooperative_matrix_maintenance1 allows on a device: (scope, invocations, subgroup size, flags).
 
     Subgroup size 0 stands for a varying one. Workgroup scope only where cooperativeMatrixWorkgroupScope is supported.
 

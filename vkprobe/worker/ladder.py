@@ -1,6 +1,6 @@
 """The rungs of one cooperative-matrix tuple: compiles, runs, correct, faster; and the numeric facts found on the way.
 
-Each rung is told as progress when it is reached, so that a crash on the next one is named by the parent.
+Each rung is reported as progress when it is reached, so that a crash on the next one is named by the parent.
 Correct covers row- and column-major loads from buffer and shared memory with padding strides, several steps along K,
 wrapping and saturation of integers, overflow, infinities and NaN of floats. Facts that devices may differ in (accumulator
 bits, subnormals) are reported, not judged.
@@ -259,7 +259,7 @@ _LIFT = {"f16": 2.0**12, "bf16": 2.0**100, "e4m3": 2.0**6, "e5m2": 2.0**12}
 
 
 def _facts(bench: _Bench) -> dict[str, Any]:
-    """What devices may differ in: significand bits of the accumulator, and whether subnormals are kept."""
+    """Facts in which devices may differ: significand bits of the accumulator, and whether subnormals are kept."""
     job = bench.job
     component = COMPONENTS[job.c]
     if not component.is_float:

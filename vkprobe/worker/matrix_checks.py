@@ -109,7 +109,7 @@ _SCALE = 2
 
 
 def elements(run: Run, parameters: Mapping[str, Any]) -> Outcome:
-    """x * scale + y + a number of its place: each element is told its row and column, a scalar and another matrix's element."""
+    """x * scale + y + a number of its place: each element gets its row and column, a scalar and another matrix's element."""
     m, n, name = _shape(parameters)
     x, y = _whole(m, n, 4), _whole(n, m, 4).T
     wanted = x * _SCALE + y + (np.arange(m)[:, None] % 32 * 32 + np.arange(n)[None, :] % 32)

@@ -127,7 +127,7 @@ def _back(run: Run, name: str, values: F64, mode: int, local: int) -> F64:
 
 
 def _how_rounded(actual: F64, exact: F64, down: F64, up: F64, before: Any = None) -> str:
-    """Which rounding explains results between two neighbours; of ties the even one is that with fewer significand bits."""
+    """The rounding that explains results between two neighbours; the even neighbour is the one with fewer significand bits."""
     middle = (down + up) / 2
     # Neighbours as multiples of their distance: the even multiple is the even neighbour.
     even = np.where(np.round(down / (up - down)) % 2 == 0, down, up)
@@ -273,7 +273,7 @@ def _halves_around(exact: F64) -> tuple[F64, F64]:
 
 
 def _between(actual: F64, exact: F64, down: F64, up: F64) -> str | None:
-    """What is neither of the two neighbours; what is too small for a normal number may be zero."""
+    """Describe the results that are neither of the two neighbours; those too small for a normal number may be zero."""
     right = (actual == down) | (actual == up) | ((np.abs(exact) < _LEAST_NORMAL_F16) & (actual == 0))
     return _first(right, actual, exact)
 

@@ -62,7 +62,7 @@ def _dispatch(run: Run, values: Input, lanes: Input, push: tuple[int, int, int])
 
 
 def _arguments(name: str, size: int) -> tuple[int, ...]:
-    """What `which` is to be: masks, lanes or thresholds."""
+    """Values for `which`: masks, lanes or thresholds."""
     return {
         "shuffle_xor": tuple(dict.fromkeys((1, size // 2, size - 1))),
         "broadcast": tuple(dict.fromkeys((0, size // 2, size - 1))),

@@ -1,4 +1,4 @@
-"""Clocks, power and temperature while a device works, where the system tells them: NVML for NVIDIA, sysfs for the rest.
+"""Clocks, power and temperature while a device works, where the system reports them: NVML for NVIDIA, sysfs for the rest.
 
 Read only; no setting is ever changed.
 Source: NVML API reference (nvmlDeviceGetHandleByPciBusId_v2, nvmlClockType_t); Linux hwmon and amdgpu sysfs documentation.
@@ -31,7 +31,7 @@ def _pci_address(device: Device) -> str | None:
 
 
 class Telemetry:
-    """What can be told of one device's state; `read()` is cheap enough to call while a sample runs."""
+    """Telemetry of one device; `read()` is cheap enough to call while a sample runs."""
 
     def __init__(self, device: Device) -> None:
         self._nvml: Any = None
@@ -55,7 +55,7 @@ class Telemetry:
         self._folder = folder if folder.is_dir() else None
 
     def read(self) -> dict[str, Any]:
-        """Clocks (MHz), power (W), temperature (degrees Celsius): those that are told."""
+        """Clocks (MHz), power (W), temperature (degrees Celsius): those that are reported."""
         if self._nvml is not None:
             return self._read_nvml()
         return self._read_sysfs(self._folder) if self._folder is not None else {}
@@ -93,4 +93,4 @@ def _number(path: Path) -> float | None:
     try:
         return float(path.read_text())
     except (OSError, ValueError):
-        return None  # the kernel lists it but won't tell it now
+        return None  # the kernel lists it but can't read it now

@@ -94,7 +94,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _check_header(path: Path) -> None:
-    """Tell what a file is that is no little-endian GGUF file of a version in use.
+    """Check that the file is a little-endian GGUF file of a version in use.
 
     Raises:
         UsageError: it is none, or can't be read.
@@ -191,7 +191,7 @@ def _reader_class() -> type[GGUFReader]:
 
 
 def _is_unknown_type(error: BaseException) -> bool:
-    """Whether Python's enum refused a tensor's type: told by the frame that raised, as the message is Python's own to change."""
+    """Whether Python's enum refused a tensor's type: recognised by the frame that raised, as the message is Python's own to change."""
     from gguf import GGMLQuantizationType
 
     frames = traceback.walk_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Which tensors of a GGUF file llama.cpp multiplies by, told by their names, and how many tokens go through each.
+"""The tensors of a GGUF file that llama.cpp multiplies by, recognised by name, and how many tokens go through each.
 
 Source: llama.cpp of llama-cpp-python 0.3.36, src/llama-arch.cpp: the tensors' names, and the op that it notes beside each.
 """
@@ -51,7 +51,7 @@ class Tensor(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
-    """What a file says of its model; None where it doesn't.
+    """A file's facts about its model; None for those that it lacks.
 
     Attributes:
         architecture: as llama.cpp names it (`qwen3moe`).
@@ -79,7 +79,7 @@ def workloads_of(tensors: Iterable[Tensor], metadata: Metadata) -> tuple[tuple[W
     """Workloads, and matrices that are skipped, in the tensors' order; vectors, embeddings and convolutions are neither.
 
     Raises:
-        UsageError: there are experts, and the metadata don't tell how many a token goes through.
+        UsageError: there are experts, and the metadata don't say how many a token goes through.
     """
     matrices = [tensor for tensor in tensors if len(tensor.shape) > 1]
     tied = all(tensor.name != "output.weight" for tensor in matrices)

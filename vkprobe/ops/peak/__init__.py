@@ -1,4 +1,4 @@
-"""What arithmetic delivers: multiply-adds from registers, by vectors and by each cooperative-matrix tuple."""
+"""Peak arithmetic: multiply-adds from registers, by vectors and by each cooperative-matrix tuple."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Peak(Op):
         return ""
 
     def cell_name(self, cell: Cell) -> str:
-        """With the size: it tells two devices' cells apart."""
+        """Includes the size, which distinguishes two devices' cells."""
         v = cell.variant
         size = "x".join(str(value) for _, value in cell.axes)
         return "/".join(filter(None, (cell.op, v.type, v.path, v.accumulator, v.tuple, size)))

@@ -37,7 +37,7 @@ def result_name(code: int) -> str:
 
 
 class VkError(Failure):
-    """A Vulkan call that returned an error; `device-lost` is told apart."""
+    """A Vulkan call that returned an error; `device-lost` is kept apart."""
 
     def __init__(self, call: str, result: int) -> None:
         super().__init__("device-lost" if result == _LOST else "vk", f"{call} gave {result_name(result)}", {"call": call, "result": result})

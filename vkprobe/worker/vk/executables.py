@@ -1,4 +1,4 @@
-"""VK_KHR_pipeline_executable_properties: the statistics and the internal representations that a driver's compiler tells."""
+"""VK_KHR_pipeline_executable_properties: the statistics and the internal representations from a driver's compiler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPRESENTATIONS_FN = (
 
 
 class Executables(Struct, frozen=True, kw_only=True):
-    """Of the pipeline's last executable (a compute pipeline has one; ANV lists one per dispatch width).
+    """Statistics and texts of the pipeline's last executable (a compute pipeline has one; ANV lists one per dispatch width).
 
     Attributes:
         subgroup_size: what the driver says the executable runs with; None for 0.

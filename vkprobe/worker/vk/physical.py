@@ -15,7 +15,7 @@ from vkprobe.worker.vk.instance import Instance
 _INCOMPLETE = 5
 _1_1 = 1 << 22 | 1 << 12
 Ask = Callable[[str], bool]
-"""Told the name of each query before it is made; False where the query is to be left out."""
+"""Called with the name of each query before it is made; returns False to leave the query out."""
 
 
 def always(query: str) -> bool:
@@ -127,7 +127,7 @@ class PhysicalDevice:
         ]
 
     def rows(self, function: str, row: str, *, info: Any = None) -> list[Any] | None:
-        """What an array query of this device gives: `function(device, [info,] count, rows)`; None where the function is missing.
+        """The rows of an array query of this device: `function(device, [info,] count, rows)`; None where the function is missing.
 
         Every element's sType is set, and VK_INCOMPLETE (the number grew in between) is answered by asking again.
 
