@@ -209,7 +209,7 @@ def rows(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[list[s
 
 
 def _ratio(mine: float, llama: Sequence[float]) -> str:
-    """Against the nearest of llama.cpp's passes: 1.00 inside their range."""
+    """Ratio to the nearest of llama.cpp's passes: 1.00 inside their range."""
     low, high = min(llama), max(llama)
     ratio = mine / low if mine < low else mine / high if mine > high else 1.0
     return f"{ratio:.2f}" + ("" if abs(ratio - 1) <= _NEAR else " !")

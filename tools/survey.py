@@ -47,7 +47,7 @@ def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
 
 @contextmanager
 def busy(wanted: bool) -> Iterator[None]:
-    """Every core taken by a process of its own, where that is wanted."""
+    """Keep every core busy with a process of its own, if asked to."""
     cores = len(os.sched_getaffinity(0)) if wanted else 0
     loads = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(cores)]
     try:

@@ -59,7 +59,7 @@ class VkDriver:
 
     @property
     def name(self) -> str:
-        """As --vk-driver names it."""
+        """The driver's name for --vk-driver."""
         return self.spec.name
 
     @property

@@ -91,7 +91,7 @@ def test_experts_used_may_differ_by_layer(tmp_path: Path) -> None:
     assert {w.used: w.count for w in read(path).workloads if w.role == "ffn_down_exps"} == {2: 1, 3: 1}
 
 
-@pytest.mark.parametrize(("used", "told"), [(None, "not told"), (0, "0"), (9, "9")])
+@pytest.mark.parametrize(("used", "told"), [(None, "missing"), (0, "0"), (9, "9")])
 def test_experts_without_a_number_used_are_refused(used: int | None, told: str, tmp_path: Path) -> None:
     """Without it no share of them is known."""
     numbers = {"block_count": 2} if used is None else {"expert_used_count": used}

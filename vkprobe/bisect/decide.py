@@ -134,7 +134,7 @@ def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """The whole commit's: one bad cell makes it bad, one that is unclear else leaves it open."""
+    """Verdict on the whole commit: one bad cell makes it bad, else one unclear cell leaves it open."""
     return min((f.verdict for f in findings), key=_ORDER.index)
 
 

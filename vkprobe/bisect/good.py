@@ -41,7 +41,7 @@ class Good(Struct, frozen=True, kw_only=True):
 
     @property
     def hardware(self) -> tuple[Any, ...]:
-        """As `hardware_of`."""
+        """The device's hardware, as `hardware_of` returns it."""
         return hardware_of(self.device)
 
 
@@ -106,7 +106,7 @@ def _kernel_key(p: PipelineRecord) -> tuple[Any, ...]:
 
 
 def _cell(record: ResultRecord, alike: Sequence[ResultRecord]) -> GoodCell:
-    """With all the runs that stand for its newest record."""
+    """The cell with all the runs that count beside its newest record."""
     times = tuple(r.time for r in alike if r.time is not UNSET)
     return GoodCell(name=cell_name(record), record=record, times=times, side=pooled([side(rounds_of(time)) for time in times]))
 

@@ -112,7 +112,7 @@ def bisect_step(
     It builds the checkout, measures cells of a good commit's records on it, and holds them against these.
 
     Ends with 0 (good), 1 (bad: a condition of --bad-if holds), 125 (skip: it does not build, its driver does not load, or the samples
-    do not tell) or 128 and more (wrong usage, unreadable records, interrupted: git ends the bisection and marks nothing).
+    don't decide) or 128 and more (wrong usage, unreadable records, interrupted: git ends the bisection and marks nothing).
     """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
@@ -251,7 +251,7 @@ def not_the_build(spec: DriverSpec, good: DeviceRecord, device: DeviceRecord) ->
 
 
 def _paired(facts: Gathered, goods: list[Good], cpu: str | None) -> tuple[Good, DeviceRecord]:
-    """The one device that has the good records' hardware; of the records of several hosts those of one with this `cpu`."""
+    """The one device with the good records' hardware; if several hosts have records, those of a host with this `cpu`."""
     failed = "; ".join(f"{d.spec.name}: {d.reason}" for d in facts.drivers if d.state != "ok")
     if not facts.devices:
         raise Skip(f"no device to measure on: {failed}")

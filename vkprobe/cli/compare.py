@@ -1,4 +1,4 @@
-"""`vkprobe compare`: two record files held against each other."""
+"""`vkprobe compare`: compare two record files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes:
     statistics are compared exactly, hashes aside. `worse` is more spills, over 5 % more instructions (--fail-on worse:P% sets
     another share) or no matrix instructions any more.
 
-    Times are judged as one table: slower, faster, same (within 2 %), or unclear where the samples do not tell, which fails
+    Times are judged as one table: slower, faster, same (within 2 %), or unclear where the samples don't decide, which fails
     nothing. Several runs of a driver in one file (`cat`) count as so many processes. Two campaigns are minutes or days apart:
     what drifts between them looks like a change; where both drivers are at hand, `vkprobe ab` interleaves them.
     """

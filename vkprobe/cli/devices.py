@@ -1,4 +1,4 @@
-"""From a command line's choice of drivers to device facts: what every verb that loads drivers begins with."""
+"""Device facts from a command line's choice of drivers: the first step of every verb that loads drivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gathered(choice: DriverChoice, run: str, specs: Sequence[DriverSpec] | None 
 
 
 def records_of(facts: Gathered, run: str) -> list[AnyRecord]:
-    """The driver, event and device records of what was gathered."""
+    """The driver, event and device records of the gathered facts."""
     return [*(record(driver, run) for driver in facts.drivers), *facts.events, *facts.devices]
 
 

@@ -73,7 +73,7 @@ class Side:
             self.specs = one.specs()
 
     def pick(self, devices: Sequence[DeviceRecord]) -> DeviceRecord:
-        """The one of `devices` that is meant.
+        """The device among `devices` that `text` names.
 
         Raises:
             UsageError: there are several, or none of that index.

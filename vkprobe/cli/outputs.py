@@ -22,7 +22,7 @@ Named = tuple[str, "Path | str | None"]
 
 
 def distinct(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
-    """Nothing that is written is written twice or read.
+    """Check that no output file is written twice or read.
 
     Raises:
         UsageError: an output is the same file as another output or an input.
@@ -107,7 +107,7 @@ def keep(records: Sequence[AnyRecord], as_records: bool, output: Path | None) ->
 
 
 class _Stdout(io.RawIOBase):
-    """File descriptor 1; where it takes no more, the error says so."""
+    """File descriptor 1; a failed write raises an error that says so."""
 
     def writable(self) -> bool:
         return True
@@ -129,7 +129,7 @@ class _Stdout(io.RawIOBase):
 
 
 def silence() -> None:
-    """Send what is still to come on standard output nowhere: the interpreter's last flush must not fail again."""
+    """Discard further standard output, so that the interpreter's last flush doesn't fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -159,7 +159,7 @@ def _kernel(p: PipelineRecord) -> tuple[str, str, str]:
 
 
 def _couple(left: dict[Any, PipelineRecord], right: dict[Any, PipelineRecord], key: Any) -> list[tuple[PipelineRecord, PipelineRecord]]:
-    """Take out of both what is the only one of its `key` on both sides."""
+    """Remove from both sides, and pair, the records that are the only ones with their `key` on either side."""
     couples = []
     for a in list(left.values()):
         mine = [k for k, p in left.items() if key(p) == key(a)]

@@ -68,7 +68,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """As `cell_name`."""
+        """The cell's name, as `cell_name` returns it."""
         return cell_name(self.record)
 
     @property
@@ -87,7 +87,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     @property
     def reason(self) -> str | None:
-        """Why NEW's is not ok."""
+        """Why NEW's record isn't ok."""
         return self.new.reason if self.new is not None and self.new.status != "ok" else None
 
     def change(self, name: str) -> Change | None:

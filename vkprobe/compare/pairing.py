@@ -48,12 +48,12 @@ class FileDevice(Struct, frozen=True, kw_only=True):
 
     @property
     def hardware(self) -> tuple[Any, ...]:
-        """As `hardware`."""
+        """The device's hardware, as `hardware` returns it."""
         return hardware(self.key)
 
     @property
     def count(self) -> int:
-        """How many pipelines and cells."""
+        """Number of pipelines and cells."""
         return len(self.pipelines) + len(self.results)
 
     @property
@@ -102,7 +102,7 @@ def _cards(group: list[DeviceKey]) -> list[list[DeviceKey]]:
 
 
 def _labelled(devices: list[FileDevice]) -> list[FileDevice]:
-    """With the words that distinguish them in the names of those that share an id."""
+    """The devices, with distinguishing words in the names of those that share an id."""
     shared: dict[str, list[FileDevice]] = {}
     for one in devices:
         shared.setdefault(one.device, []).append(one)
@@ -142,7 +142,7 @@ def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
 
 
 def _whole(records: list[ResultRecord]) -> list[ResultRecord]:
-    """Without those that were interrupted, where others were not."""
+    """The runs without interrupted ones, if any run was not interrupted."""
     return [r for r in records if not r.interrupted] or records
 
 

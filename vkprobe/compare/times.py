@@ -1,4 +1,4 @@
-"""The times of cells that are ok on both sides: which of them can be held against each other, and the verdicts of their table. Pure."""
+"""The times of cells that are ok on both sides: which of them can be compared, and the verdicts of their table. Pure."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
     if other is not None:
         raise _Unusable(other)
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
-        raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
+        raise _Unusable("another tile was measured, and not both sides name their SPIR-V module")
     if a[-1].clock != b[-1].clock:
         raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
     clocks = other_core_clock(a, b)
@@ -210,7 +210,7 @@ def _unsteady_in_words(old: str | None, new: str | None) -> str | None:
 
 
 def _sides(name: str, times: Sequence[Time]) -> list[Side]:
-    """The steady runs; all of them where none is."""
+    """The steady runs; all runs if none is steady."""
     return [side(_rounds(name, t)) for t in ([t for t in times if t.steady] or times)]
 
 

@@ -119,7 +119,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @property
     def amd_proprietary(self) -> bool:
-        """AMD's closed driver; AMDVLK isn't meant."""
+        """Whether the driver is AMD's closed one; AMDVLK doesn't count."""
         return self.driver_id == AMD_PROPRIETARY
 
     @property

@@ -227,7 +227,7 @@ class MatrixReference:
         self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)), of_all)
 
     def _products(self, given: Activations) -> tuple[F64, F64]:
-        """Those of the sampled rows, and of the sums over rows; of q8_1 by ggml's rule: offsets meet each block's stored sum."""
+        """Products of the sampled rows, and of the sums over rows; for q8_1 by ggml's rule: offsets multiply each block's stored sum."""
         w = self._weights
         if given.sums is None or not self._offset:
             return given.values @ w.sampled.T, given.values @ w.block_sums.T

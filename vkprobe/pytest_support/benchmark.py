@@ -32,7 +32,7 @@ class GpuBenchmark:
         return self.pedantic(target, args=args, kwargs=kwargs, rounds=rounds, warmup_rounds=warmup_rounds)
 
     def pedantic(self, target: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
-        """As pytest-benchmark's, of a kernel too.
+        """Like pytest-benchmark's `pedantic`, but also takes a kernel.
 
         Raises:
             RuntimeError: the target dispatched nothing.

@@ -43,7 +43,7 @@ _NULL = "a null device compiles and executes nothing: only `statistics` is for i
 
 
 class WrongResult(AssertionError):
-    """A cell of vkprobe whose output is not what it must be."""
+    """A cell of vkprobe gave a wrong result."""
 
 
 class Statistics(Struct, frozen=True, kw_only=True):

@@ -193,7 +193,7 @@ def differences(devices: Sequence[DeviceRecord]) -> list[Row]:
 
 
 def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = False, width: int | None = None) -> str:
-    """The whole of what `caps` prints in one of the table formats; `width` is the terminal's, None where there is none.
+    """The whole output of `caps` in one of the table formats; `width` is the terminal's, None where there is none.
 
     The tuples follow the table where people read it; CSV and JSON hold one table only (records hold everything).
     """

@@ -150,7 +150,7 @@ def _change(change: Change | None) -> str:
 
 def _value(value: Any) -> str:
     if value is None:
-        return "not told"
+        return "not reported"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

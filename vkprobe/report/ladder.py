@@ -75,7 +75,7 @@ def _fact(name: str, value: Any) -> str:
 
 
 def _short_rows(records: Sequence[LadderRecord]) -> Iterator[list[str]]:
-    """One device's rows: forms of a feature that ended alike share one, further rows of the same feature leave its name out."""
+    """One device's rows: forms of a feature that ended alike share a row; further rows of the feature leave its name out."""
     ambiguous = ambiguous_members(records)
     before = ""
     for _, group in groupby(records, key=_alike):

@@ -19,7 +19,7 @@ def gap_cell(gap: Gap, need: Requirement) -> Cell:
         return Cell(status="met", main="yes", gap=gap)
     reason = missing_in_words(gap)
     if gap.met is None:
-        return Cell(status="unknown", main="unknown", reason=f"the facts do not tell: {reason}", gap=gap)
+        return Cell(status="unknown", main="unknown", reason=f"the facts don't say: {reason}", gap=gap)
     if gap.part is not None and gap.part[0]:
         held, total = gap.part
         if held < total:

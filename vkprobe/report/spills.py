@@ -22,7 +22,7 @@ NOTE = (
     " tile takes 37 of an invocation's 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than"
     f" there are; tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
 )
-_NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
+_NOT_COMPILED = "none of these pipelines was created, or the driver reports no spills"
 _Line = tuple[str, str, str]
 """Op, family of kernels, tile's name."""
 

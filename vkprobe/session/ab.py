@@ -58,7 +58,7 @@ class Pair(Struct, kw_only=True):
 
     @property
     def blocks(self) -> int:
-        """How many there are."""
+        """Number of blocks."""
         return sum(map(len, self.lives))
 
     @property
@@ -68,7 +68,7 @@ class Pair(Struct, kw_only=True):
 
     @property
     def records(self) -> tuple[ResultRecord | None, ResultRecord | None]:
-        """How it ended on each; None where nothing was measured there."""
+        """Each side's result; None where nothing was measured there."""
         return self.states[0].record, self.states[1].record
 
     @property
@@ -78,7 +78,7 @@ class Pair(Struct, kw_only=True):
 
 
 def default_lives(device: DeviceRecord) -> int:
-    """Each block another life: of three lives, a kernel with two speeds would draw the same one each time too often."""
+    """The default number of lives; on GPUs six: with three, a kernel with two speeds would draw the same one each time too often."""
     return 3 if software(device) else 6
 
 
@@ -133,7 +133,7 @@ class _Side(DeviceRun):
                 self._finish(state)
 
     def interrupted(self) -> None:
-        """As `finish`, of all that is open."""
+        """Finish everything that is open, as `finish` does."""
         self._stop("the run was interrupted", given_up=False)
 
     def _unless_given_up(self, act: Callable[[], object]) -> None:

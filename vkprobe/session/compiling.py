@@ -57,7 +57,7 @@ class Compiler:
         return self._ended(plan, lambda: self.session.ask(self._request(plan), where=_where(plan), timeout=self._limit_s))
 
     def begin(self, plan: Plan) -> PipelineRecord | None:
-        """As `compile`, without waiting; a record if it has ended at once."""
+        """Begin to compile without waiting; returns a record if it has ended at once."""
         try:
             self.session.begin(self._request(plan), where=_where(plan), timeout=self._limit_s)
         except Lost as lost:

@@ -69,7 +69,7 @@ class _Feature(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """In the specification's spelling."""
+        """The feature's name in the specification's spelling."""
         return f"{self.struct}.{self.member}" + (f" {self.also}" if self.also else "")
 
 

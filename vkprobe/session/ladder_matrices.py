@@ -86,7 +86,7 @@ def _of_f16(row: Any) -> bool:
 
 
 def _flexible_rows(device: DeviceRecord, scope: str) -> list[FlexibleTuple]:
-    """Those of f16 in a scope, of the largest workgroup that the device takes, all of one granularity."""
+    """The f16 rows in a scope, of the largest workgroup that the device takes, all of one granularity."""
     most = lookup(device.properties, _NV_PROPERTIES, "cooperativeMatrixWorkgroupScopeMaxWorkgroupSize") or 0
     rows = [r for r in device.coopmat.nv_flexible or [] if r.scope == scope and _of_f16(r)]
     rows = [r for r in rows if scope == "subgroup" or r.workgroup_invocations <= most]

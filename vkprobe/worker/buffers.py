@@ -116,7 +116,7 @@ class Buffers:
         return rotation, offsets
 
     def _allocate_rotation(self) -> Buffer | None:
-        """As much as was asked for, or as much as there is; None if that isn't worth rotating over."""
+        """Allocate the bytes asked for, or as many as there are; None if that isn't worth rotating over."""
         while self._rotation is None and self._rotation_bytes >= _LEAST_ROTATION:
             self._rotation = self._try_buffer(self._rotation_bytes)
             if self._rotation is None:

@@ -112,7 +112,7 @@ def _answer(notes: list[str], ask: Ask, query: str, rows: Callable[[], list[dict
     try:
         return rows()
     except VkError as error:
-        # The device stays worth knowing; this answer is unknown, and a note tells the user why.
+        # The device's other facts still count; this answer is unknown, and a note tells the user why.
         notes.append(error.reason)
         return None
 

@@ -143,6 +143,6 @@ def _used(tensor: Tensor, layer: int | None, used: int | Sequence[int] | None) -
     if isinstance(used, Sequence):
         used = used[layer] if layer is not None and layer < len(used) else None
     if used is None or not 1 <= used <= tensor.shape[2]:
-        value = "not told" if used is None else str(used)
+        value = "missing" if used is None else str(used)
         raise UsageError(f"{tensor.name} has {tensor.shape[2]} experts, but expert_used_count is {value}")
     return used

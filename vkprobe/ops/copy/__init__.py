@@ -67,7 +67,7 @@ class Copy(Op):
         return [one for one in chosen if one.variant.mode in PATHS["scalar-f32"]] if scope == "compile-full" else chosen
 
     def size(self, cell: Cell) -> str:
-        """In binary units."""
+        """The size in binary units."""
         return size(cell.axis("bytes"))
 
     def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:

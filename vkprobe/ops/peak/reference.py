@@ -1,4 +1,4 @@
-"""The reference of peaks: numbers whose sums are exact, so that every result can be held against numpy's.
+"""The reference of peaks: numbers whose sums are exact, so that every result can be compared with numpy's.
 
 Vectors: x += -y, then y += x, again and again: a rotation that comes back after six rounds, of numbers as long as the type holds
 exactly. Packed integers wrap, so that theirs are any. Matrices: A * B and A' * B are added in turn. A' = -A leaves nothing of
