@@ -70,7 +70,7 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 _DEMAND = "Max live registers"
-_UNTOLD = "GRF registers"
+_ALLOCATION = "GRF registers"
 """0 before Xe3, where threads don't share the register file; Mesa before 26.1 does not have it."""
 
 MATRIX_PATHS = frozenset({"coopmat", "coopmat2"})
@@ -95,8 +95,8 @@ def normal(driver_id: str | None, raw: Mapping[str, Any]) -> Normal:
     quantities: dict[str, Any] = {}
     for quantity, parts in _NAMES.get(driver_id or "", {}).items():
         values = [raw[part] for part in parts if part in raw]
-        if parts == (_UNTOLD,) and not any(values):
-            values = [raw[name] for name in (_DEMAND, _UNTOLD) if name in raw][:1]
+        if parts == (_ALLOCATION,) and not any(values):
+            values = [raw[name] for name in (_DEMAND, _ALLOCATION) if name in raw][:1]
         if values:
             quantities[quantity] = sum(values)
     return Normal(**quantities)

@@ -15,7 +15,7 @@ from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.results.names import cell_name, full_name
 
-_UNTOLD = frozenset({"unclear", "unjudged"})
+_UNDECIDED = frozenset({"unclear", "unjudged"})
 """Verdicts that say neither that a failure is still there nor that it is gone."""
 
 _NO_NUMBER = frozenset({"wrong", "crash", "missing"})
@@ -165,5 +165,5 @@ def _improvements(cell: Compared, lines: Sequence[KnownFailure]) -> list[Improve
         for line in lines
         if order.index(cell.verdict) > order.index(line.verdict)
         and cell.verdict not in _NO_NUMBER
-        and not (line.verdict in ("slower", "worse") and cell.verdict in _UNTOLD)
+        and not (line.verdict in ("slower", "worse") and cell.verdict in _UNDECIDED)
     ]

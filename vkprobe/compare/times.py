@@ -71,7 +71,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why), cause=why.cause))
     reasons = _unsteady(a), _unsteady(b)
     rounds = in_rounds(runs[0]), in_rounds(runs[1])
-    explained = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
+    explained = all(_shows_cause(s) for s, why in zip(rounds, reasons, strict=True) if why)
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
     typical = (math.exp(fmean(rounds[0].logs)), math.exp(fmean(rounds[1].logs)))
     return Draft(
@@ -188,8 +188,8 @@ def _cause(times: Sequence[Time]) -> str | None:
     return causes[-1] if causes else reason
 
 
-def _tells(unsteady: Side) -> bool:
-    """Whether the rounds of an unsteady side show what it varies by: else it is not that which makes it unsteady, but a clock, say."""
+def _shows_cause(unsteady: Side) -> bool:
+    """Whether the rounds of an unsteady side show what it varies by; else something else makes it unsteady, such as a clock."""
     spread = math.exp(max(unsteady.logs) - min(unsteady.logs)) - 1
     scatter = 2 * math.sqrt(unsteady.within / len(unsteady.logs))
     return len(unsteady.logs) >= _OWN_ROUNDS and max(spread, scatter) > STEADY

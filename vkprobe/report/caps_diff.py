@@ -24,7 +24,7 @@ Section = Literal["identity", "tuple", "extension", "feature", "property", "queu
 What = Literal["appeared", "vanished", "changed"]
 
 _IDENTITY = re.compile(r"UUID|LUID|^deviceNodeMask$|^pci(Domain|Bus|Device|Function)$|^(has)?([Pp]rimary|[Rr]ender)(Major|Minor)?$")
-_TOLD_BY_RECORD = frozenset(
+_IDENTITY_MEMBERS = frozenset(
     {"apiVersion", "driverVersion", "driverID", "driverName", "driverInfo", "deviceName", "deviceID", "vendorID"}
     | {f"conformanceVersion.{part}" for part in ("major", "minor", "subminor", "patch")}
 )
@@ -153,11 +153,11 @@ def _flat(structs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield struct, member, value
 
 
-_ABSENT, _UNTOLD = object(), object()
+_ABSENT, _UNKNOWN = object(), object()
 
 
 def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
-    """The value; _ABSENT where the device has no such struct; _UNTOLD where it may have it and the record does not say."""
+    """The value; _ABSENT where the device has no such struct; _UNKNOWN where it may have it and the record does not say."""
     structs = device.features if kind == "feature" else device.properties
     value = lookup(structs, struct, member)
     if value is None:
@@ -167,13 +167,13 @@ def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
     if value is not None:
         return value
     if struct in structs:
-        return _UNTOLD if member.partition(".")[0] in structs[struct] else _ABSENT
+        return _UNKNOWN if member.partition(".")[0] in structs[struct] else _ABSENT
     if not device.extensions or any(name in device.extensions for name in extensions_of(struct)):
-        return _UNTOLD
+        return _UNKNOWN
     version, core = version_of(device.driver.api), re.search(r"Vulkan1(\d)(Features|Properties)$", struct)
     if core and (version is None or version >= (1, int(core[1]))):
-        return _UNTOLD
-    return _UNTOLD if not core and not extensions_of(struct) else _ABSENT
+        return _UNKNOWN
+    return _UNKNOWN if not core and not extensions_of(struct) else _ABSENT
 
 
 def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> list[Change]:
@@ -182,12 +182,12 @@ def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: 
     seen: set[tuple[str, str]] = set()
     for device in (after, before):
         for struct, member, _ in _flat(device.features if kind == "feature" else device.properties):
-            if (struct, member) in seen or member in _TOLD_BY_RECORD:
+            if (struct, member) in seen or member in _IDENTITY_MEMBERS:
                 continue
             seen.add((struct, member))
             old, new = (_value(d, kind, struct, member) for d in (before, after))
             name = f"{struct}.{member}"
-            if _UNTOLD in (old, new):
+            if _UNKNOWN in (old, new):
                 untold.append(name)
                 continue
             old, new = (None if v is _ABSENT else v for v in (old, new))

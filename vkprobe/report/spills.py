@@ -33,8 +33,8 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     for (key, _), p in store.pipelines.items():
         if p.status in ("ok", "noop") and p.spills is not None:
             lines.setdefault((p.op or "", p.family or p.kernel, p.tile_name or ""), {}).setdefault(key, []).append(p)
-    telling = {key for by_device in lines.values() for key in by_device}
-    shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
+    reporting = {key for by_device in lines.values() for key in by_device}
+    shown = tuple(i for i, column in enumerate(columns) if column.key in reporting)
     spilling = {
         line: by_device for line, by_device in lines.items() if any(p.spills for pipelines in by_device.values() for p in pipelines)
     }
