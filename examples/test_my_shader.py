@@ -21,11 +21,11 @@ def test_saxpy(vk_kernel, gpu_benchmark):
 
 
 def test_saxpy_does_not_spill(vk_kernel):
-    """What the driver's compiler tells; of null devices too (`--vk-driver radv:gfx1201`)."""
+    """The driver's compiler reports spills, for null devices too (`--vk-driver radv:gfx1201`)."""
     spv = Path(__file__).with_name("saxpy.spv")
     saxpy = vk_kernel(spv, bindings=[X, Y], push=(X.size, 2.0), constants={0: 64}, groups=X.size // 64)
     if saxpy.statistics.spills is None:
-        pytest.skip("this driver does not tell spills")
+        pytest.skip("this driver does not report spills")
     assert saxpy.statistics.spills == 0
 
 

@@ -8,7 +8,7 @@ kernel, and the others what llama.cpp's own rule takes, q8_1 or float. Several F
 
 With GGML_VK_PERF_LOGGER=1 in its environment FILE holds GPU times, the only ones that are read of it: logging slows the host's. Either
 clock says more than the kernel takes, so a cell is held against the one that says less, and what only that one says beyond the other's
-most counts for nothing. The logger's timestamps stand between all dispatches, 1 to 2 us each on an H200, which tells at N = 1; a graph's
+most counts for nothing. The logger's timestamps stand between all dispatches, 1 to 2 us each on an H200, which matters at N = 1; a graph's
 first copy has the conversion of B in it, where the path converts it. The host's time has submission in it, and at N = 512 more: a graph
 has 100 GFLOP / 60 GFLOP + 1 = 2 copies of the op, over which one conversion of B, submission and fence are spread, and the mean over a
 second begins with a new pipeline's slow plateau.
@@ -80,15 +80,15 @@ def parsed(text: str) -> dict[Shape, float]:
     >>> parsed("  MUL_MAT(type_a=q4_K,type_b=f32,m=4096,n=1,k=14336,bs=[1,1]): 45156 runs - 22.21 us/run - 117.44 MFLOP/run")
     {('q4_k', 4096, 1, 14336): 2.221e-05}
     """
-    found = {}
+    times = {}
     for line in _ANSI.sub("", text).splitlines():
-        if told := _LINE.search(line):
-            found[told[1].lower(), int(told[2]), int(told[3]), int(told[4])] = round(float(told[5]) * 1e-6, 12)
-    return found
+        if match := _LINE.search(line):
+            times[match[1].lower(), int(match[2]), int(match[3]), int(match[4])] = round(float(match[5]) * 1e-6, 12)
+    return times
 
 
 def logged(text: str) -> dict[Shape, float]:
-    """{(type, m, n, k): s} of the performance logger's output: the median over all graphs, each of which tells its copies' mean.
+    """{(type, m, n, k): s} of the performance logger's output: the median over all graphs, each of which gives its copies' mean.
 
     Graphs of a single copy (the one that warms up) count only where there are no others.
 
@@ -96,10 +96,10 @@ def logged(text: str) -> dict[Shape, float]:
     >>> logged(line.format(1, 900) + chr(10) + line.format(2, 439.792))
     {('q6_k', 4096, 512, 14336): 0.000439792}
     """
-    found: dict[Shape, dict[bool, list[float]]] = {}
+    times: dict[Shape, dict[bool, list[float]]] = {}
     for kind, m, n, k, copies, us in _LOGGED.findall(text):
-        found.setdefault((kind.lower(), int(m), int(n), int(k)), {}).setdefault(int(copies) > 1, []).append(float(us) * 1e-6)
-    return {shape: round(median(graphs.get(True) or graphs[False]), 12) for shape, graphs in found.items()}
+        times.setdefault((kind.lower(), int(m), int(n), int(k)), {}).setdefault(int(copies) > 1, []).append(float(us) * 1e-6)
+    return {shape: round(median(graphs.get(True) or graphs[False]), 12) for shape, graphs in times.items()}
 
 
 def _taken(path: str, kind: str, m: int, n: int, k: int, device: DeviceRecord) -> str:
@@ -113,14 +113,14 @@ def _taken(path: str, kind: str, m: int, n: int, k: int, device: DeviceRecord) -
 
 def theirs(files: Iterable[tuple[str, str]], device: DeviceRecord) -> dict[Key, Passes]:
     """llama.cpp's times on `device`, of the two clocks the one that says less; `files` holds (path, output)."""
-    found: dict[Key, dict[Clock, list[float]]] = {}
+    passes: dict[Key, dict[Clock, list[float]]] = {}
     for path, text in files:
         by_gpu = logged(text)
         clock: Clock = "gpu" if by_gpu else "host"
         for (kind, m, n, k), seconds in (by_gpu or parsed(text)).items():
             key = Key(_taken(path, kind, m, n, k, device), kind, m, n, k)
-            found.setdefault(key, {}).setdefault(clock, []).append(seconds)
-    return {key: _least(clocks) for key, clocks in found.items()}
+            passes.setdefault(key, {}).setdefault(clock, []).append(seconds)
+    return {key: _least(clocks) for key, clocks in passes.items()}
 
 
 def _least(clocks: Mapping[Clock, list[float]]) -> Passes:
@@ -132,13 +132,13 @@ def _least(clocks: Mapping[Clock, list[float]]) -> Passes:
 
 def _cells(results: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
     """The hot mimic cells with llama.cpp's default accumulator, oldest first."""
-    found: dict[Key, list[ResultRecord]] = {}
+    cells: dict[Key, list[ResultRecord]] = {}
     for r in sorted(results, key=lambda r: r.at):
         if r.op not in ("gemm", "gemv") or r.residency != "hot" or r.tier != "mimic" or r.path is None or r.type is None:
             continue
         if r.accumulator == default_accumulator(r.path, r.type):
-            found.setdefault(Key(r.path, r.type, r.axes["m"], r.axes["n"], r.axes["k"]), []).append(r)
-    return found
+            cells.setdefault(Key(r.path, r.type, r.axes["m"], r.axes["n"], r.axes["k"]), []).append(r)
+    return cells
 
 
 def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
@@ -149,7 +149,7 @@ def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
 def run_to_run(results: Iterable[ResultRecord]) -> list[Again]:
     """Hot mimic cells that runs one after the other measured with the same kernel and tile."""
     pairs = ((key, *pair) for key, cells in _cells(results).items() for pair in pairwise(cells))
-    return [found for pair in pairs if (found := _again(*pair)) is not None]
+    return [again for pair in pairs if (again := _again(*pair)) is not None]
 
 
 def _again(key: Key, earlier: ResultRecord, later: ResultRecord) -> Again | None:
@@ -178,38 +178,38 @@ def _time(time: Time) -> str:
 
 def unsupported(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[str]:
     """A line for each path and reason of cells that the device can't run and llama.cpp has not run either."""
-    found: dict[tuple[str, str], list[str]] = {}
+    types_by_reason: dict[tuple[str, str], list[str]] = {}
     for key in _sorted(mine):
         r = mine[key]
         if r.status == "unsupported" and key not in other:
-            found.setdefault((key.path, r.reason or ""), []).append(key.type)
-    return [f"- {path}, {', '.join(dict.fromkeys(types))}: unsupported: {reason}" for (path, reason), types in found.items()]
+            types_by_reason.setdefault((key.path, r.reason or ""), []).append(key.type)
+    return [f"- {path}, {', '.join(dict.fromkeys(types))}: unsupported: {reason}" for (path, reason), types in types_by_reason.items()]
 
 
 def rows(mine: dict[Key, ResultRecord], other: dict[Key, Passes]) -> list[list[str]]:
-    """A row for each key that either has; `unsupported` tells the others."""
-    made = []
+    """A row for each key that either has; `unsupported` lists the others."""
+    table = []
     for key in _sorted({**mine, **other}):
         r, llama = mine.get(key), other.get(key)
         if llama is None and r is not None and r.status == "unsupported":
             continue
-        told = [key.path, key.type, f"{key.m}x{key.n}x{key.k}"]
+        label = [key.path, key.type, f"{key.m}x{key.n}x{key.k}"]
         beside = [_range(llama.seconds), llama.clock] if llama else ["", ""]
         if r is None or not isinstance(r.time, Time):
             status = "" if r is None else f"{r.status}: {r.reason}"
-            made.append([*told, status, "", *beside, "", "", "", ""])
+            table.append([*label, status, "", *beside, "", "", "", ""])
             continue
         t = r.time
         half = (t.ci95_s[1] - t.ci95_s[0]) / 2 / t.median_s
         ratio = _ratio(t.median_s, llama.seconds) if llama else ""
         share = f"{r.peak_share:.0%}" if isinstance(r.peak_share, float) else ""
         compiled = "" if r.compile_s is None else units.seconds(r.compile_s)
-        made.append([*told, _time(t), f"{half:.1%}", *beside, ratio, share, units.seconds(t.settle_s), compiled])
-    return made
+        table.append([*label, _time(t), f"{half:.1%}", *beside, ratio, share, units.seconds(t.settle_s), compiled])
+    return table
 
 
 def _ratio(mine: float, llama: Sequence[float]) -> str:
-    """Against the nearest of llama.cpp's passes: 1.00 inside their range."""
+    """Ratio to the nearest of llama.cpp's passes: 1.00 inside their range."""
     low, high = min(llama), max(llama)
     ratio = mine / low if mine < low else mine / high if mine > high else 1.0
     return f"{ratio:.2f}" + ("" if abs(ratio - 1) <= _NEAR else " !")
@@ -244,19 +244,19 @@ def while_loaded(idle: Iterable[ResultRecord], loaded: Iterable[ResultRecord]) -
         SystemExit: there are loaded cells, and none of them has an idle one.
     """
     newest, busy = ours(idle), ours(loaded)
-    found = [pair for key, cell in busy.items() if key in newest and (pair := _again(key, newest[key], cell)) is not None]
-    if busy and not found:
+    repeats = [pair for key, cell in busy.items() if key in newest and (pair := _again(key, newest[key], cell)) is not None]
+    if busy and not repeats:
         sys.exit("--loaded: none of its cells was measured idle with the same kernel and tile")
-    return found
+    return repeats
 
 
-def again_section(found: Sequence[Again], section: Section = _AGAIN) -> list[str]:
+def again_section(repeats: Sequence[Again], section: Section = _AGAIN) -> list[str]:
     """The Markdown lines of the cells measured twice, and how far steady ones lie apart; nothing where there are none."""
-    if not found:
+    if not repeats:
         return []
-    order = {key: i for i, key in enumerate(_sorted({a.key for a in found}))}
+    order = {key: i for i, key in enumerate(_sorted({a.key for a in repeats}))}
     table = []
-    for a in sorted(found, key=lambda a: (order[a.key], a.earlier.at)):
+    for a in sorted(repeats, key=lambda a: (order[a.key], a.earlier.at)):
         assert isinstance(a.earlier.time, Time)
         assert isinstance(a.later.time, Time)
         shape = f"{a.key.m}x{a.key.n}x{a.key.k}"
@@ -264,12 +264,12 @@ def again_section(found: Sequence[Again], section: Section = _AGAIN) -> list[str
             [a.key.path, a.key.type, shape, _time(a.earlier.time), _time(a.later.time), f"{a.ratio:.3f}", f"{a.apart_s / 60:.0f} min"]
         )
     by_runs: dict[tuple[str, str], list[Again]] = {}
-    for a in sorted((a for a in found if a.steady), key=lambda a: a.earlier.at):
+    for a in sorted((a for a in repeats if a.steady), key=lambda a: a.earlier.at):
         by_runs.setdefault((a.earlier.run, a.later.run), []).append(a)
     summaries = [_summary(pairs) for pairs in by_runs.values()]
     if len(summaries) > 1:
         summaries.append(f"All: {_summary([a for pairs in by_runs.values() for a in pairs])}")
-    told = [f"- {text}" for text in summaries or ["No cell is steady in two runs."]]
+    bullets = [f"- {text}" for text in summaries or ["No cell is steady in two runs."]]
     return [
         f"## {section.title}",
         "",
@@ -277,7 +277,7 @@ def again_section(found: Sequence[Again], section: Section = _AGAIN) -> list[str
         "",
         render(("path", "type", "M x N x K", section.earlier, section.later, "ratio", "apart"), table, "md"),
         "",
-        *told,
+        *bullets,
         "",
     ]
 
@@ -337,7 +337,7 @@ def output(file: Path) -> str:
 def main() -> None:
     """`python -m tools.beside RECORDS... [--loaded RECORDS] --llama PATH=FILE... [--title T] [--note N] -o TABLE.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are told apart below the table")
+    parser.add_argument("records", nargs="+", help="vkprobe's records; cells measured in several runs are compared below the table")
     parser.add_argument("--loaded", action="append", default=[], metavar="RECORDS", help="of the same cells with every CPU core busy")
     parser.add_argument("--llama", action="append", default=[], metavar="PATH=FILE", help="test-backend-ops' output")
     parser.add_argument("--title", default="vkprobe beside llama.cpp")

@@ -163,7 +163,7 @@ def _compile(binary: str, variant: Variant, kernels: Path, out: Path) -> list[st
 
 
 def _row(variant: Variant) -> dict[str, Any]:
-    """What kernels.toml says of a module, as the manifest has it."""
+    """The manifest's entry for a module, from kernels.toml."""
     row: dict[str, Any] = {**variant.facts, "features": [list(feature) for feature in variant.features]}
     row |= {"source": variant.source, "defines": variant.defines, "target": variant.target}
     row["constants"] = {name: number for number, name in enumerate(variant.constants)}
@@ -215,8 +215,8 @@ def build(kernels: Path = KERNELS, spirv: Path = SPIRV, *, everything: bool = Fa
             folder = Path(temporary)
             capabilities = list(pool.map(lambda v: _compile(binary, v, kernels, folder / f"{v.name}.spv"), todo))
             for v, declared in zip(todo, capabilities, strict=True):
-                made = hashlib.sha256((folder / f"{v.name}.spv").read_bytes()).hexdigest()
-                entries[v.name] = {**_row(v), "capabilities": declared, "source_sha256": source_hash(v, kernels), "spirv_sha256": made}
+                digest = hashlib.sha256((folder / f"{v.name}.spv").read_bytes()).hexdigest()
+                entries[v.name] = {**_row(v), "capabilities": declared, "source_sha256": source_hash(v, kernels), "spirv_sha256": digest}
                 if version != before:
                     entries[v.name]["compiler"] = version
             for module in folder.glob("*.spv"):
@@ -234,7 +234,7 @@ def _kept(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(kernels: Path = KERNELS, spirv: Path = SPIRV) -> list[str]:
-    """What is out of date, a sentence each; empty where nothing is."""
+    """A sentence for each module that is out of date; empty where none is."""
     manifest = _load(spirv)
     wanted = {v.name: v for v in variants(kernels)}
     stale = [f"{name}: no longer built; run make kernels" for name in manifest["kernels"].keys() - wanted.keys()]

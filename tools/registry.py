@@ -41,7 +41,7 @@ versions and extensions, `,` is or, `+` is and. Its members follow, as in C; a p
 TYPES gives the C type below each Vulkan type that is no struct.
 """
 '''
-_SPIRV_DOC = '''"""What lets a device run SPIR-V, of the Vulkan registry {version}. Written by `python -m tools.registry`, never by hand.
+_SPIRV_DOC = '''"""Conditions for a device to run SPIR-V, Vulkan registry {version}. Written by `python -m tools.registry`, never by hand.
 
 One alternative a line, any of which is enough: `NAME: TERM if CONDITION`; vkprobe/spirv_enables.py reads it.
 Structs have their canonical names; where a promoted struct repeats a member of an older one, both are alternatives.
@@ -151,19 +151,19 @@ def structs_module(vk: Any) -> str:
     """Text of the struct module: all that extends Features2 or Properties2, the structs of `_PLAIN`, and what is nested in them."""
     writer = StructWriter(vk)
     sections: dict[str, list[str]] = {}
-    known: set[str] = set()
+    module_structs: set[str] = set()
     for title, root in zip(("FEATURES", "PROPERTIES"), _EXTENDED, strict=True):
         lines: list[str] = []
         for struct in sorted((s for s in vk.structs.values() if root in s.extends), key=lambda s: str(s.name)):
-            known.add(struct.name)
+            module_structs.add(struct.name)
             lines += writer.lines(struct, conditional=True)
         sections[title] = lines
     for name in _PLAIN:
         writer.nested[name] = vk.structs[name]
     lines = []
-    while waiting := sorted(set(writer.nested) - known):
+    while waiting := sorted(set(writer.nested) - module_structs):
         for name in waiting:
-            known.add(name)
+            module_structs.add(name)
             lines += writer.lines(vk.structs[name], conditional=False)
     sections["PLAIN"] = lines
     sections["TYPES"] = []
@@ -240,7 +240,7 @@ def spirv_module(vk: Any) -> str:
 
 
 def _kind(vk: Any, member: Any) -> str:
-    """What a member holds, as FILES_PATH's PROPERTIES name it."""
+    """The kind of value that a member holds, named as in FILES_PATH's PROPERTIES."""
     name: str = member.type
     many = bool(member.pointer or member.fixedSizeArray)
     if name == "char":

@@ -1,4 +1,4 @@
-"""What reports/ of a GPU are made from: `python -m tools.survey FOLDER PART... [--driver NAME]`.
+"""Measure the records for a GPU's reports: `python -m tools.survey FOLDER PART... [--driver NAME]`.
 
 FOLDER/records.jsonl takes every record, but those of `loaded`, which are FOLDER/loaded.jsonl; FOLDER/PART.log every command of a part, its
 output and how long it took. In the order in which they are worth asking for:
@@ -32,7 +32,7 @@ _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  
 
 
 def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
-    """What vkprobe is asked for in a part."""
+    """The vkprobe commands of a part."""
     gemm = ["gemm", "--hot", "--accumulator", "default", "--shape", f"{m},512,{k}"]
     gemv = ["gemv", "--hot", "--shape", f"{m},1,{k}", "--shape", f"{m},8,{k}"]
     return {
@@ -47,7 +47,7 @@ def commands(part: str, m: int, k: int, model: str) -> list[list[str]]:
 
 @contextmanager
 def busy(wanted: bool) -> Iterator[None]:
-    """Every core taken by a process of its own, where that is wanted."""
+    """Keep every core busy with a process of its own, if asked to."""
     cores = len(os.sched_getaffinity(0)) if wanted else 0
     loads = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(cores)]
     try:
@@ -69,10 +69,10 @@ def survey(folder: Path, part: str, driver: str | None, asked: Sequence[Sequence
             print(f"$ {shlex.join(command)}", file=log, flush=True)
             began = time.monotonic()
             status = subprocess.run([sys.executable, "-m", *command], stdout=log, stderr=log, check=False).returncode
-            told = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
-            print(told, file=log, flush=True)
-            print(told, flush=True)
-            highest = max(highest, status if status >= 0 else 128 - status)  # as a shell tells the end by a signal
+            summary = f"{part}: {words[0]}: exit status {status} after {time.monotonic() - began:.0f} s"
+            print(summary, file=log, flush=True)
+            print(summary, flush=True)
+            highest = max(highest, status if status >= 0 else 128 - status)  # as a shell reports an exit by a signal
     return highest
 
 

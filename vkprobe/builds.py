@@ -8,7 +8,7 @@ from vkprobe.records import Modes, PipelineRecord, ResultRecord
 
 
 class Build(Protocol):
-    """What identifies how a pipeline was built: fields of result and pipeline records, and of plans."""
+    """Fields that identify how a pipeline was built: those of result and pipeline records, and of plans."""
 
     @property
     def spirv_sha(self) -> str | None:

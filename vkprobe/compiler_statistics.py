@@ -1,4 +1,4 @@
-"""What drivers' compilers tell of a pipeline, in one form: a table per driver, raw names kept beside it.
+"""Compiler statistics of pipelines in one form for all drivers: a table per driver, raw names kept beside it.
 
 Source: Mesa src/util/shader_stats.xml and nvk_shader.c (25.0 and 26.1), and what the proprietary NVIDIA driver 580 returns.
 """
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Normal(Struct, frozen=True, kw_only=True):
-    """Registers per invocation, spills, instructions, code size (B), occupancy (subgroups per unit); None where not told.
+    """Registers per invocation, spills, instructions, code size (B), occupancy (subgroups per unit); None where not reported.
 
     Each as its driver counts it, so that only the same driver's can be compared: RADV's registers are vector ones; ANV's, before
     Xe3, where each thread has the whole register file, the most that are live at once, spilled ones included; Turnip's spills
@@ -70,7 +70,7 @@ _NAMES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 _DEMAND = "Max live registers"
-_UNTOLD = "GRF registers"
+_ALLOCATION = "GRF registers"
 """0 before Xe3, where threads don't share the register file; Mesa before 26.1 does not have it."""
 
 MATRIX_PATHS = frozenset({"coopmat", "coopmat2"})
@@ -81,7 +81,7 @@ HASHES = frozenset({"Hash", "Driver pipeline hash", "Source hash"})
 
 
 def names_of(quantity: str) -> frozenset[str]:
-    """Every name under which a driver tells a quantity of the normal form.
+    """Every name under which a driver reports a quantity of the normal form.
 
     >>> sorted(names_of("registers"))[:3]
     ['GPRs', 'GRF registers', 'Max live registers']
@@ -92,11 +92,11 @@ def names_of(quantity: str) -> frozenset[str]:
 
 def normal(driver_id: str | None, raw: Mapping[str, Any]) -> Normal:
     """The normal form of a driver's statistics; a quantity of several parts is their sum over those that the driver names."""
-    told: dict[str, Any] = {}
+    quantities: dict[str, Any] = {}
     for quantity, parts in _NAMES.get(driver_id or "", {}).items():
         values = [raw[part] for part in parts if part in raw]
-        if parts == (_UNTOLD,) and not any(values):
-            values = [raw[name] for name in (_DEMAND, _UNTOLD) if name in raw][:1]
+        if parts == (_ALLOCATION,) and not any(values):
+            values = [raw[name] for name in (_DEMAND, _ALLOCATION) if name in raw][:1]
         if values:
-            told[quantity] = sum(values)
-    return Normal(**told)
+            quantities[quantity] = sum(values)
+    return Normal(**quantities)

@@ -196,8 +196,8 @@ def _fields_fault(value: dict[str, Any], wanted: Any, path: str) -> str:
     for field in fields:
         if field.required and field.encode_name not in value:
             return f"{path}: the field `{field.encode_name}` is missing"
-    known = {field.encode_name for field in fields} | {wanted.__struct_config__.tag_field}
-    if wanted.__struct_config__.forbid_unknown_fields and (unknown := [name for name in value if name not in known]):
+    field_names = {field.encode_name for field in fields} | {wanted.__struct_config__.tag_field}
+    if wanted.__struct_config__.forbid_unknown_fields and (unknown := [name for name in value if name not in field_names]):
         return f"{path}: unknown field `{unknown[0][:_SHOWN]}`"
     try:
         msgspec.convert(value, wanted, strict=False)
@@ -208,7 +208,7 @@ def _fields_fault(value: dict[str, Any], wanted: Any, path: str) -> str:
 
 
 def _words(wanted: Any) -> str:
-    """What a value should be, as in "expected ...".
+    """Words for the value that a type expects, as in "expected ...".
 
     >>> _words(Union[str, bool])
     'a string or true or false'

@@ -10,7 +10,7 @@ ComponentType = str  # f16 f32 f64 bf16 e4m3 e5m2 s8 s16 s32 s64 u8 u16 u32 u64;
 
 
 class DriverIdentity(Struct, frozen=True, kw_only=True):
-    """Which driver a number came from; `build_id` is the ELF build id of its library, `kernel_module` the DRM module below it."""
+    """The driver that a number came from; `build_id` is the ELF build id of its library, `kernel_module` the DRM module below it."""
 
     name: str | None
     id: str | None
@@ -24,7 +24,7 @@ class DriverIdentity(Struct, frozen=True, kw_only=True):
 
 
 class Hardware(Struct, frozen=True, kw_only=True):
-    """What stays the same under another driver; `pci` as domain:bus:device.function, `chip` as the driver names it."""
+    """The part of a device that stays the same under another driver; `pci` as domain:bus:device.function, `chip` as the driver names it."""
 
     vendor_id: int
     device_id: int
@@ -73,7 +73,7 @@ class VectorCombination(Struct, frozen=True, kw_only=True):
 
 
 class Coopmat(Struct, frozen=True, kw_only=True):
-    """What the cooperative-matrix and cooperative-vector queries gave, in the driver's order; null where a query could not be made.
+    """Results of the cooperative-matrix and cooperative-vector queries, in the driver's order; null where a query couldn't be made.
 
     `ext` rows are those of VK_EXT_cooperative_matrix_maintenance1, with the scope, invocations and subgroup size that
     were asked for; unproven: no driver at hand has that extension.

@@ -1,4 +1,4 @@
-"""Device facts of several drivers at once; what a driver crashes on is left out and told, the rest kept."""
+"""Device facts of several drivers at once; queries that crash a driver are left out and reported, the rest is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe.drivers.launch import ask_all
-from vkprobe.drivers.probe import TIMEOUT_S, Device, Found, explain_all
+from vkprobe.drivers.probe import TIMEOUT_S, Device, DriverOutcome, explain_all
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerLost
 from vkprobe.protocol import Facts
@@ -25,7 +25,7 @@ _NEEDED = frozenset(
 
 
 class Gathered(Struct, frozen=True, kw_only=True):
-    """What came of asking drivers.
+    """Facts gathered from drivers.
 
     Attributes:
         drivers: every driver's state, in the order asked for; `ok` ones with their devices.
@@ -34,7 +34,7 @@ class Gathered(Struct, frozen=True, kw_only=True):
         notes: sentences for the user: a query that failed, or crashed and was left out.
     """
 
-    drivers: list[Found]
+    drivers: list[DriverOutcome]
     devices: list[DeviceRecord]
     events: list[EventRecord] = []
     notes: list[str] = []
@@ -64,17 +64,17 @@ def gather(specs: Sequence[DriverSpec], run: str, *, timeout: float = TIMEOUT_S)
             notes.append(f"{specs[i].name}: crashed in {query} ({lost.reason}); its answer is left out as unknown")
         waiting = [i for i, _ in crashed]
     explained = iter(explain_all([(specs[i], replies[i]) for i in healthy]))
-    drivers: list[Found] = []
+    drivers: list[DriverOutcome] = []
     devices: list[DeviceRecord] = []
     for spec in specs:
         if spec.fault is not None:
-            drivers.append(Found(spec=spec, state="error", reason=spec.fault, remedy=spec.remedy))
+            drivers.append(DriverOutcome(spec=spec, state="error", reason=spec.fault, remedy=spec.remedy))
             continue
-        found, reply = next(explained)
+        outcome, reply = next(explained)
         records = [device_record(run, spec, facts) for facts in reply or []]
         for facts in reply or []:
             notes += [f"{spec.name}/{facts['index']}: {note}" for note in facts["notes"]]
-        drivers.append(msgspec.structs.replace(found, devices=[_brief(facts) for facts in reply or []]))
+        drivers.append(msgspec.structs.replace(outcome, devices=[_brief(facts) for facts in reply or []]))
         devices += records
     return Gathered(drivers=drivers, devices=devices, events=events, notes=notes)
 

@@ -1,4 +1,4 @@
-"""What a device's own properties say of its driver's version, its place on the bus and its chip; of live devices and of files."""
+"""Driver version, place on the bus and chip, read from a device's own properties; for live devices and for files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def driver_version(packed: int, vendor_id: int, driver_id: str | None) -> str:
 
 
 def conformance(said: Mapping[str, Any] | None) -> str | None:
-    """VkConformanceVersion as one string (`1.4.1.3`); None where it was not told."""
+    """VkConformanceVersion as one string (`1.4.1.3`); None where it isn't known."""
     parts = [(said or {}).get(part) for part in ("major", "minor", "subminor", "patch")]
     return None if None in parts else ".".join(map(str, parts))
 
@@ -53,7 +53,7 @@ def device_type(number: int) -> str:
 
 
 def pci_address(properties: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """domain:bus:device.function (`0000:01:00.0`); None where the driver does not tell."""
+    """domain:bus:device.function (`0000:01:00.0`); None where the driver doesn't report it."""
     bus = properties.get("VkPhysicalDevicePCIBusInfoPropertiesEXT")
     if bus is None or not all(isinstance(bus.get(part), int) for part in ("pciDomain", "pciBus", "pciDevice", "pciFunction")):
         return None
@@ -61,7 +61,7 @@ def pci_address(properties: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def chip(core: Mapping[str, Any]) -> str | None:
-    """The chip that a Mesa driver names in brackets behind its own name; None where the device's name tells none.
+    """The chip that a Mesa driver names in brackets behind its own name; None where the device's name has none.
 
     >>> chip({"deviceType": 2, "deviceName": "AMD Radeon RX 9070 XT (RADV GFX1201)"})
     'GFX1201'

@@ -67,7 +67,7 @@ class FeatureJob(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True, tag_field="do"):
-    """What every request is."""
+    """Base of every request."""
 
 
 class Enumerate(Request, frozen=True, kw_only=True, tag="enumerate"):
@@ -125,7 +125,7 @@ class Compile(Request, frozen=True, kw_only=True, tag="compile"):
 
 
 class Compiled(Struct, frozen=True, kw_only=True):
-    """What came of creating a pipeline; `texts` are the compiler's, by name."""
+    """A pipeline that was created; `texts` are the compiler's, by name."""
 
     compile_s: float
     statistics: dict[str, Any] = {}
@@ -208,7 +208,7 @@ class ClimbFeature(Request, frozen=True, kw_only=True, tag="climb_feature"):
 
 
 class Climbed(Struct, frozen=True, kw_only=True):
-    """What a climb showed; `ratio` is time over the plain kernel's."""
+    """Result of a climb; `ratio` is time over the plain kernel's."""
 
     wrong: str | None
     facts: dict[str, Any] = {}

@@ -50,7 +50,7 @@ class VkDriver:
 
     Attributes:
         spec: what its worker is started with.
-        state, reason, remedy: as `vkprobe drivers` tells them: `ok`, `no-device`, `error`.
+        state, reason, remedy: as `vkprobe drivers` prints them: `ok`, `no-device`, `error`.
         devices: its device records.
     """
 
@@ -59,7 +59,7 @@ class VkDriver:
 
     @property
     def name(self) -> str:
-        """As --vk-driver names it."""
+        """The driver's name for --vk-driver."""
         return self.spec.name
 
     @property
@@ -67,8 +67,8 @@ class VkDriver:
         """Name, version, build id of the driver itself; None where it has no device."""
         return self.devices[0].driver if self.devices else None
 
-    def told(self, device: DeviceRecord) -> dict[str, Any]:
-        """Which driver and device a number came from, for `extra_info`."""
+    def device_info(self, device: DeviceRecord) -> dict[str, Any]:
+        """The driver and device that a number came from, for `extra_info`."""
         d, h = device.driver, device.hardware
         return {
             "device": device.device,
@@ -99,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Which drivers were asked for."""
+    """A line with the drivers that were asked for."""
     names = ", ".join(spec.name for spec in config.stash[_CHOICES].specs) if _CHOICES in config.stash else ""
     return f"vkprobe: {names}" if names else None
 
@@ -125,7 +125,7 @@ def _choices(config: pytest.Config) -> Choices:
         from vkprobe.errors import VkprobeError
 
         try:
-            config.stash[_CHOICES] = Choices([found.spec for found in defaults()])
+            config.stash[_CHOICES] = Choices([outcome.spec for outcome in defaults()])
         except VkprobeError as error:
             config.stash[_CHOICES] = Choices([], str(error))
     return config.stash[_CHOICES]
@@ -151,9 +151,9 @@ def vk_driver(request: pytest.FixtureRequest) -> VkDriver:
     spec: DriverSpec = getattr(request, "param", specs[0])
     from vkprobe.facts import gather
 
-    found = gather([spec], "pytest")
-    (driver,) = found.drivers
-    return VkDriver(spec, driver.state, driver.reason, driver.remedy, found.devices)
+    facts = gather([spec], "pytest")
+    (driver,) = facts.drivers
+    return VkDriver(spec, driver.state, driver.reason, driver.remedy, facts.devices)
 
 
 @pytest.fixture(scope="session")
@@ -196,15 +196,15 @@ def vk_kernel(vk_host: Host) -> Iterator[Callable[..., ShaderKernel | CellKernel
 
     vk_kernel("x.spv", bindings=[a, b], groups=64, push=(n, 2.0), constants={0: 256}): a shader with storage buffers; or SPIR-V as bytes.
     vk_kernel(OP, type="q4_0", shape=(256, 32, 256), path="scalar-f32"): one of vkprobe's cells, verified.
-    run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler tells.
+    run() gives the results, gpu_time_s the time of the last dispatch, statistics what the driver's compiler reports.
     """
-    from vkprobe.pytest_support.kernel import made
+    from vkprobe.pytest_support.kernel import make_kernel
 
     kernels: list[ShaderKernel | CellKernel] = []
 
     def make(what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
         __tracebackhide__ = True
-        kernels.append(made(vk_host, what, **options))
+        kernels.append(make_kernel(vk_host, what, **options))
         return kernels[-1]
 
     yield make

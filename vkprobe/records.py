@@ -118,7 +118,7 @@ class Time(Struct, frozen=True, kw_only=True):
 
     Attributes:
         unsteady_because: why it isn't steady, in words.
-        unsteady: the same as data; None where it is steady or the cause is told in words only.
+        unsteady: the same as data; None where it is steady or the cause is given in words only.
     """
 
     median_s: float
@@ -201,14 +201,14 @@ class PipelineRecord(Record, frozen=True, kw_only=True, tag="pipeline"):
     Attributes:
         robust: its buffer accesses are bounds-checked (robustBufferAccess).
         float_controls: execution modes that were added to the module (`DenormPreserve 16`, `RoundingModeRTE 16`); None where a vkprobe
-            did not tell, which added them to modules of f16 arithmetic alone.
+            did not report it, which added them to modules of f16 arithmetic alone.
         tile_registers: 32-bit registers of an invocation that the kernel's tile takes at the least; None for ops without a tile.
         register_budget: those that an invocation can have on this chip; None where that is not known.
         op: the op that the kernel is of.
         family: the kernel's name with a star for its type (`gemm_*_coopmat`), which kernels of all types share.
         tile_name: the part of the tile that devices have in common: its size (`s m l`), or a GEMV's columns (`n4`).
         tuple: the matrix shape of its tile.
-        subgroups: of a workgroup, where that tells pipelines apart.
+        subgroups: of a workgroup, where that distinguishes pipelines.
     """
 
     device: str
@@ -278,7 +278,7 @@ class LadderRecord(Record, frozen=True, kw_only=True, tag="ladder"):
 
 
 class MissingCondition(Struct, frozen=True, kw_only=True):
-    """A condition that a device does not meet; `kind` is extension, feature, property, tuple or limit, `have` null where it is not told."""
+    """A condition that a device does not meet; `kind` is extension, feature, property, tuple or limit, `have` null where it isn't known."""
 
     kind: str
     name: str
@@ -325,7 +325,7 @@ class GapRecord(Record, frozen=True, kw_only=True, tag="gap"):
 
 
 class ChoiceRecord(Record, frozen=True, kw_only=True, tag="choice"):
-    """The path that llama.cpp takes for a product of `m` weight rows of `k` with `n` columns; null where the facts do not tell.
+    """The path that llama.cpp takes for a product of `m` weight rows of `k` with `n` columns; null where the facts don't say.
 
     `path` is `none` where llama.cpp does not take the device. `tile` (`l 128x256`) and `split_k` are a GEMM's.
     """

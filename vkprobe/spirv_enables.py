@@ -1,4 +1,4 @@
-"""What lets a device run a SPIR-V module: its capabilities and SPIR-V extensions, and the device facts any of which is enough.
+"""Conditions for running a SPIR-V module: its capabilities and SPIR-V extensions, and the device facts any of which is enough.
 
 Source: Vulkan registry, <spirvcapability> and <spirvextension> (tables in spirv_tables.py).
 """
@@ -33,7 +33,7 @@ class Enable(NamedTuple):
 
 
 def _parse(section: str) -> dict[str, tuple[Enable, ...]]:
-    found: dict[str, list[Enable]] = {}
+    by_owner: dict[str, list[Enable]] = {}
     for line in section.splitlines():
         match = _LINE.match(line)
         assert match, line
@@ -43,8 +43,8 @@ def _parse(section: str) -> dict[str, tuple[Enable, ...]]:
             kind = "version" if name.startswith("VK_VERSION_") else "extension"
         else:
             kind = "property" if "Properties" in name else "feature"
-        found.setdefault(owner, []).append(Enable(kind, name, member, int(bits) if bits else None, condition or ""))
-    return {owner: tuple(enables) for owner, enables in found.items()}
+        by_owner.setdefault(owner, []).append(Enable(kind, name, member, int(bits) if bits else None, condition or ""))
+    return {owner: tuple(enables) for owner, enables in by_owner.items()}
 
 
 @cache
@@ -63,7 +63,7 @@ def _aliases() -> dict[str, str]:
 
 
 def capability(name: str) -> tuple[Enable, ...]:
-    """What enables a SPIR-V capability; empty for one that the registry does not know.
+    """Alternatives that enable a SPIR-V capability; empty for one that the registry doesn't know.
 
     >>> [(e.name, e.member) for e in capability("CooperativeMatrixKHR")]
     [('VkPhysicalDeviceCooperativeMatrixFeaturesKHR', 'cooperativeMatrix')]
@@ -72,7 +72,7 @@ def capability(name: str) -> tuple[Enable, ...]:
 
 
 def extension(name: str) -> tuple[Enable, ...]:
-    """What enables a SPIR-V extension; empty for one that the registry does not know.
+    """Alternatives that enable a SPIR-V extension; empty for one that the registry doesn't know.
 
     >>> [e.name for e in extension("SPV_KHR_storage_buffer_storage_class")]
     ['VK_VERSION_1_1', 'VK_KHR_storage_buffer_storage_class']

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""What lets a device run SPIR-V, of the Vulkan registry 1.4.366. Written by `python -m tools.registry`, never by hand.
+"""Conditions for a device to run SPIR-V, Vulkan registry 1.4.366. Written by `python -m tools.registry`, never by hand.
 
 One alternative a line, any of which is enough: `NAME: TERM if CONDITION`; vkprobe/spirv_enables.py reads it.
 Structs have their canonical names; where a promoted struct repeats a member of an older one, both are alternatives.

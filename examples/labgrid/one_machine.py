@@ -118,7 +118,7 @@ class Lab:
             )
 
     async def client(self, *arguments: str) -> str | None:
-        """What labgrid-client prints; None where it fails."""
+        """Run labgrid-client and return its output; None where it fails."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "labgrid.remote.client", *arguments),
@@ -126,8 +126,8 @@ class Lab:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        told, _ = await process.communicate()
-        return told.decode() if process.returncode == 0 else None
+        output, _ = await process.communicate()
+        return output.decode() if process.returncode == 0 else None
 
     async def until(self, ready: Callable[[str], bool]) -> None:
         """Wait until the coordinator answers with a list of resources that is `ready`.

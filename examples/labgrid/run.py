@@ -58,7 +58,7 @@ class Ending:
 
 
 def failure(call: Callable[[], object]) -> Exception | None:
-    """What goes wrong in giving something back, which is told."""
+    """Call it; print and return the exception that it raises, None where it raises none."""
     try:
         call()
     except Exception as error:  # noqa: BLE001 - whatever it is, the rest is to be given back
@@ -74,13 +74,13 @@ def giving_back() -> Iterator[Callable[[Callable[[], object]], None]]:
     try:
         yield calls.append
     finally:
-        failures = [told for call in reversed(calls) if (told := failure(call))]
+        failures = [error for call in reversed(calls) if (error := failure(call))]
     if failures:
         raise failures[0]
 
 
 def client(*arguments: str) -> str:
-    """What labgrid-client prints, out of reach of signals to this process's group; raises CalledProcessError."""
+    """Run labgrid-client, out of reach of signals to this process's group, and return its output; raises CalledProcessError."""
     command = [sys.executable, "-m", "labgrid.remote.client", *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True).stdout
 
@@ -142,7 +142,7 @@ def everywhere(config: str, results: Path, arguments: list[str], ending: Ending)
 
 
 def counted(status: int) -> int:
-    """A process's exit status; of one that a signal has ended, which subprocess tells as a negative number, LOST."""
+    """A process's exit status; LOST where a signal ended it, which subprocess reports as a negative number."""
     return status if status >= 0 else LOST
 
 

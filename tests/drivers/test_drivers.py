@@ -45,7 +45,7 @@ def root(embedded: dict[str, DriverSpec]) -> str:
     return str(embedded["lvp"].root)
 
 
-def outcomes(*specs: DriverSpec) -> list[probe.Found]:
+def outcomes(*specs: DriverSpec) -> list[probe.DriverOutcome]:
     """Probe, and check that no worker is left."""
     outcome = probe.probe(specs)
     assert children() == []

@@ -184,7 +184,7 @@ def validation(monkeypatch: pytest.MonkeyPatch) -> str:
         pytest.skip("needs the validation layer: vkprobe drivers fetch --layers")
     monkeypatch.setenv("VK_LAYER_PATH", str(layer_folder()))
     monkeypatch.delenv("VKPROBE_KEEP_LAYERS", raising=False)
-    launch._tell_of_layers.cache_clear()
+    launch._warn_about_layers.cache_clear()
     return "VkLayer_khronos_validation"
 
 

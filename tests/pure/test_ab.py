@@ -19,7 +19,7 @@ from vkprobe.compare import ab as verdicts
 from vkprobe.compare.conditions import met, parse
 from vkprobe.compare.model import Comparison
 from vkprobe.compare.timing import judge, paired, paired_lives
-from vkprobe.drivers.probe import Found
+from vkprobe.drivers.probe import DriverOutcome
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import DriverError, NoDeviceError, UsageError
 from vkprobe.facts import Gathered
@@ -284,7 +284,7 @@ def _devices() -> list[AnyRecord]:
 
 def gathered(*devices: DeviceRecord, state: Any = "ok") -> Gathered:
     """Drivers A and B, and what devices they have."""
-    drivers = [Found(spec=DriverSpec(name=n, icd=None), state="ok" if n == "A" else state, reason="it is broken") for n in "AB"]
+    drivers = [DriverOutcome(spec=DriverSpec(name=n, icd=None), state="ok" if n == "A" else state, reason="it is broken") for n in "AB"]
     return Gathered(drivers=drivers, devices=list(devices))
 
 

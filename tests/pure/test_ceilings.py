@@ -16,7 +16,7 @@ from tests.pure.test_engine import POLICY, Fakes, but, good
 from vkprobe import ops
 from vkprobe.builds import build_key
 from vkprobe.cell import Cell
-from vkprobe.drivers.probe import Found
+from vkprobe.drivers.probe import DriverOutcome
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
 from vkprobe.ops.base import Request
@@ -163,7 +163,7 @@ class Campaign:
     def measure(self, earlier: Done | None = None) -> list[ResultRecord]:
         """Measure all cells."""
         name = self._device.device.rpartition("/")[0]
-        driver = Found(spec=DriverSpec(name=name, icd=None), state="ok")
+        driver = DriverOutcome(spec=DriverSpec(name=name, icd=None), state="ok")
         measure(
             Gathered(drivers=[driver], devices=[self._device]),
             cells_of=lambda _: self._wanted,

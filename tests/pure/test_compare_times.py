@@ -82,7 +82,7 @@ def test_what_the_interval_leaves_open_is_unclear() -> None:
         ({"samples_s": [1e-3, 0.0], "rounds": [0, 1]}, "NEW has a sample that is no positive number"),
         ({"samples_s": [], "rounds": []}, "NEW has 0 samples in 0 places of rounds"),
         ({"median_s": 0.0}, "a median is no positive number"),
-        ({"tile": "64x64x32", "spirv_sha": None}, "another tile was measured, and not both sides tell their SPIR-V module"),
+        ({"tile": "64x64x32", "spirv_sha": None}, "another tile was measured, and not both sides name their SPIR-V module"),
     ],
 )
 def test_what_is_not_comparable_is_not_judged(changed: dict[str, Any], because: str) -> None:

@@ -13,7 +13,7 @@ from vkprobe.cli import drivers as drivers_cli
 from vkprobe.cli import main
 from vkprobe.cli.devices import status_of
 from vkprobe.cli.main import cli
-from vkprobe.drivers.probe import Device, Found
+from vkprobe.drivers.probe import Device, DriverOutcome
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.facts import Gathered
 from vkprobe.ops.plan import in_words
@@ -23,10 +23,10 @@ from vkprobe.requirements.model import Missing
 DEVICE = Device(index=0, name="x", type="cpu", api="1.4", driver_id=None, vendor_id=None, device_id=None)
 
 
-def driver(name: str, state: DriverState, remedy: str | None = None) -> Found:
+def driver(name: str, state: DriverState, remedy: str | None = None) -> DriverOutcome:
     """The outcome of a driver."""
     devices = [DEVICE] if state == "ok" else []
-    return Found(spec=DriverSpec(name=name, icd=f"{name}.json"), state=state, reason="a reason", remedy=remedy, devices=devices)
+    return DriverOutcome(spec=DriverSpec(name=name, icd=f"{name}.json"), state=state, reason="a reason", remedy=remedy, devices=devices)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_experts_used_may_differ_by_layer(tmp_path: Path) -> None:
     assert {w.used: w.count for w in read(path).workloads if w.role == "ffn_down_exps"} == {2: 1, 3: 1}
 
 
-@pytest.mark.parametrize(("used", "value"), [(None, "not told"), (0, "0"), (9, "9")])
+@pytest.mark.parametrize(("used", "value"), [(None, "missing"), (0, "0"), (9, "9")])
 def test_experts_without_a_number_used_are_refused(used: int | None, value: str, tmp_path: Path) -> None:
     """Their share can't be computed without it."""
     numbers = {"block_count": 2} if used is None else {"expert_used_count": used}
@@ -197,7 +197,7 @@ def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
         (struct.pack("<4sIQQ", b"GGUF", 9, 0, 0), "GGUF version 9"),
         (struct.pack(">4sIQQ", b"GGUF", 3, 1, 1) + bytes(60), "a big-endian GGUF file"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 1 << 60, 1), "truncated or corrupt: 1152921504606846976 tensors"),
-        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 0), "no tensor that is multiplied by (no architecture told)"),
+        (struct.pack("<4sIQQ", b"GGUF", 3, 0, 0), "no tensor that is multiplied by (no architecture named)"),
         (struct.pack("<4sIQQ", b"GGUF", 3, 1, 0) + bytes(24), "truncated or corrupt"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from vkprobe.drivers import hardware, probe
 from vkprobe.drivers.hardware import Node, absence
-from vkprobe.drivers.probe import Found, explain
+from vkprobe.drivers.probe import DriverOutcome, explain
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed, WorkerLost
 
@@ -142,7 +142,7 @@ def test_nvidia_is_judged_by_its_own_node() -> None:
 
 def test_exit_status_is_the_highest_that_applies() -> None:
     """5 without any device, 4 where a driver asked for failed, 0 where one merely has no hardware here."""
-    ok, absent, bad = (Found(spec=DriverSpec(name="x", icd=None), state=state) for state in ("ok", "no-device", "error"))
+    ok, absent, bad = (DriverOutcome(spec=DriverSpec(name="x", icd=None), state=state) for state in ("ok", "no-device", "error"))
     assert probe.exit_status([ok, absent], asked=True) == 0
     assert probe.exit_status([ok, bad], asked=True) == 4
     assert probe.exit_status([ok, bad], asked=False) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tests.pure.test_manifests import homes, write
 from vkprobe.drivers import clibrary, loader, select
-from vkprobe.drivers.probe import Found
+from vkprobe.drivers.probe import DriverOutcome
 from vkprobe.errors import NoDeviceError, UsageError
 
 
@@ -38,7 +38,9 @@ def config(text: str) -> None:
 def answers(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
     """Let probing find devices for these drivers only."""
     monkeypatch.setattr(
-        select, "probe", lambda specs: [Found(spec=s, state="ok" if s.name in working else "no-device", reason="none") for s in specs]
+        select,
+        "probe",
+        lambda specs: [DriverOutcome(spec=s, state="ok" if s.name in working else "no-device", reason="none") for s in specs],
     )
 
 

@@ -19,7 +19,7 @@ _TAIL_BYTES = 16 << 10
 
 
 class Skip(VkprobeError):
-    """Nothing can be said of this commit; the message says why, `detail` more of it."""
+    """This commit can't be judged; the message says why, `detail` gives more of it."""
 
     status = EXIT_SKIP
 
@@ -43,7 +43,7 @@ class Checkout(Struct, frozen=True, kw_only=True):
 
 
 def checkout(logs: Path | None = None) -> Checkout:
-    """That of the current folder, its `logs` made; those are in git's own folder unless one is given.
+    """The checkout in the current folder; creates its `logs` folder, inside .git unless one is given.
 
     Raises:
         UsageError: this is no git checkout, or the folder can't be made.
@@ -101,7 +101,7 @@ def build(command: str, log: Path, *, limit_s: float) -> None:
 
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Signals that come in between are heard at the end: a process that has been started is known before anything is interrupted."""
+    """Defer signals to the end of the block, so that a process that has been started is registered before an interrupt."""
     heard: list[int] = []
     handlers = {s: signal.signal(s, lambda number, frame: heard.append(number)) for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:

@@ -1,4 +1,4 @@
-"""What measured cells say of a commit: bad where a condition holds, good where none does, unclear where the samples don't tell. Pure."""
+"""Verdicts on a commit from measured cells: bad if a condition holds, good if none does, unclear if the samples don't decide it. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Asked(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What is said of one cell: `told` in words; `size` sorts, of equal verdicts, the worst last (a ratio; infinite where it has none)."""
+    """Verdict on one cell, explained in `words`; `size` sorts equal verdicts, the worst last (a ratio; infinite where there is none)."""
 
     name: str
     verdict: Verdict
@@ -70,13 +70,13 @@ def asked(text: str, *, crash: bool | None = None, wrong: bool | None = None) ->
 
 
 def by_status(name: str, status: Status, reason: str | None, conditions: Asked) -> Finding:
-    """Of a cell that is not ok: bad where that was asked for, else nothing can be said; nor of one that was given up (skipped, noop)."""
+    """Finding for a cell that isn't ok: bad if the conditions ask for its status, else unclear, as are skipped and noop cells."""
     verdict: Verdict = "bad" if _CONDITION.get(status) in conditions.shares else "unclear"
     return Finding(name=name, verdict=verdict, words=f"{status}: {reason}" if reason else status)
 
 
 def not_measured(name: str, because: str | None = None) -> Finding:
-    """Of a cell that no record came of."""
+    """Finding for a cell that produced no record."""
     return Finding(name=name, verdict="unclear", words=f"not measured: {because}" if because else "not measured")
 
 
@@ -114,12 +114,12 @@ def _timed(name: str, together: Judgement, alone: Sequence[Judgement], limit: fl
     elif verdict == "bad" and len(alone) < least_processes:
         verdict = "unclear"
     words = f"{together.ratio * limit:.3g}x [{low * limit:.3g}, {high * limit:.3g}]"
-    words += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be told from it"}[verdict]
+    words += {"bad": f", over {limit:.3g}x", "good": "", "unclear": f", {limit:.3g}x can't be distinguished from it"}[verdict]
     return Finding(name=name, verdict=verdict, words=words, size=together.ratio * limit)
 
 
 def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
-    """Of a pipeline as `compare` has it."""
+    """Finding for a pipeline that `compare` has paired."""
     if cell.new is None:
         verdict: Verdict = "bad" if "missing" in conditions else "unclear"
         return Finding(name=name, verdict=verdict, words="missing: this build has no such pipeline")
@@ -134,7 +134,7 @@ def by_statistics(name: str, cell: Compared, conditions: Asked) -> Finding:
 
 
 def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """The whole commit's: one bad cell makes it bad, one that is unclear else leaves it open."""
+    """Verdict on the whole commit: one bad cell makes it bad, else one unclear cell leaves it open."""
     return min((f.verdict for f in findings), key=_ORDER.index)
 
 
@@ -144,7 +144,7 @@ def worst(findings: Sequence[Finding]) -> Finding:
 
 
 def line(commit: str, findings: Sequence[Finding]) -> str:
-    """What a step prints."""
+    """The line that a step prints."""
     verdict, cell = verdict_of(findings), worst(findings)
     word = "skip" if verdict == "unclear" else verdict
     count = sum(f.verdict == verdict for f in findings)

@@ -41,12 +41,12 @@ class Good(Struct, frozen=True, kw_only=True):
 
     @property
     def hardware(self) -> tuple[Any, ...]:
-        """As `hardware_of`."""
+        """The device's hardware, as `hardware_of` returns it."""
         return hardware_of(self.device)
 
 
 def hardware_of(device: DeviceRecord) -> tuple[Any, ...]:
-    """What stays the same under another driver, as cells are paired by it."""
+    """The hardware by which cells are paired: it stays the same under another driver."""
     return device.hardware.vendor_id, device.hardware.device_id, device.hardware.chip
 
 
@@ -68,8 +68,8 @@ def rounds_of(time: Time) -> list[list[float]]:
 
 
 def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
-    """What a file holds of the cells whose names match, device by device; pipelines where there are no cells, or `statistics` count:
-    then those of matching cells too.
+    """The cells of a file whose names match, by device; also matching pipelines, and those of matching cells, where `statistics` count
+    or no cell matches.
 
     Raises:
         UsageError: it can't be read, or holds no ok cell that matches.
@@ -85,12 +85,12 @@ def good_cells(path: Path, pattern: str, *, statistics: bool) -> list[Good]:
 def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statistics: bool) -> Good | None:
     devices = [store.devices[key] for key in one.keys if key in store.devices]
     if not devices:
-        return None  # without its facts nothing tells whether it is this machine's
+        return None  # without its facts it can't be matched to this machine
     device = max(devices, key=lambda d: d.at)
     chosen = {key: r for key, r in one.results.items() if r.status == "ok" and matches(cell_name(r))}
     cells = {key: _cell(r, one.measured[key]) for key, r in chosen.items()}
     of_cells = {(r.kernel, r.path, r.type, r.tile) for r in chosen.values()}
-    pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _made(p) in of_cells)]
+    pipelines = [p for p in one.pipelines.values() if p.status == "ok" and (matches(cell_name(p)) or _kernel_key(p) in of_cells)]
     if cells and not statistics:
         pipelines = []
     if not cells and not pipelines:
@@ -101,12 +101,12 @@ def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statist
     return Good(device=device, driver=driver, cells=cells, pipelines=pipelines, cpus=cpus)
 
 
-def _made(p: PipelineRecord) -> tuple[Any, ...]:
+def _kernel_key(p: PipelineRecord) -> tuple[Any, ...]:
     return p.kernel, p.path, p.type, p.tile
 
 
 def _cell(record: ResultRecord, alike: Sequence[ResultRecord]) -> GoodCell:
-    """With all the runs that stand for its newest record."""
+    """The cell with all the runs that count beside its newest record."""
     times = tuple(r.time for r in alike if r.time is not UNSET)
     return GoodCell(name=cell_name(record), record=record, times=times, side=pooled([side(rounds_of(time)) for time in times]))
 

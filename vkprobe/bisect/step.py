@@ -62,14 +62,14 @@ class Step:
         self._limits = {"time_limit_s": time_limit, "compile_limit_s": compile_limit}
 
     def findings(self) -> list[Finding]:
-        """What is said of each cell and pipeline; statistics first, as times need not be taken of a commit that is bad by them.
+        """A finding for each cell and pipeline; statistics come first, as a commit that is bad by them needn't be timed.
 
         Raises:
             UsageError: the records were made with other kernels than this vkprobe's.
         """
         planned = dict(zip(self._good.cells, plans(list(self._good.cells), self._device), strict=True))
-        known = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
-        pipelines = _of_records(self._good.pipelines, known)
+        candidates = [*planned.values(), *compile_plans(self._device, full=True)] if self._good.pipelines else []
+        pipelines = _of_records(self._good.pipelines, candidates)
         self._same_kernels(planned, pipelines)
         findings = self._statistics(pipelines)
         if not self._conditions.shares.keys() - OF_STATISTICS:
@@ -79,7 +79,7 @@ class Step:
         return findings + (self._measured(planned) if planned else [])
 
     def _same_kernels(self, planned: dict[Cell, Plan], pipelines: Sequence[Plan]) -> None:
-        """Times and statistics of another vkprobe's kernels tell nothing of the driver."""
+        """Raise UsageError where another vkprobe's kernels were measured: their times and statistics say nothing about the driver."""
         now = {p.kernel.name: p for p in (*planned.values(), *pipelines)}
         records: list[ResultRecord | PipelineRecord] = [*(c.record for c in self._good.cells.values()), *self._good.pipelines]
         for then in records:
@@ -90,16 +90,16 @@ class Step:
 
     def _policy(self, number: int) -> Policy:
         """The number-th try's."""
-        known, more = policy(self._device, full=False), number * _MORE_ROUNDS
+        base, more = policy(self._device, full=False), number * _MORE_ROUNDS
         limits = {name: limit for name, limit in self._limits.items() if limit is not None}
         if software(self._device):
             rounds = _SOFTWARE_ROUNDS + more
-            return replace(known, least_rounds=rounds, most_rounds=rounds, gap_s=_SOFTWARE_GAP_S, **limits)
+            return replace(base, least_rounds=rounds, most_rounds=rounds, gap_s=_SOFTWARE_GAP_S, **limits)
         least = _ROUNDS + more
-        return replace(known, least_rounds=least, most_rounds=max(least, known.most_rounds), **limits)
+        return replace(base, least_rounds=least, most_rounds=max(least, base.most_rounds), **limits)
 
     def _measured(self, planned: dict[Cell, Plan]) -> list[Finding]:
-        """Of the cells; those that are told are not measured again, and none once the commit is known to be bad."""
+        """Measure the cells; decided ones aren't measured again, and none once the commit is known to be bad."""
         cells = self._good.cells
         findings: dict[Cell, Finding] = {}
         sides: dict[Cell, list[Side]] = {}
@@ -123,7 +123,7 @@ class Step:
         return [findings.get(key) or not_measured(cell.name) for key, cell in cells.items()]
 
     def _times(self, sides: dict[Cell, list[Side]]) -> dict[Cell, Finding]:
-        """Of all cells that have times, together; where times do not count, each is good."""
+        """Judge all cells that have times as one table; where times don't count, each is good."""
         named = {self._good.cells[key].name: key for key in sides}
         if "slower" not in self._conditions:
             return {key: Finding(name=name, verdict="good", words="ok", size=1.0) for name, key in named.items()}
@@ -145,7 +145,7 @@ class Step:
         return ended
 
     def _statistics(self, pipelines: list[Plan]) -> list[Finding]:
-        """Of the pipelines, held against the good ones as `compare` does."""
+        """Compile the pipelines and compare them with the good ones."""
         if not self._good.pipelines:
             return []
         records: list[AnyRecord] = []
@@ -167,7 +167,7 @@ class Step:
 
 
 def statistics_of(good: Good, device: DeviceRecord, created: Sequence[PipelineRecord], conditions: Asked) -> list[Finding]:
-    """Of every good pipeline, held against those that the device made."""
+    """Compare every good pipeline with those that the device created."""
     # Records find their device by its run: good pipelines of several runs belong to the newest one's device here.
     theirs = [replace(p, run=good.device.run) for p in good.pipelines]
     threshold = conditions.shares.get("worse", DEFAULT_SHARE)
@@ -187,12 +187,12 @@ def _missing(pipeline: PipelineRecord, conditions: Asked) -> Finding:
     return by_status(cell_name(pipeline), "unsupported", "this device's kernels have no such pipeline", conditions)
 
 
-def _of_records(pipelines: Iterable[PipelineRecord], known: Sequence[Plan]) -> list[Plan]:
-    """What is to be compiled for these records, each once: the same kernel and tile; where the driver's own choices made another
-    tile of it (another subgroup size), all of that kernel."""
+def _of_records(pipelines: Iterable[PipelineRecord], candidates: Sequence[Plan]) -> list[Plan]:
+    """The plans to compile for these records, each once: the same kernel and tile, or all plans of the kernel where the driver chose
+    another tile (another subgroup size)."""
     wanted: dict[int, Plan] = {}
     for pipeline in pipelines:
-        mine = [p for p in known if p.kernel.name == pipeline.kernel]
+        mine = [p for p in candidates if p.kernel.name == pipeline.kernel]
         exact = [r for r in mine if r.tile == pipeline.tile]
         wanted.update({id(r): r for r in (exact[:1] or mine)})
     return list(wanted.values())

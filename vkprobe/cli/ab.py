@@ -40,7 +40,7 @@ _DRIVER_HELP = "A driver as --driver takes it, or a null device as --null does (
 
 @click.command()
 @click.option("--a", "a", required=True, metavar="X", help=_DRIVER_HELP)
-@click.option("--b", "b", required=True, metavar="Y", help="The other one: a verdict tells what B is against A.")
+@click.option("--b", "b", required=True, metavar="Y", help="The other one: a verdict says how B compares with A.")
 @click.option("--a-env", multiple=True, metavar="K=V", help="A variable for A alone; may be repeated.")
 @click.option("--b-env", multiple=True, metavar="K=V", help="A variable for B alone.")
 @click.option("--op", "ops", multiple=True, metavar="OP", help=f"{', '.join(MEASURED)}.  [default: the quick plan]")
@@ -97,33 +97,33 @@ def ab(
     )
     different_files([("-o", output)], [*choice.files(), ("--a", a), ("--b", b)])
     interrupted = False
-    with recording(choice, output, as_records, specs) as made:
-        pair = contestants(made.found, specs)
+    with recording(choice, output, as_records, specs) as journal:
+        pair = contestants(journal.facts, specs)
         pairs: list[duel.Pair] = []
         if pair[0].device.null:
-            _compile(made, [side.device for side in pair], options)
+            _compile(journal, [side.device for side in pair], options)
         else:
-            fight = _duel(made, pair, cells_of, options)
+            fight = _duel(journal, pair, cells_of, options)
             pairs = fight.pairs
             try:
                 fight.run()
             except KeyboardInterrupt:
                 interrupted = True
     ids = (pair[0].device.device, pair[1].device.device)
-    ended = [r for r in made.records if isinstance(r, (ResultRecord, PipelineRecord))]
-    found: Comparison | None = None
+    ended = [r for r in journal.records if isinstance(r, (ResultRecord, PipelineRecord))]
+    comparison: Comparison | None = None
     if {r.device for r in ended} == set(ids):  # an interrupt may come before anything has ended on both
-        found = verdicts.comparison(made.records, ids, pairs, threshold=threshold)
+        comparison = verdicts.comparison(journal.records, ids, pairs, threshold=threshold)
         if not as_records:
             color = sys.stdout.isatty() and form == "table"
-            click.echo(as_text(found, form, width=terminal_width(), color=color, compiled=pair[0].device.null))
+            click.echo(as_text(comparison, form, width=terminal_width(), color=color, compiled=pair[0].device.null))
     if interrupted:
         raise click.Abort
-    failed = met(found, conditions) if found is not None else []
+    failed = met(comparison, conditions) if comparison is not None else []
     if failed:
         click.echo(f"vkprobe: --fail-on {', '.join(failed)}", err=True)
     judged = [r for r in ended if isinstance(r, ResultRecord) or pair[0].device.null]
-    leave(max(status_of(made.found, asked=True), exit_status(judged, frozenset()), EXIT_CONDITION if failed else 0))
+    leave(max(status_of(journal.facts, asked=True), exit_status(judged, frozenset()), EXIT_CONDITION if failed else 0))
 
 
 def _spec(option: str, text: str, choice: DriverChoice) -> DriverSpec:
@@ -137,17 +137,17 @@ def _spec(option: str, text: str, choice: DriverChoice) -> DriverSpec:
 
 
 def _variables(option: str, values: Sequence[str]) -> dict[str, str]:
-    told = {}
+    variables = {}
     for value in values:
         name, equals, text = value.partition("=")
         if not name or not equals:
             raise UsageError(f"{option} {value}: expected NAME=VALUE, as in {option} RADV_DEBUG=nocache")
-        told[name] = text
-    return told
+        variables[name] = text
+    return variables
 
 
 def _cells(options: dict[str, Any]) -> Callable[[DeviceRecord], list[Cell]]:
-    """What the options ask for, on a device."""
+    """Function that returns the cells that the options ask for on a device."""
     types, paths = options["types"], options["paths"]
     if options["ops"]:
         ops = words("--op", options["ops"], MEASURED)
@@ -172,7 +172,7 @@ def _cells(options: dict[str, Any]) -> Callable[[DeviceRecord], list[Cell]]:
 
 
 def _duel(
-    made: Recording,
+    journal: Recording,
     pair: tuple[duel.Contestant, duel.Contestant],
     cells_of: Callable[[DeviceRecord], list[Cell]],
     options: dict[str, Any],
@@ -184,22 +184,22 @@ def _duel(
     return duel.Duel(
         pair,
         cells,
-        run=made.run.run,
+        run=journal.run.run,
         policy=policy,
         blocks=options["blocks"],
         lives=options["lives"] or duel.default_lives(pair[0].device),
-        sink=made.sink,
-        progress=made.progress,
+        sink=journal.sink,
+        progress=journal.progress,
         unclear=verdicts.unclear,
     )
 
 
-def _compile(made: Recording, devices: Sequence[DeviceRecord], options: dict[str, Any]) -> None:
+def _compile(journal: Recording, devices: Sequence[DeviceRecord], options: dict[str, Any]) -> None:
     """The pipelines of two null devices."""
     refused = [f"--{name[:-1]}" for name in ("ops", "shapes") if options[name]] + ["--hot"] * options["hot"]
     if refused:
         raise UsageError(f"{refused[0]}: null devices compile and execute nothing: choose kernels with --type, --path and --full")
     types, paths = words("--type", options["types"], tuple(WEIGHT_TYPES)), words("--path", options["paths"], PATHS)
     limit_s = options["compile_limit"] or _COMPILE_LIMIT_S
-    lanes = [lane(device, made, options["full"], types, paths, limit_s, None) for device in devices]
-    compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))
+    lanes = [lane(device, journal, options["full"], types, paths, limit_s, None) for device in devices]
+    compile_all(lanes, progress=journal.progress, parallel=len(os.sched_getaffinity(0)))

@@ -37,7 +37,7 @@ MEASURED = ("gemm", "gemv", "dequant", "convert")
 """Ops whose verbs take types and shapes."""
 
 
-def words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]:
+def words(option: str, values: Sequence[str], choices: Sequence[str]) -> list[str]:
     """Values of a repeatable option that also takes comma lists.
 
     Raises:
@@ -45,8 +45,8 @@ def words(option: str, values: Sequence[str], known: Sequence[str]) -> list[str]
     """
     words = [word.strip().lower() for value in values for word in value.split(",") if word.strip()]
     for word in words:
-        if word not in known:
-            raise UsageError(f"{option} {word}: not known; there is {', '.join(known)}")
+        if word not in choices:
+            raise UsageError(f"{option} {word}: not known; there is {', '.join(choices)}")
     return list(dict.fromkeys(words))
 
 

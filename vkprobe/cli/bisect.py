@@ -36,7 +36,7 @@ _TIME_LIMIT_S, _COMPILE_LIMIT_S = 20.0, 60.0
 
 
 class _Abort(VkprobeError):
-    """What main prints and ends with; a wrong option's sentence is click's own."""
+    """Error that makes main print its message and exit with EXIT_ABORT; click words the message for a wrong option."""
 
     status = EXIT_ABORT
 
@@ -112,7 +112,7 @@ def bisect_step(
     It builds the checkout, measures cells of a good commit's records on it, and holds them against these.
 
     Ends with 0 (good), 1 (bad: a condition of --bad-if holds), 125 (skip: it does not build, its driver does not load, or the samples
-    do not tell) or 128 and more (wrong usage, unreadable records, interrupted: git ends the bisection and marks nothing).
+    don't decide) or 128 and more (wrong usage, unreadable records, interrupted: git ends the bisection and marks nothing).
     """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
@@ -133,7 +133,7 @@ def bisect_step(
             if command is not None:
                 reporter.note(f"{here.short}: {command}")
                 build(command, here.logs / f"{here.short}.build.log", limit_s=build_limit or _BUILD_LIMIT_S)
-            told, status = _measured(
+            summary, status = _measured(
                 here,
                 choice,
                 goods,
@@ -147,11 +147,11 @@ def bisect_step(
             )
     except Skip as skip:
         click.echo(f"vkprobe: {here.short}: {skip}{skip.detail}", err=True)
-        told, status = f"{here.short} skip: {skip}", EXIT_SKIP
+        summary, status = f"{here.short} skip: {skip}", EXIT_SKIP
     finally:
         reporter.clear()
-    _keep(here, told)
-    click.echo(told)
+    _keep(here, summary)
+    click.echo(summary)
     sys.stdout.flush()
     sys.exit(status)
 
@@ -172,23 +172,25 @@ def _measured(
     from vkprobe.bisect.step import Step
     from vkprobe.ops.base import software
 
-    made = run_record()
-    run = replace(made, environment={**made.environment, "GIT_COMMIT": here.commit})
+    base_run = run_record()
+    run = replace(base_run, environment={**base_run.environment, "GIT_COMMIT": here.commit})
     specs, of_path = _specs(choice, goods, here)
     try:
-        found = gathered(choice, run.run, specs)
+        facts = gathered(choice, run.run, specs)
     except UsageError as error:  # --device chooses none of those that there are
         if built or of_path:
             raise Skip(str(error)) from None
         raise
-    for record in (run, *records_of(found, run.run)):
+    for record in (run, *records_of(facts, run.run)):
         file.append(record)
-    complain(found)
-    good, device = _paired(found, goods, made.host.cpu)
-    if software(device) and made.host.cpu is not None and good.cpus - {made.host.cpu}:
-        others = ", ".join(sorted(good.cpus - {made.host.cpu}))
-        raise UsageError(f"--good: {device.name} of these records ran on {others}, this is {made.host.cpu}: measure the good commit here")
-    spec = next(d.spec for d in found.drivers if d.spec.name == device.device.rpartition("/")[0])
+    complain(facts)
+    good, device = _paired(facts, goods, base_run.host.cpu)
+    if software(device) and base_run.host.cpu is not None and good.cpus - {base_run.host.cpu}:
+        others = ", ".join(sorted(good.cpus - {base_run.host.cpu}))
+        raise UsageError(
+            f"--good: {device.name} of these records ran on {others}, this is {base_run.host.cpu}: measure the good commit here"
+        )
+    spec = next(d.spec for d in facts.drivers if d.spec.name == device.device.rpartition("/")[0])
     if built and (doubt := not_the_build(spec, good.device, device)):
         click.echo(f"vkprobe: {doubt}", err=True)
 
@@ -248,14 +250,14 @@ def not_the_build(spec: DriverSpec, good: DeviceRecord, device: DeviceRecord) ->
     return None
 
 
-def _paired(found: Gathered, goods: list[Good], cpu: str | None) -> tuple[Good, DeviceRecord]:
-    """The one device that has the good records' hardware; of the records of several hosts those of one with this `cpu`."""
-    failed = "; ".join(f"{d.spec.name}: {d.reason}" for d in found.drivers if d.state != "ok")
-    if not found.devices:
+def _paired(facts: Gathered, goods: list[Good], cpu: str | None) -> tuple[Good, DeviceRecord]:
+    """The one device with the good records' hardware; if several hosts have records, those of a host with this `cpu`."""
+    failed = "; ".join(f"{d.spec.name}: {d.reason}" for d in facts.drivers if d.state != "ok")
+    if not facts.devices:
         raise Skip(f"no device to measure on: {failed}")
-    pairs = [(good, device) for device in found.devices for good in goods if good.hardware == hardware_of(device)]
+    pairs = [(good, device) for device in facts.devices for good in goods if good.hardware == hardware_of(device)]
     if not pairs:
-        devices = ", ".join(f"{d.device} ({d.name})" for d in found.devices)
+        devices = ", ".join(f"{d.device} ({d.name})" for d in facts.devices)
         raise Skip(f"{devices}: not the hardware of the good records, {', '.join(good.device.name for good in goods)}")
     same = [pair for pair in pairs if pair[0].device.device == pair[1].device] or pairs
     same = [pair for pair in same if cpu in pair[0].cpus] or same
@@ -265,10 +267,10 @@ def _paired(found: Gathered, goods: list[Good], cpu: str | None) -> tuple[Good, 
     return same[0]
 
 
-def _keep(here: Checkout, told: str) -> None:
+def _keep(here: Checkout, summary: str) -> None:
     try:
         with open(here.logs / "steps.txt", "a", encoding="utf-8") as file:
-            file.write(told + "\n")
+            file.write(summary + "\n")
     except OSError as error:
         raise UsageError(f"--log {here.logs}: steps.txt can't be written: {error.strerror}") from None
 

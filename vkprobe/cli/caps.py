@@ -58,16 +58,16 @@ def caps(
     if pair:
         if files or choice.asked:
             raise UsageError("--diff takes its two devices by itself: name drivers, null devices and files there, not with other options")
-        found, before, after = gathered_pair(*pair, choice, run.run)
-        keep([run, *records_of(replace(found, devices=[before, after]), run.run)], as_records, output)
+        facts, before, after = gathered_pair(*pair, choice, run.run)
+        keep([run, *records_of(replace(facts, devices=[before, after]), run.run)], as_records, output)
         if not as_records:
             click.echo(difference_as_text(difference(before, after), form, everything=everything, width=terminal_width()))
-        complain(found)
-        leave(status_of(found, asked=True) if found.drivers else EXIT_OK)
+        complain(facts)
+        leave(status_of(facts, asked=True) if facts.drivers else EXIT_OK)
         return
-    found = gathered_beside(choice, files, run.run)
-    keep([run, *records_of(found, run.run)], as_records, output)
-    if found.devices and not as_records:
-        click.echo(as_text(found.devices, form, everything=everything, width=terminal_width()))
-    complain(found)
-    leave(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK)
+    facts = gathered_beside(choice, files, run.run)
+    keep([run, *records_of(facts, run.run)], as_records, output)
+    if facts.devices and not as_records:
+        click.echo(as_text(facts.devices, form, everything=everything, width=terminal_width()))
+    complain(facts)
+    leave(status_of(facts, asked=choice.asked) if facts.drivers else EXIT_OK)

@@ -1,4 +1,4 @@
-"""`vkprobe compare`: two record files held against each other."""
+"""`vkprobe compare`: compare two record files."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="How the table is printed; `fails`: the lines for --fails of what fails now.",
 )
 def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes: Path | None, skips: Path | None, form: str) -> None:
-    """What changed from one record file to another, the worst first.
+    """Compare two record files; the worst changes come first.
 
     Pipelines and cells are paired by hardware (vendor, device id, chip) and their own fields, never by the driver. Compile
     statistics are compared exactly, hashes aside. `worse` is more spills, over 5 % more instructions (--fail-on worse:P% sets
     another share) or no matrix instructions any more.
 
-    Times are judged as one table: slower, faster, same (within 2 %), or unclear where the samples do not tell, which fails
+    Times are judged as one table: slower, faster, same (within 2 %), or unclear where the samples don't decide, which fails
     nothing. Several runs of a driver in one file (`cat`) count as so many processes. Two campaigns are minutes or days apart:
     what drifts between them looks like a change; where both drivers are at hand, `vkprobe ab` interleaves them.
     """
@@ -67,9 +67,9 @@ def compare(old: str, new: str, fail_on: str | None, fails: Path | None, flakes:
         if any(c.name == condition for c in conditions):
             for reason in reasons(cell for cell in comparison.cells if isinstance(cell.record, of)):
                 click.echo(f"vkprobe: --fail-on {condition}: {reason}", err=True)
-    found = met(comparison, conditions)
-    if found:
-        click.echo(f"vkprobe: --fail-on {', '.join(found)}", err=True)
+    hits = met(comparison, conditions)
+    if hits:
+        click.echo(f"vkprobe: --fail-on {', '.join(hits)}", err=True)
         sys.exit(EXIT_CONDITION)
 
 

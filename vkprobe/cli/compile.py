@@ -54,7 +54,7 @@ def compile_(
     output: Path | None,
     as_records: bool,
 ) -> None:
-    """What each driver's compiler makes of the kernels: registers, spills, instructions, ISA.
+    """Compile the kernels with each driver: registers, spills, instructions, ISA.
 
     Pipelines are created, none runs: null devices do, for chips that are not at hand. The driver's caches are off. Two files of
     records (-o) are held against each other by `vkprobe compare`.
@@ -63,14 +63,16 @@ def compile_(
     _some_kernel(wanted_types, wanted_paths)
     distinct([("-o", output), ("--isa", isa)], choice.files())
     folder = IsaFolder(isa) if isa is not None else None
-    with recording(choice, output, as_records) as made:
-        lanes = [lane(device, made, full, wanted_types, wanted_paths, compile_limit or _LIMIT_S, folder) for device in made.found.devices]
-        compile_all(lanes, progress=made.progress, parallel=len(os.sched_getaffinity(0)))
-    pipelines = [r for r in made.records if isinstance(r, PipelineRecord)]
+    with recording(choice, output, as_records) as journal:
+        lanes = [
+            lane(device, journal, full, wanted_types, wanted_paths, compile_limit or _LIMIT_S, folder) for device in journal.facts.devices
+        ]
+        compile_all(lanes, progress=journal.progress, parallel=len(os.sched_getaffinity(0)))
+    pipelines = [r for r in journal.records if isinstance(r, PipelineRecord)]
     if not as_records and pipelines:
-        matrix = compile_matrix(build(Store(made.records)), times=times)
+        matrix = compile_matrix(build(Store(journal.records)), times=times)
         click.echo(as_text(matrix, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
-    leave(max(status_of(made.found, asked=choice.asked), exit_status(pipelines, frozenset())))
+    leave(max(status_of(journal.facts, asked=choice.asked), exit_status(pipelines, frozenset())))
 
 
 def _some_kernel(types: Sequence[str], paths: Sequence[str]) -> None:
@@ -84,7 +86,7 @@ def _some_kernel(types: Sequence[str], paths: Sequence[str]) -> None:
 
 def lane(
     device: DeviceRecord,
-    made: Recording,
+    journal: Recording,
     full: bool,
     types: Sequence[str],
     paths: Sequence[str],
@@ -94,6 +96,6 @@ def lane(
     """A device's pipelines, each once."""
     waiting = compile_plans(device, full=full, types=types, paths=paths)
     request = open_request(device, [p.requirement for p in waiting if p.reason is None])
-    spec = made.specs()[device.device.rpartition("/")[0]]
-    compiler = Compiler(spec, device, request, run=made.run.run, limit_s=limit_s, sink=made.sink, isa=folder)
+    spec = journal.specs()[device.device.rpartition("/")[0]]
+    compiler = Compiler(spec, device, request, run=journal.run.run, limit_s=limit_s, sink=journal.sink, isa=folder)
     return Lane(device=device.device, compiler=compiler, waiting=waiting)

@@ -1,4 +1,4 @@
-"""From a command line's choice of drivers to device facts: what every verb that loads drivers begins with."""
+"""Device facts from a command line's choice of drivers: the first step of every verb that loads drivers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from vkprobe.cli.options import DriverChoice, select_device
-from vkprobe.drivers.probe import Found, exit_status, record
+from vkprobe.drivers.probe import DriverOutcome, exit_status, record
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import EXIT_DRIVER, EXIT_NO_DEVICE, EXIT_OK, UsageError
 from vkprobe.facts import Gathered, gather
@@ -18,31 +18,31 @@ from vkprobe.records import AnyRecord, DeviceRecord
 
 def gathered(choice: DriverChoice, run: str, specs: Sequence[DriverSpec] | None = None) -> Gathered:
     """The facts of the chosen drivers' chosen devices; raises UsageError where --device chooses none."""
-    found = gather(choice.specs() if specs is None else specs, run)
-    return msgspec.structs.replace(found, devices=_chosen(found, choice.devices))
+    facts = gather(choice.specs() if specs is None else specs, run)
+    return msgspec.structs.replace(facts, devices=_chosen(facts, choice.devices))
 
 
-def records_of(found: Gathered, run: str) -> list[AnyRecord]:
-    """The driver, event and device records of what was gathered."""
-    return [*(record(driver, run) for driver in found.drivers), *found.events, *found.devices]
+def records_of(facts: Gathered, run: str) -> list[AnyRecord]:
+    """The driver, event and device records of the gathered facts."""
+    return [*(record(driver, run) for driver in facts.drivers), *facts.events, *facts.devices]
 
 
-def complain(found: Gathered) -> None:
-    """Tell on stderr what failed, why, and what to do about it."""
-    for note in found.notes:
+def complain(facts: Gathered) -> None:
+    """Report on stderr which drivers failed, why, and what to do about it."""
+    for note in facts.notes:
         click.echo(f"vkprobe: {note}", err=True)
-    for driver in found.drivers:
+    for driver in facts.drivers:
         if driver.state != "ok":
             remedy = f"\n  -> {driver.remedy}" if driver.remedy else ""
             click.echo(f"vkprobe: driver {driver.spec.name}: {driver.state}: {driver.reason}{remedy}", err=True)
 
 
-def status_of(found: Gathered, *, asked: bool) -> int:
+def status_of(facts: Gathered, *, asked: bool) -> int:
     """The exit status that the drivers' states ask for: 5 where there is no device at all, a file's included, else 4 or 0."""
-    status = exit_status(found.drivers, asked=asked)
-    if status == EXIT_NO_DEVICE and found.devices:
-        status = EXIT_DRIVER if asked and any(driver.state == "error" for driver in found.drivers) else EXIT_OK
-    return max(status, EXIT_DRIVER) if found.events and asked else status
+    status = exit_status(facts.drivers, asked=asked)
+    if status == EXIT_NO_DEVICE and facts.devices:
+        status = EXIT_DRIVER if asked and any(driver.state == "error" for driver in facts.drivers) else EXIT_OK
+    return max(status, EXIT_DRIVER) if facts.events and asked else status
 
 
 def leave(status: int) -> None:
@@ -51,17 +51,17 @@ def leave(status: int) -> None:
         sys.exit(status)
 
 
-def _chosen(found: Gathered, wanted: Sequence[str]) -> list[DeviceRecord]:
+def _chosen(facts: Gathered, wanted: Sequence[str]) -> list[DeviceRecord]:
     """The devices that --device's values choose; a driver may have none of them as long as another has."""
-    if not wanted or not found.devices:
-        return found.devices
-    ids = {device for driver in found.drivers for device in _chosen_of(driver, wanted)}
+    if not wanted or not facts.devices:
+        return facts.devices
+    ids = {device for driver in facts.drivers for device in _chosen_of(driver, wanted)}
     if not ids:
-        select_device([(d.index, d.name) for driver in found.drivers for d in driver.devices], wanted)  # raises, and says what there is
-    return [device for device in found.devices if device.device in ids]
+        select_device([(d.index, d.name) for driver in facts.drivers for d in driver.devices], wanted)  # raises, and says what there is
+    return [device for device in facts.devices if device.device in ids]
 
 
-def _chosen_of(driver: Found, wanted: Sequence[str]) -> list[str]:
+def _chosen_of(driver: DriverOutcome, wanted: Sequence[str]) -> list[str]:
     try:
         return [f"{driver.spec.name}/{index}" for index in select_device([(d.index, d.name) for d in driver.devices], wanted)]
     except UsageError:

@@ -13,7 +13,7 @@ import msgspec
 from vkprobe import records
 from vkprobe.cli.options import DriverChoice, driver_options, format_option, select_device
 from vkprobe.drivers import embedded, loader, select
-from vkprobe.drivers.probe import Found, exit_status, probe, record
+from vkprobe.drivers.probe import DriverOutcome, exit_status, probe, record
 from vkprobe.errors import EXIT_OK, NoDeviceError
 from vkprobe.report.tables import folded, render, terminal_width
 
@@ -29,19 +29,19 @@ def drivers(context: click.Context, choice: DriverChoice, form: str, as_records:
     """Every Vulkan driver found, whether it works, and what to do where it doesn't."""
     if context.invoked_subcommand is not None:
         return
-    found = _find(choice)
+    outcomes = _find(choice)
     if as_records:
         run = str(uuid.uuid4())
-        for one in found:
+        for one in outcomes:
             click.echo(records.encode(record(one, run)))
     elif form == "table":
         headers: tuple[str, ...] = ("driver", "state", "devices, or why there are none")
-        click.echo(render(headers, [_row(f) for f in found], width=terminal_width(), fold=2))
+        click.echo(render(headers, [_row(f) for f in outcomes], width=terminal_width(), fold=2))
     else:
         headers = ("driver", "state", "devices", "reason", "remedy", "icd")
-        rows = [(f.spec.name, f.state, _devices(f), f.reason or "", f.remedy or "", f.spec.icd or "") for f in found]
+        rows = [(f.spec.name, f.state, _devices(f), f.reason or "", f.remedy or "", f.spec.icd or "") for f in outcomes]
         click.echo(render(headers, rows, form))
-    _finish(found, choice)
+    _finish(outcomes, choice)
 
 
 @drivers.command()
@@ -74,51 +74,51 @@ def fetch(suite: str, layers: bool, again: bool, if_needed: bool) -> None:
 @drivers.command()
 @driver_options
 def doctor(choice: DriverChoice) -> None:
-    """What to do about each driver that doesn't work."""
-    found = _find(choice)
+    """Explain how to fix each driver that doesn't work."""
+    outcomes = _find(choice)
     system = loader.system_loader()
     click.echo(f"Vulkan loader: {system or 'none of the system'}; embedded sets: {', '.join(embedded.fetched_suites()) or 'none'}")
-    absent = [one for one in found if one.state == "no-device" and not one.remedy and not choice.asked]
-    for one in found:
+    absent = [one for one in outcomes if one.state == "no-device" and not one.remedy and not choice.asked]
+    for one in outcomes:
         if one.state != "ok" and one not in absent:
             click.echo(f"\n{one.spec.name}: {one.state}\n  why:  {one.reason}\n  file: {one.spec.icd}")
             click.echo(f"  do:   {one.remedy or 'nothing, unless this machine has its hardware'}")
     if absent:
         click.echo("\n" + folded(f"no hardware here, so nothing to do: {', '.join(one.spec.name for one in absent)}", terminal_width()))
-    count = {state: sum(one.state == state for one in found) for state in ("ok", "no-device", "error")}
+    count = {state: sum(one.state == state for one in outcomes) for state in ("ok", "no-device", "error")}
     working, without = ("1 works" if count["ok"] == 1 else f"{count['ok']} work"), count["no-device"]
     click.echo(f"\n{working}, {without} {'has' if without == 1 else 'have'} no device here, {count['error']} in error.")
-    _finish(found, choice)
+    _finish(outcomes, choice)
 
 
-def _find(choice: DriverChoice) -> list[Found]:
+def _find(choice: DriverChoice) -> list[DriverOutcome]:
     specs = choice.specs() if choice.asked else [*select.listed(), *select.configured(choice.config)]
     return [_with_devices(one, choice.devices) if one.devices else one for one in probe(specs)]
 
 
-def _with_devices(found: Found, wanted: Sequence[str]) -> Found:
-    chosen = select_device([(d.index, d.name) for d in found.devices], wanted)
-    return msgspec.structs.replace(found, devices=[d for d in found.devices if d.index in chosen])
+def _with_devices(outcome: DriverOutcome, wanted: Sequence[str]) -> DriverOutcome:
+    chosen = select_device([(d.index, d.name) for d in outcome.devices], wanted)
+    return msgspec.structs.replace(outcome, devices=[d for d in outcome.devices if d.index in chosen])
 
 
-def _devices(found: Found) -> str:
-    return "\n".join(f"{d.index}: {d.name}, {d.type}, Vulkan {d.api}" for d in found.devices)
+def _devices(outcome: DriverOutcome) -> str:
+    return "\n".join(f"{d.index}: {d.name}, {d.type}, Vulkan {d.api}" for d in outcome.devices)
 
 
-def _row(found: Found) -> tuple[str, str, str]:
-    if found.state == "ok":
-        return found.spec.name, found.state, _devices(found)
-    return found.spec.name, found.state, (found.reason or "") + (f"\n-> {found.remedy}" if found.remedy else "")
+def _row(outcome: DriverOutcome) -> tuple[str, str, str]:
+    if outcome.state == "ok":
+        return outcome.spec.name, outcome.state, _devices(outcome)
+    return outcome.spec.name, outcome.state, (outcome.reason or "") + (f"\n-> {outcome.remedy}" if outcome.remedy else "")
 
 
-def _finish(found: Sequence[Found], choice: DriverChoice) -> None:
+def _finish(outcomes: Sequence[DriverOutcome], choice: DriverChoice) -> None:
     """Exit as the contract has it: a mere listing fails only where nothing on this machine could load a driver."""
     if choice.asked:
-        status = exit_status(found, asked=True)
+        status = exit_status(outcomes, asked=True)
         if status != EXIT_OK:
             sys.exit(status)
-    elif not any(one.state == "ok" for one in found):
+    elif not any(one.state == "ok" for one in outcomes):
         if not embedded.fetched_suites() and loader.system_loader() is None:
             raise NoDeviceError(_NOTHING.format(what="loader (libvulkan.so.1)"))
-        if not found:
+        if not outcomes:
             raise NoDeviceError(_NOTHING.format(what="driver"))

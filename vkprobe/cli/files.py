@@ -44,14 +44,14 @@ def gathered_beside(choice: DriverChoice, files: Sequence[Path], run: str) -> Ga
     Raises:
         UsageError: a file is none, or --device chooses none.
     """
-    told = devices_from_all(files, run)  # first: a bad file must not wait for drivers
+    from_files = devices_from_all(files, run)  # first: a bad file must not wait for drivers
     if not files:
         return gathered(choice, run)
     if choice.asked:
-        found = gathered(choice, run)
-        return replace(found, devices=[*found.devices, *told])
-    chosen = select_device([(index, device.name) for index, device in enumerate(told)], choice.devices)
-    return Gathered(drivers=[], devices=[told[index] for index in chosen])
+        facts = gathered(choice, run)
+        return replace(facts, devices=[*facts.devices, *from_files])
+    chosen = select_device([(index, device.name) for index, device in enumerate(from_files)], choice.devices)
+    return Gathered(drivers=[], devices=[from_files[index] for index in chosen])
 
 
 class Side:
@@ -73,7 +73,7 @@ class Side:
             self.specs = one.specs()
 
     def pick(self, devices: Sequence[DeviceRecord]) -> DeviceRecord:
-        """The one of `devices` that is meant.
+        """The device among `devices` that `text` names.
 
         Raises:
             UsageError: there are several, or none of that index.
@@ -105,7 +105,7 @@ def _is_file_of_facts(name: str) -> bool:
     """Whether a name is a file's, and not that of an ICD manifest or of a driver."""
     path = Path(name)
     if not path.is_file():
-        return name.endswith((".json", ".jsonl")) and "_icd." not in name  # a file that is not there is told as such
+        return name.endswith((".json", ".jsonl")) and "_icd." not in name  # a missing file is reported as such
     try:
         with open(path, "rb") as file:
             return _MANIFEST_HEAD.match(file.read(4096)) is None
@@ -114,7 +114,7 @@ def _is_file_of_facts(name: str) -> bool:
 
 
 def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tuple[Gathered, DeviceRecord, DeviceRecord]:
-    """What came of asking for two devices, and their facts; both drivers are asked at once.
+    """Facts gathered for two devices, then each device's own; both drivers are asked at once.
 
     Raises:
         UsageError: a name or file that is none, or that leaves open which device is meant.
@@ -123,22 +123,22 @@ def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tu
     sides = [Side(first, choice), Side(second, choice)]
     files = list(dict.fromkeys(side.file for side in sides if side.file is not None))
     alike = len({path.stem for path in files}) < len(files)
-    told = {path: devices_from(path, run, name=f"{path.stem}-{i}" if alike else None) for i, path in enumerate(files, 1)}
+    by_file = {path: devices_from(path, run, name=f"{path.stem}-{i}" if alike else None) for i, path in enumerate(files, 1)}
     specs: list[DriverSpec] = []
     for side in sides:
         specs += [spec for spec in side.specs if spec not in specs]
-    found = gathered(choice, run, specs) if specs else Gathered(drivers=[], devices=[])
+    facts = gathered(choice, run, specs) if specs else Gathered(drivers=[], devices=[])
     picked = []
     for side in sides:
         if side.file is not None:
-            picked.append(side.pick(told[side.file]))
+            picked.append(side.pick(by_file[side.file]))
             continue
         names = {spec.name for spec in side.specs}
-        devices = [device for device in found.devices if device.device.rpartition("/")[0] in names]
+        devices = [device for device in facts.devices if device.device.rpartition("/")[0] in names]
         if not devices:
-            reasons = "; ".join(f"{d.reason}" + (f" -> {d.remedy}" if d.remedy else "") for d in found.drivers if d.spec.name in names)
+            reasons = "; ".join(f"{d.reason}" + (f" -> {d.remedy}" if d.remedy else "") for d in facts.drivers if d.spec.name in names)
             error = DriverError(f"--diff {side.text}: {reasons or 'no device'}")
-            error.status = status_of(replace(found, devices=[*found.devices, *chain(*told.values())]), asked=True) or EXIT_DRIVER
+            error.status = status_of(replace(facts, devices=[*facts.devices, *chain(*by_file.values())]), asked=True) or EXIT_DRIVER
             raise error
         picked.append(side.pick(devices))
-    return found, picked[0], picked[1]
+    return facts, picked[0], picked[1]

@@ -41,28 +41,28 @@ def gaps(
     as_records: bool,
     output: Path | None,
 ) -> None:
-    """What each llama.cpp path needs against what devices have, and the path it would take.
+    """Compare the needs of each llama.cpp path with the devices, and name the path it would take.
 
-    Met, partial, unknown (the facts do not tell) or no; below it what is missing, the dearest first, and which path llama.cpp
+    Met, partial, unknown (the facts don't say) or no; below it what is missing, the dearest first, and which path llama.cpp
     would take for prompt processing (pp) and token generation (tg), and why not a better one. Measurements among the files
-    tell what a gap costs.
+    show what a gap costs.
     """
     for path in (*required, *paths):
-        requirement(path)  # an unknown one is told before any driver is loaded
+        requirement(path)  # an unknown one is reported before any driver is loaded
     distinct([("-o", output)], [*choice.files(), *(("--from", path) for path in files)])
     run = run_record()
-    found = gathered_beside(choice, files, run.run)
-    results = [r for path in files for r in _results(path, found.devices)]
-    report = build(found.devices, results, paths=paths, baseline=baseline)
-    records: list[AnyRecord] = [run, *records_of(found, run.run), *gap_records(report, run.run), *choice_records(report, run.run)]
+    facts = gathered_beside(choice, files, run.run)
+    results = [r for path in files for r in _results(path, facts.devices)]
+    report = build(facts.devices, results, paths=paths, baseline=baseline)
+    records: list[AnyRecord] = [run, *records_of(facts, run.run), *gap_records(report, run.run), *choice_records(report, run.run)]
     keep(records, as_records, output)
-    if found.devices and not as_records:
+    if facts.devices and not as_records:
         click.echo(as_text(report, form, width=terminal_width()))
-    complain(found)
-    unmet = list(_unmet(found.devices, required))
+    complain(facts)
+    unmet = list(_unmet(facts.devices, required))
     for sentence in unmet:
         click.echo(f"vkprobe: {sentence}", err=True)
-    leave(max(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK, EXIT_CONDITION if unmet else EXIT_OK))
+    leave(max(status_of(facts, asked=choice.asked) if facts.drivers else EXIT_OK, EXIT_CONDITION if unmet else EXIT_OK))
 
 
 def _results(path: Path, devices: Sequence[DeviceRecord]) -> Iterator[ResultRecord]:
@@ -70,7 +70,7 @@ def _results(path: Path, devices: Sequence[DeviceRecord]) -> Iterator[ResultReco
     try:
         store = Store.load([path])
     except UsageError:
-        return  # another tool's file, which tells of devices only: it has been read as such
+        return  # another tool's file, which describes devices only and has been read as such
     for key, device in store.devices.items():
         same = [d for d in devices if (d.at, d.name, d.hardware, d.driver) == (device.at, device.name, device.hardware, device.driver)]
         for (owner, _), result in store.results.items():

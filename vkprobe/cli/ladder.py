@@ -31,17 +31,17 @@ def ladder(choice: DriverChoice, form: str, compile_limit: float | None, everyth
     What is not advertised is never compiled: drivers abort on it.
     """
     policy = msgspec.structs.replace(Policy(), compile_limit_s=compile_limit or _COMPILE_LIMIT_S)
-    with recording(choice, output, as_records) as made:
+    with recording(choice, output, as_records) as journal:
         climb(
-            made.found,
+            journal.facts,
             climbs_of=lambda device: tuple_climbs(device) + feature_climbs(device, everything=everything),
             policy_of=lambda device: policy,
-            run=made.run,
-            sink=made.sink,
-            progress=made.progress,
+            run=journal.run,
+            sink=journal.sink,
+            progress=journal.progress,
         )
-    climbed = [r for r in made.records if isinstance(r, LadderRecord)]
+    climbed = [r for r in journal.records if isinstance(r, LadderRecord)]
     if not as_records and climbed:
         click.echo(as_text(climbed, form, width=terminal_width()))
-    nulls = frozenset(d.device for d in made.found.devices if d.null)
-    leave(max(status_of(made.found, asked=choice.asked), exit_status(climbed, nulls)))
+    nulls = frozenset(d.device for d in journal.facts.devices if d.null)
+    leave(max(status_of(journal.facts, asked=choice.asked), exit_status(climbed, nulls)))

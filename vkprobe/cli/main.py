@@ -17,21 +17,21 @@ VERBS: dict[str, tuple[str, str]] = {
     "drivers": ("vkprobe.cli.drivers:drivers", "Every Vulkan driver found, whether it works, and what to do where it doesn't."),
     "caps": ("vkprobe.cli.caps:caps", "Device facts, several drivers and files side by side; the difference of two."),
     "ladder": ("vkprobe.cli.ladder:ladder", "Each advertised coopmat tuple and sub-feature, rung by rung."),
-    "gaps": ("vkprobe.cli.gaps:gaps", "What each llama.cpp path needs against what devices have, and the path it would take."),
+    "gaps": ("vkprobe.cli.gaps:gaps", "Compare the needs of each llama.cpp path with the devices, and name the path it would take."),
     "profile": ("vkprobe.cli.profile:profile", "Vulkan-Profiles JSON of a device, or of what llama.cpp's paths require."),
     "gemm": ("vkprobe.cli.bench:gemm", "Matrix times matrix, as llama.cpp's prompt processing does it."),
     "gemv": ("vkprobe.cli.bench:gemv", "Matrix times 1 to 8 vectors, as llama.cpp's token generation does it."),
     "dequant": ("vkprobe.cli.bench:dequant", "Quantised blocks to f16."),
     "convert": ("vkprobe.cli.bench:convert", "Activations from f32 to what products of bf16 weights, coopmat2 and intdot read."),
-    "copy": ("vkprobe.cli.peak:copy", "What memory delivers: copies inside the device, and to and from the host."),
+    "copy": ("vkprobe.cli.peak:copy", "Measure memory bandwidth: copies inside the device, and to and from the host."),
     "peak": (
         "vkprobe.cli.peak:peak",
-        "What arithmetic delivers: multiply-adds from registers, of vectors and of each cooperative-matrix tuple.",
+        "Measure peak arithmetic: multiply-adds from registers, of vectors and of each cooperative-matrix tuple.",
     ),
-    "compile": ("vkprobe.cli.compile:compile_", "What each driver's compiler makes of the kernels: registers, spills, instructions, ISA."),
+    "compile": ("vkprobe.cli.compile:compile_", "Compile the kernels with each driver: registers, spills, instructions, ISA."),
     "run": ("vkprobe.cli.run:run", "The main job: facts, verified benchmarks and compile statistics of every chosen device."),
     "ab": ("vkprobe.cli.ab:ab", "Two drivers of one device: the same cells on both, interleaved, a verdict for each."),
-    "compare": ("vkprobe.cli.compare:compare", "What changed from one record file to another, the worst first."),
+    "compare": ("vkprobe.cli.compare:compare", "Compare two record files; the worst changes come first."),
     "bisect-step": ("vkprobe.cli.bisect:bisect_step", "One step of `git bisect run`: is the build at hand slower, wrong or worse?"),
     "export": ("vkprobe.cli.export:export", "Records as pytest-benchmark's, Google Benchmark's, Bencher's or JUnit's files."),
     "matrix": ("vkprobe.cli.matrix:matrix", "The per-driver capability and performance matrix, from records."),
@@ -81,7 +81,7 @@ def main() -> None:
     except BrokenPipeError:
         silence()  # `vkprobe ... | head` is no error
         sys.exit(0)
-    except Exception as error:  # the tool's own edge: a defect of vkprobe, told without a traceback unless asked for
+    except Exception as error:  # the tool's own edge: a defect of vkprobe, reported without a traceback unless asked for
         if os.environ.get("VKPROBE_DEBUG"):
             traceback.print_exc()
         click.echo(

@@ -33,11 +33,11 @@ def matrix(files: tuple[str, ...], html_path: Path | None, baseline: str | None,
     """
     distinct([("--html", html_path)], [("the record file that it is made from", file) for file in files])
     writable(html_path)
-    made = build(Store.load(files), baseline=baseline)
+    report = build(Store.load(files), baseline=baseline)
     try:
-        click.echo(as_text(made, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
+        click.echo(as_text(report, form, width=terminal_width(), color=sys.stdout.isatty() and form == "table"))
     finally:  # also where nobody reads the table to its end
         if html_path is not None:
             from vkprobe.report.html import as_html  # jinja2 is not needed for the other formats
 
-            write_report(html_path, as_html(made))
+            write_report(html_path, as_html(report))

@@ -1,4 +1,4 @@
-"""What the measuring verbs share: options, records to file and stdout while they come, table and exit status."""
+"""Code shared by the measuring verbs: options, records written to file and stdout as they come, table and exit status."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def measuring_options(command: F) -> F:
     """Add the drivers' options, the two limits, --rounds, -o, --json and --format."""
-    known = Policy()
+    defaults = Policy()
     command = click.option(
         "--rounds",
         type=click.IntRange(1, 1000),
         metavar="N",
         help="Of each cell, at the least; `compare` wants three a side.  [default: 3, and 1 on software devices]",
     )(command)
-    command = limit_option("--compile-limit", "pipeline", known.compile_limit_s)(output_options(command))
-    return driver_options(limit_option("--time-limit", "cell", known.time_limit_s)(command))
+    command = limit_option("--compile-limit", "pipeline", defaults.compile_limit_s)(output_options(command))
+    return driver_options(limit_option("--time-limit", "cell", defaults.time_limit_s)(command))
 
 
 def compiling_options(default_s: float) -> Callable[[F], F]:
-    """What verbs share that compile and measure no cells: as `measuring_options`, without --time-limit."""
+    """Options for verbs that compile but measure no cells: those of `measuring_options`, without --time-limit."""
 
     def decorate(command: F) -> F:
         return driver_options(limit_option("--compile-limit", "pipeline", default_s)(output_options(command)))
@@ -51,7 +51,7 @@ def compiling_options(default_s: float) -> Callable[[F], F]:
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of measuring: every record of this run, and the exit status that it asks for.
+    """Every record of a measuring run, and the exit status it calls for.
 
     Attributes:
         ceilings: earlier copies and peaks of the same file that cells' shares are of.
@@ -74,7 +74,7 @@ class Recording:
     def __init__(self, run: RunRecord, records: list[AnyRecord], write: Callable[[AnyRecord], None]) -> None:
         self.run, self.records, self.progress = run, records, Reporter()
         self._write = write
-        self.found = Gathered(drivers=[], devices=[])
+        self.facts = Gathered(drivers=[], devices=[])
 
     def sink(self, record: AnyRecord) -> None:
         """Take a record: to the file and to stdout."""
@@ -83,17 +83,17 @@ class Recording:
 
     def specs(self) -> dict[str, DriverSpec]:
         """The drivers by name."""
-        return {driver.spec.name: driver.spec for driver in self.found.drivers}
+        return {driver.spec.name: driver.spec for driver in self.facts.drivers}
 
 
 @contextmanager
 def recording(
     choice: DriverChoice, output: Path | None, as_records: bool, specs: Sequence[DriverSpec] | None = None
 ) -> Iterator[Recording]:
-    """Gather the chosen devices' facts and record what the body does with them; what failed is told on stderr."""
+    """Gather the chosen devices' facts and record what the body does with them; failures are reported on stderr."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    chosen = choice.specs() if specs is None else specs  # a wrong name is told before the file is touched
+    chosen = choice.specs() if specs is None else specs  # a wrong name is reported before the file is touched
     file = Appender(output) if output is not None else None
     run = run_record()
 
@@ -103,15 +103,15 @@ def recording(
         if as_records:
             click.echo(encode(record))
 
-    made = Recording(run, [], write)
+    journal = Recording(run, [], write)
     try:
-        made.found = gathered(choice, run.run, chosen)
-        for record in (run, *records_of(made.found, run.run)):
-            made.sink(record)
-        complain(made.found)
-        yield made
+        journal.facts = gathered(choice, run.run, chosen)
+        for record in (run, *records_of(journal.facts, run.run)):
+            journal.sink(record)
+        complain(journal.facts)
+        yield journal
     finally:
-        made.progress.clear()
+        journal.progress.clear()
         if file is not None:
             file.close()
 
@@ -135,16 +135,30 @@ def measure_all(
     earlier = None
     if output is not None:
         earlier = done(output) if resume else lately(output, run_record())
-    with recording(choice, output, as_records, chosen) as made:
+    with recording(choice, output, as_records, chosen) as journal:
         if climbs_of is not None:
-            climb(made.found, climbs_of=climbs_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier)
+            climb(
+                journal.facts,
+                climbs_of=climbs_of,
+                policy_of=policy_of,
+                run=journal.run,
+                sink=journal.sink,
+                progress=journal.progress,
+                done=earlier,
+            )
         taken = measure(
-            made.found, cells_of=cells_of, policy_of=policy_of, run=made.run, sink=made.sink, progress=made.progress, done=earlier
+            journal.facts,
+            cells_of=cells_of,
+            policy_of=policy_of,
+            run=journal.run,
+            sink=journal.sink,
+            progress=journal.progress,
+            done=earlier,
         )
-    results = [r for r in made.records if isinstance(r, (ResultRecord, LadderRecord))]
-    nulls = frozenset(d.device for d in made.found.devices if d.null)
-    status = max(status_of(made.found, asked=choice.asked), exit_status(results, nulls))
-    return Measured(gathered=made.found, records=made.records, status=status, ceilings=taken)
+    results = [r for r in journal.records if isinstance(r, (ResultRecord, LadderRecord))]
+    nulls = frozenset(d.device for d in journal.facts.devices if d.null)
+    status = max(status_of(journal.facts, asked=choice.asked), exit_status(results, nulls))
+    return Measured(gathered=journal.facts, records=journal.records, status=status, ceilings=taken)
 
 
 def limited(policy: Policy, time_limit: float | None, compile_limit: float | None, rounds: int | None = None) -> Policy:

@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class DriverChoice(Struct, frozen=True, kw_only=True):
-    """What a command line says of drivers and devices: the values of --driver, --null, --device, --drivers and --shim."""
+    """Drivers and devices chosen on the command line: the values of --driver, --null, --device, --drivers and --shim."""
 
     drivers: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a command writes: outputs that are told apart and can be written before any work is done; standard output that may be full."""
+"""A command's outputs: before any work is done they must be distinct and writable; standard output may be full."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Named = tuple[str, "Path | str | None"]
 
 
 def distinct(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
-    """Nothing that is written is written twice or read.
+    """Check that no output file is written twice or read.
 
     Raises:
         UsageError: an output is the same file as another output or an input.
@@ -30,8 +30,8 @@ def distinct(outputs: Iterable[Named], inputs: Iterable[Named] = ()) -> None:
     written = [(name, Path(path)) for name, path in outputs if path is not None]
     others = [(name, Path(path)) for name, path in inputs if path is not None and os.fspath(path) != "-"]
     for position, (name, path) in enumerate(written):
-        for other, known in [*written[:position], *others]:
-            if _same(path, known):
+        for other, other_path in [*written[:position], *others]:
+            if _same(path, other_path):
                 raise UsageError(f"{name} {path}: is the same file as {other}: it would be overwritten; give another name")
 
 
@@ -45,7 +45,7 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def writable(*paths: Path | None) -> None:
-    """That reports can be written there, found out by making a file beside them.
+    """Check that reports can be written there, by creating a file beside them.
 
     Raises:
         UsageError: one can't.
@@ -107,7 +107,7 @@ def keep(records: Sequence[AnyRecord], as_records: bool, output: Path | None) ->
 
 
 class _Stdout(io.RawIOBase):
-    """File descriptor 1; where it takes no more, the error says so."""
+    """File descriptor 1; a failed write raises an error that says so."""
 
     def writable(self) -> bool:
         return True
@@ -129,15 +129,15 @@ class _Stdout(io.RawIOBase):
 
 
 def silence() -> None:
-    """Send what is still to come on standard output nowhere: the interpreter's last flush must not fail again."""
+    """Discard further standard output, so that the interpreter's last flush doesn't fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def guard_stdout() -> None:
     """Make standard output raise UsageError, and not OSError, where it can't be written."""
-    known = sys.stdout
-    if isinstance(known, io.TextIOWrapper) and known.buffer.fileno() == 1:
-        known.flush()
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper) and stdout.buffer.fileno() == 1:
+        stdout.flush()
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Stdout()), encoding=known.encoding, errors=known.errors, line_buffering=known.line_buffering
+            io.BufferedWriter(_Stdout()), encoding=stdout.encoding, errors=stdout.errors, line_buffering=stdout.line_buffering
         )

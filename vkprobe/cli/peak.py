@@ -25,7 +25,7 @@ _PEAK_TYPES = tuple(dict.fromkeys(k.type for k in kernels().values() if k.op == 
 )
 @measuring_options
 def copy(choice: DriverChoice, form: str, paths: Sequence[str], **options: Any) -> None:
-    """What memory delivers: copies inside the device, and to and from the host.
+    """Measure memory bandwidth: copies inside the device, and to and from the host.
 
     256 MiB, less on small devices. Bytes read and written count; of a shader that only reads those read, to and from the host each once.
     """
@@ -38,7 +38,7 @@ def copy(choice: DriverChoice, form: str, paths: Sequence[str], **options: Any) 
 @click.option("--type", "types", multiple=True, metavar="T", help=f"Type that is multiplied: {', '.join(_PEAK_TYPES)}.  [default: all]")
 @measuring_options
 def peak(choice: DriverChoice, form: str, paths: Sequence[str], types: Sequence[str], **options: Any) -> None:
-    """What arithmetic delivers: multiply-adds from registers, of vectors and of each cooperative-matrix tuple.
+    """Measure peak arithmetic: multiply-adds from registers, of vectors and of each cooperative-matrix tuple.
 
     Every result is checked exactly.
     """

@@ -51,21 +51,21 @@ def profile(device: str | None, choice: DriverChoice, files: tuple[Path, ...], p
         null = device.partition(":")[0] in FAMILIES
         chosen = (*choice.nulls, device) if null else choice.nulls
         choice = replace(choice, nulls=chosen, drivers=choice.drivers if null else (*choice.drivers, device))
-    found = gathered_beside(choice, files, run_record().run)
-    complain(found)
-    if len(found.devices) > 1:
-        raise UsageError(f"a profile is of one device: choose one of {', '.join(d.device for d in found.devices)} with --device")
-    for one in found.devices:
+    facts = gathered_beside(choice, files, run_record().run)
+    complain(facts)
+    if len(facts.devices) > 1:
+        raise UsageError(f"a profile is of one device: choose one of {', '.join(d.device for d in facts.devices)} with --device")
+    for one in facts.devices:
         _write(device_profile(one), device_sidecar(one), output)
-    leave(status_of(found, asked=choice.asked) if found.drivers else EXIT_OK)
+    leave(status_of(facts, asked=choice.asked) if facts.drivers else EXIT_OK)
 
 
 def _sidecar(path: Path) -> Path:
     return path.with_suffix(".tuples.json")
 
 
-def _write(made: dict[str, Any], sidecar: dict[str, Any], output: Path | None) -> None:
-    text = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
+def _write(document: dict[str, Any], sidecar: dict[str, Any], output: Path | None) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         click.echo(text, nl=False)
         return

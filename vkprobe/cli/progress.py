@@ -12,7 +12,7 @@ _BAR_CELLS = 24
 
 
 class Reporter:
-    """Tells what is being done; on a terminal in one line that is rewritten, elsewhere in a line every few seconds."""
+    """Shows progress: on a terminal in one line that is rewritten, elsewhere in a line every few seconds."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr

@@ -55,28 +55,28 @@ def model_shapes(op: str, models: Sequence[Model], types: Sequence[str] = ()) ->
         UsageError: nothing is left.
     """
     part = ops.find(op).part
-    listed = [shape for told in models for shape in shapes(told, part)] if part else []
-    found: dict[tuple[str, int, int, int], WorkloadShape] = {}
+    listed = [shape for model in models for shape in shapes(model, part)] if part else []
+    distinct: dict[tuple[str, int, int, int], WorkloadShape] = {}
     for shape in listed:
         if not types or shape.type in types:
-            found.setdefault((shape.type, shape.m, shape.n, shape.k), shape)
-    if models and not found:
+            distinct.setdefault((shape.type, shape.m, shape.n, shape.k), shape)
+    if models and not distinct:
         has = f"only {', '.join(dict.fromkeys(shape.type for shape in listed))}" if listed else "no shape at all"
         wanted = f" with --type {','.join(types)}" if types else ""
-        raise UsageError(f"{op} --model {' '.join(told.name for told in models)}{wanted}: nothing to measure; there is {has}")
-    return list(found.values())
+        raise UsageError(f"{op} --model {' '.join(model.name for model in models)}{wanted}: nothing to measure; there is {has}")
+    return list(distinct.values())
 
 
-def skipped_note(told: Model) -> str | None:
+def skipped_note(model: Model) -> str | None:
     """A sentence on a file's matrices that are not measured; None where there are none."""
-    if not told.skipped:
+    if not model.skipped:
         return None
     by_reason: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
-    for entry in told.skipped:
+    for entry in model.skipped:
         roles = by_reason.setdefault(entry.reason, [])
         if entry.role not in roles:
             roles.append(entry.role)
         counts[entry.reason] = counts.get(entry.reason, 0) + entry.count
     parts = [f"{counts[reason]} {reason} ({', '.join(roles)})" for reason, roles in by_reason.items()]
-    return f"{told.name}: not measured: {'; '.join(parts)}"
+    return f"{model.name}: not measured: {'; '.join(parts)}"

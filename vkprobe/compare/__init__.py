@@ -1,1 +1,1 @@
-"""Two sets of records held against each other: what pairs, what differs, and which conditions that meets. Pure."""
+"""Comparing two sets of records: pairing, differences, and the conditions that they meet. Pure."""

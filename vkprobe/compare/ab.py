@@ -47,7 +47,7 @@ def judged(pairs: Sequence[P]) -> list[tuple[P, Judgement]]:
 
 
 def unclear(pairs: Sequence[P]) -> list[P]:
-    """Those that further blocks may still decide."""
+    """The pairs that further blocks may still decide."""
     return [pair for pair, judgement in judged(pairs) if judgement.verdict != "same"]
 
 

@@ -86,7 +86,7 @@ def compare(
 
 
 def _notes(name: str, devices: Sequence[FileDevice]) -> Iterator[str]:
-    """What a reader has to know of the records of one file."""
+    """Notes on the records of one file."""
     for h in devices:
         if len(h.drivers) > 1:
             yield f"{name} holds {len(h.drivers)} drivers of {h.device} ({h.driver}): the newest record of each cell counts"
@@ -105,7 +105,7 @@ def _crossed(pairing: Pairing, names: tuple[str, str]) -> Iterator[str]:
 
 
 def _differing(pairs: Sequence[tuple[FileDevice, FileDevice]], names: tuple[str, str], drafts: Sequence[times.Draft]) -> Iterator[str]:
-    """What else than the driver differs between the files."""
+    """Notes on differences between the files other than the driver."""
     yield from circumstances.notes([a for a, _ in pairs], [b for _, b in pairs], names)
     judged = [draft.cell for draft in drafts if draft.estimate is not None]
     for name, clocks in zip(names, _clocks(drafts), strict=True):
@@ -159,7 +159,7 @@ def _kernel(p: PipelineRecord) -> tuple[str, str, str]:
 
 
 def _couple(left: dict[Any, PipelineRecord], right: dict[Any, PipelineRecord], key: Any) -> list[tuple[PipelineRecord, PipelineRecord]]:
-    """Take out of both what is the only one of its `key` on both sides."""
+    """Remove from both sides, and pair, the records that are the only ones with their `key` on either side."""
     couples = []
     for a in list(left.values()):
         mine = [k for k, p in left.items() if key(p) == key(a)]
@@ -210,7 +210,7 @@ def _pipeline(device: str, old: PipelineRecord, new: PipelineRecord, threshold: 
 
 
 def _changes(old: PipelineRecord, new: PipelineRecord) -> list[Change]:
-    """What differs: the normal form, the subgroup size, then raw statistics that the normal form does not tell; hashes aside."""
+    """Changes in the normal form, the subgroup size, then raw statistics that the normal form doesn't cover; hashes aside."""
     fields = [*NORMAL, "subgroup_size"]
     changes = [Change(name, getattr(old, name), getattr(new, name)) for name in fields if getattr(old, name) != getattr(new, name)]
     normalised = HASHES.union(*(names_of(change.name) for change in changes))

@@ -87,7 +87,7 @@ def met(comparison: Comparison, conditions: list[Condition]) -> list[str]:
         hits = [_named(cell) for cell in failing(comparison, condition)]
         if condition.name == "unexpected":
             hits = [f"{line.where} {line.name}" for line in comparison.improved]
-        gone = [one for one in comparison.missing if condition.name == "missing" and not one.known]
+        gone = [one for one in comparison.missing if condition.name == "missing" and not one.in_fails]
         hits += [f"all of {one.device}" for one in gone]
         count = len(hits) + sum(one.records - 1 for one in gone)
         if count:

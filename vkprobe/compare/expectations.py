@@ -15,13 +15,13 @@ from vkprobe.errors import UsageError
 from vkprobe.records import PipelineRecord, ResultRecord
 from vkprobe.results.names import cell_name, full_name
 
-_UNTOLD = frozenset({"unclear", "unjudged"})
+_UNDECIDED = frozenset({"unclear", "unjudged"})
 """Verdicts that say neither that a failure is still there nor that it is gone."""
 
 _NO_NUMBER = frozenset({"wrong", "crash", "missing"})
 
 
-class Known(Struct, frozen=True):
+class KnownFailure(Struct, frozen=True):
     """A line `CELL,VERDICT`, or `DEVICE,missing` of a device as a whole; `where` is its file and number."""
 
     where: str
@@ -32,7 +32,7 @@ class Known(Struct, frozen=True):
 class Expectations(Struct, frozen=True, kw_only=True):
     """The three files' lines; names are those of `cell_name`, with or without `DEVICE:` before them."""
 
-    fails: tuple[Known, ...] = ()
+    fails: tuple[KnownFailure, ...] = ()
     flakes: tuple[re.Pattern[str], ...] = ()
     skips: tuple[re.Pattern[str], ...] = ()
 
@@ -48,7 +48,7 @@ def read(
         UsageError: a file can't be read, or a line is none; names the file and the line.
     """
     return Expectations(
-        fails=tuple(_known(where, line) for where, line in _lines(fails)),
+        fails=tuple(_known_failure(where, line) for where, line in _lines(fails)),
         flakes=tuple(_pattern(where, line) for where, line in _lines(flakes)),
         skips=tuple(_pattern(where, line) for where, line in _lines(skips)),
     )
@@ -71,7 +71,7 @@ def _lines(path: str | os.PathLike[str] | None) -> Iterator[tuple[str, str]]:
             yield f"{name}:{number}", content
 
 
-def _known(where: str, line: str) -> Known:
+def _known_failure(where: str, line: str) -> KnownFailure:
     name, comma, verdict = (part.strip() for part in line.rpartition(","))
     if not comma or not name:
         raise UsageError(
@@ -79,7 +79,7 @@ def _known(where: str, line: str) -> Known:
         )
     if verdict not in VERDICTS or verdict == "same":
         raise UsageError(f"{where}: no verdict is called {verdict!r}; there is {', '.join(v for v in VERDICTS if v != 'same')}")
-    return Known(where, name, verdict)
+    return KnownFailure(where, name, verdict)
 
 
 def _pattern(where: str, line: str) -> re.Pattern[str]:
@@ -129,7 +129,7 @@ def names_in(devices: Sequence[FileDevice]) -> set[str]:
 
 def applied(comparison: Comparison, expectations: Expectations, names: Collection[str]) -> Comparison:
     """The comparison with what was expected of its cells; `names` are those that the files have, as `names_in`."""
-    listed: dict[str, list[Known]] = {}
+    listed: dict[str, list[KnownFailure]] = {}
     for line in expectations.fails:
         listed.setdefault(line.name, []).append(line)
     cells, improved = [], []
@@ -142,7 +142,9 @@ def applied(comparison: Comparison, expectations: Expectations, names: Collectio
         elif lines:
             improved += _improvements(cell, lines)
         cells.append(cell)
-    missing = tuple(replace(one, known=any(line.verdict == "missing" for line in listed.get(one.device, ()))) for one in comparison.missing)
+    missing = tuple(
+        replace(one, in_fails=any(line.verdict == "missing" for line in listed.get(one.device, ()))) for one in comparison.missing
+    )
     there = {pair.old: pair.new for pair in comparison.devices} | {one.device: one.device for one in comparison.appeared}
     for old, new in there.items():
         back = [line for line in listed.get(old, ()) if line.verdict == "missing"]
@@ -155,13 +157,13 @@ def applied(comparison: Comparison, expectations: Expectations, names: Collectio
     return replace(comparison, cells=tuple(cells), missing=missing, improved=tuple(improved), unlisted=unlisted)
 
 
-def _improvements(cell: Compared, lines: Sequence[Known]) -> list[Improvement]:
-    """Of lines that do not hold, those whose verdict is worse than the cell's is now."""
+def _improvements(cell: Compared, lines: Sequence[KnownFailure]) -> list[Improvement]:
+    """The lines that no longer hold because the cell has a better verdict now."""
     order = list(VERDICTS)
     return [
         Improvement(where=line.where, device=cell.device, name=line.name, listed=line.verdict, verdict=cell.verdict)
         for line in lines
         if order.index(cell.verdict) > order.index(line.verdict)
         and cell.verdict not in _NO_NUMBER
-        and not (line.verdict in ("slower", "worse") and cell.verdict in _UNTOLD)
+        and not (line.verdict in ("slower", "worse") and cell.verdict in _UNDECIDED)
     ]

@@ -22,7 +22,7 @@ VERDICTS: dict[str, str] = {
     "status": "another status",
     "worse": "more spills, more instructions beyond the threshold, or no matrix instructions any more",
     "mixed": "some statistics got worse, others better",
-    "unclear": "the samples do not tell whether its time changed, or are unsteady",
+    "unclear": "the samples don't show whether its time changed, or are unsteady",
     "unjudged": "both ok, but what was measured can't be held against each other",
     "changed": "other statistics differ",
     "better": "fewer spills, or fewer instructions beyond the threshold",
@@ -68,26 +68,26 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """As `cell_name`."""
+        """The cell's name, as `cell_name` returns it."""
         return cell_name(self.record)
 
     @property
     def ratio(self) -> float | None:
-        """Of the times, NEW over OLD."""
+        """Ratio of the times, NEW over OLD."""
         if self.judgement is not None:
             return self.judgement.ratio
         return self.times[1] / self.times[0] if self.times is not None else None
 
     @property
     def record(self) -> PipelineRecord | ResultRecord:
-        """What there is of it, NEW's first."""
+        """NEW's record where there is one, else OLD's."""
         either = self.new if self.new is not None else self.old
         assert either is not None
         return either
 
     @property
     def reason(self) -> str | None:
-        """Why NEW's is not ok."""
+        """Why NEW's record isn't ok."""
         return self.new.reason if self.new is not None and self.new.status != "ok" else None
 
     def change(self, name: str) -> Change | None:
@@ -126,11 +126,11 @@ class Improvement(Struct, frozen=True, kw_only=True):
 
 
 class Alone(Struct, frozen=True):
-    """A device that only one file has, with how many records; `known` where a line `DEVICE,missing` lists it."""
+    """A device that only one file has, with how many records; `in_fails` where a line `DEVICE,missing` lists it."""
 
     device: str
     records: int
-    known: bool = False
+    in_fails: bool = False
 
 
 class Comparison(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Which device of one file is which of the other: by hardware and card, never by the driver's name or version."""
+"""Pairing the devices of two files: by hardware and card, never by the driver's name or version."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class FileDevice(Struct, frozen=True, kw_only=True):
 
     @property
     def hardware(self) -> tuple[Any, ...]:
-        """As `hardware`."""
+        """The device's hardware, as `hardware` returns it."""
         return hardware(self.key)
 
     @property
     def count(self) -> int:
-        """How many pipelines and cells."""
+        """Number of pipelines and cells."""
         return len(self.pipelines) + len(self.results)
 
     @property
@@ -102,7 +102,7 @@ def _cards(group: list[DeviceKey]) -> list[list[DeviceKey]]:
 
 
 def _labelled(devices: list[FileDevice]) -> list[FileDevice]:
-    """With the words that distinguish them in the names of those that share an id."""
+    """The devices, with distinguishing words in the names of those that share an id."""
     shared: dict[str, list[FileDevice]] = {}
     for one in devices:
         shared.setdefault(one.device, []).append(one)
@@ -137,12 +137,12 @@ def _device(store: Store, group: list[DeviceKey]) -> FileDevice:
 
 
 def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
-    """Those that are ok, each once: a file may have been joined to itself."""
+    """The ok records, each once: a file may have been joined to itself."""
     return list({(r.run, r.at): r for r in records if r.status == "ok"}.values())
 
 
 def _whole(records: list[ResultRecord]) -> list[ResultRecord]:
-    """Without those that were interrupted, where others were not."""
+    """The runs without interrupted ones, if any run was not interrupted."""
     return [r for r in records if not r.interrupted] or records
 
 

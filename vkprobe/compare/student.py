@@ -55,7 +55,7 @@ def _beta(x: float, a: float) -> float:
 
 
 def _fraction(x: float, a: float, b: float) -> float:
-    """That continued fraction, evaluated from the front (Lentz's method)."""
+    """The continued fraction of the incomplete beta function, evaluated from the front (Lentz's method)."""
     c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1))
     value = d
     for m in range(1, _MOST_TERMS):
@@ -73,14 +73,14 @@ def _away(x: float) -> float:
 
 
 class Prior(NamedTuple):
-    """What a table's variances have in common: `df` degrees of freedom's worth of the variance `s2`; 0 where nothing."""
+    """Prior shared by a table's variances: the variance `s2`, worth `df` degrees of freedom; 0 where they share nothing."""
 
     df: float
     s2: float
 
 
 def prior(variances: Sequence[tuple[float, float]]) -> Prior:
-    """The scaled inverse chi-squared distribution that variances `found`, each (s2, df), are draws around.
+    """The scaled inverse chi-squared distribution around which `variances`, each (s2, df), are drawn.
 
     Each cell has few rounds, but a table has many cells: what they have in common makes up for the few rounds of each.
     Fitted by the moments of log s2; what varies far more than the rest is left out, and stands on its own.

@@ -1,4 +1,4 @@
-"""The times of cells that are ok on both sides: which of them can be held against each other, and the verdicts of their table. Pure."""
+"""The times of cells that are ok on both sides: which of them can be compared, and the verdicts of their table. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Unusable(Exception):
 
 
 def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRecord], causes: Sequence[Change] = ()) -> Draft:
-    """What the runs of a cell on both sides give.
+    """Draft of a cell from its runs on both sides.
 
     Args:
         cell: of the newest records.
@@ -71,7 +71,7 @@ def drafted(cell: Compared, old: Sequence[ResultRecord], new: Sequence[ResultRec
         return Draft(cell=replace(cell, verdict="unjudged", because=str(why), cause=why.cause))
     reasons = _unsteady(a), _unsteady(b)
     rounds = in_rounds(runs[0]), in_rounds(runs[1])
-    explained = all(_tells(s) for s, why in zip(rounds, reasons, strict=True) if why)
+    explained = all(_shows_cause(s) for s, why in zip(rounds, reasons, strict=True) if why)
     ran = tuple(Change(f, getattr(before, f), getattr(after, f)) for f in _OF_DRIVER if getattr(before, f) != getattr(after, f))
     typical = (math.exp(fmean(rounds[0].logs)), math.exp(fmean(rounds[1].logs)))
     return Draft(
@@ -143,7 +143,7 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
     if other is not None:
         raise _Unusable(other)
     if old.tile != new.tile and None in (old.spirv_sha, new.spirv_sha):
-        raise _Unusable("another tile was measured, and not both sides tell their SPIR-V module")
+        raise _Unusable("another tile was measured, and not both sides name their SPIR-V module")
     if a[-1].clock != b[-1].clock:
         raise _Unusable(f"clocks differ: {a[-1].clock} in OLD, {b[-1].clock} in NEW")
     clocks = other_core_clock(a, b)
@@ -152,7 +152,7 @@ def _comparable(old: ResultRecord, new: ResultRecord, a: Sequence[Time], b: Sequ
 
 
 def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
-    """Why the core clocks keep times from being judged, both in MHz; None where they are alike or were not told."""
+    """Why the core clocks keep times from being judged, both in MHz; None where they are alike or weren't recorded."""
     before, after = _core_clock(old), _core_clock(new)
     if before and after and abs(after / before - 1) > CLOCKS:
         return f"core clocks differ: {before:.0f} MHz against {after:.0f} MHz"
@@ -160,7 +160,7 @@ def other_core_clock(old: Sequence[Time], new: Sequence[Time]) -> str | None:
 
 
 def _core_clock(times: Sequence[Time]) -> float | None:
-    """MHz, over all rounds; None where it was not told."""
+    """MHz, over all rounds; None where it wasn't recorded."""
     readings = [
         row[_CORE_CLOCK]
         for time in times
@@ -188,8 +188,8 @@ def _cause(times: Sequence[Time]) -> str | None:
     return causes[-1] if causes else reason
 
 
-def _tells(unsteady: Side) -> bool:
-    """Whether the rounds of an unsteady side show what it varies by: else it is not that which makes it unsteady, but a clock, say."""
+def _shows_cause(unsteady: Side) -> bool:
+    """Whether the rounds of an unsteady side show what it varies by; else something else makes it unsteady, such as a clock."""
     spread = math.exp(max(unsteady.logs) - min(unsteady.logs)) - 1
     scatter = 2 * math.sqrt(unsteady.within / len(unsteady.logs))
     return len(unsteady.logs) >= _OWN_ROUNDS and max(spread, scatter) > STEADY
@@ -210,7 +210,7 @@ def _unsteady_in_words(old: str | None, new: str | None) -> str | None:
 
 
 def _sides(name: str, times: Sequence[Time]) -> list[Side]:
-    """The steady runs; all of them where none is."""
+    """The steady runs; all runs if none is steady."""
     return [side(_rounds(name, t)) for t in ([t for t in times if t.steady] or times)]
 
 

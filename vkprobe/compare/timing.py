@@ -63,7 +63,7 @@ class Estimate(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """What is said of a cell's times: the ratio NEW over OLD, its 95 % interval, the verdict, and p after Benjamini and Hochberg."""
+    """Verdict on a cell's times, with the ratio NEW over OLD, its 95 % interval, and p after Benjamini and Hochberg."""
 
     ratio: float
     ci95: tuple[float, float]
@@ -180,7 +180,7 @@ def _p(e: Estimate, error: float, df: float) -> float:
 
 def _weighed(e: Estimate, common: Prior) -> tuple[float, float]:
     """The standard error of log_ratio, and its degrees of freedom."""
-    if not e.df:  # one round each: nothing tells what rounds differ by
+    if not e.df:  # one round each: nothing shows how much rounds differ
         return 0.0, 0.0
     s2, df = (e.s2, e.df) if e.alone else moderated(e.s2, e.df, common)
     # What a table has in common may make a cell's variance larger, never smaller: some cells vary more than others.
@@ -223,7 +223,7 @@ def adjusted(p: Sequence[float]) -> list[float]:
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
-    """Of a group's ratios."""
+    """The geometric mean of a group's ratios."""
     return math.exp(fmean(math.log(r) for r in ratios))
 
 

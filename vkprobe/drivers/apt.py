@@ -31,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """One line (or stanza) of apt's sources, as far as it tells where Debian's packages come from."""
+    """One line (or stanza) of apt's sources, as far as it says where Debian's packages come from."""
 
     uri: str
     suites: tuple[str, ...]
@@ -84,7 +84,7 @@ def _deb822(text: str) -> Iterator[Source]:
 
 def sources(etc: Path = Path("/etc/apt")) -> list[Source]:
     """Every enabled binary source of the machine's apt, both formats, in apt's order."""
-    found: list[Source] = []
+    entries: list[Source] = []
     parts = etc / "sources.list.d"
     for path in [etc / "sources.list", *(sorted(parts.iterdir()) if parts.is_dir() else [])]:
         reader = {".list": _one_line, ".sources": _deb822}.get(path.suffix)
@@ -93,14 +93,14 @@ def sources(etc: Path = Path("/etc/apt")) -> list[Source]:
         except OSError:
             continue  # absent, or not for us to read: apt run by this user could not use it either
         if reader:
-            found += reader(text)
-    return found
+            entries += reader(text)
+    return entries
 
 
 def debian_mirror(available: Sequence[Source]) -> str | None:
     """The URI of Debian's own archive among apt's sources, None where there is none.
 
-    Third parties use Debian's suite names as well; what tells Debian's archive is its keyring, and where sources name no
+    Third parties use Debian's suite names as well; Debian's archive is recognised by its keyring, and where sources name no
     keyring, an address that ends in `debian`. Security and other partial archives are passed over.
     """
 
@@ -164,8 +164,8 @@ def _run(argv: Sequence[str], what: str, *, cwd: Path | None = None) -> str:
         argv, capture_output=True, text=True, errors="replace", env={**os.environ, "LC_ALL": "C"}, stdin=subprocess.DEVNULL, cwd=cwd
     )
     if done.returncode:
-        told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-5:]
-        raise UsageError("\n  ".join([f"{what} failed (status {done.returncode}); nothing was changed. {argv[0]} says:", *told]))
+        last_lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-5:]
+        raise UsageError("\n  ".join([f"{what} failed (status {done.returncode}); nothing was changed. {argv[0]} says:", *last_lines]))
     return done.stdout
 
 
@@ -182,8 +182,8 @@ def unpack(
     mirror, keyring = _required(etc)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=target.parent) as folder:
         work = Path(folder)
-        for made in ("lists/partial", "cache/archives/partial"):
-            (work / made).mkdir(parents=True)
+        for subfolder in ("lists/partial", "cache/archives/partial"):
+            (work / subfolder).mkdir(parents=True)
         (work / "status").touch()
         (work / "sources.list").write_text("".join(f"deb [signed-by={keyring}] {mirror} {suite} main\n" for suite in suites))
         (work / "apt.conf").write_text(_configuration(work, suites[-1] if len(suites) > 1 else None))
@@ -213,8 +213,8 @@ def download_source(work: Path, suite: str, package: str, progress: Progress, *,
         UsageError: as `unpack`.
     """
     mirror, keyring = _required(etc)
-    for made in ("lists/partial", "cache/archives/partial"):
-        (work / made).mkdir(parents=True)
+    for subfolder in ("lists/partial", "cache/archives/partial"):
+        (work / subfolder).mkdir(parents=True)
     (work / "status").touch()
     (work / "sources.list").write_text(f"deb-src [signed-by={keyring}] {mirror} {suite} main\n")
     (work / "apt.conf").write_text(_configuration(work, None))
@@ -236,6 +236,6 @@ def _extract(archive: Path, target: Path) -> None:
         assert source.stderr is not None
         done = subprocess.run(argv, stdin=source.stdout, capture_output=True, text=True, errors="replace")
         source.stdout.close()  # where tar gave up (a full disk), dpkg-deb would wait for a reader for ever
-        told = done.stderr + source.stderr.read().decode(errors="replace")
+        errors = done.stderr + source.stderr.read().decode(errors="replace")
     if source.returncode or done.returncode:
-        raise UsageError(f"unpacking {archive.name} failed; nothing was changed: {told.strip()[:300]}")
+        raise UsageError(f"unpacking {archive.name} failed; nothing was changed: {errors.strip()[:300]}")

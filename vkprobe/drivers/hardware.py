@@ -1,4 +1,4 @@
-"""What the machine has for a driver: device nodes, their permissions, and the kernel's driver behind each."""
+"""The machine's hardware as drivers need it: device nodes, their permissions, and the kernel's driver behind each."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OTHER_NODES: dict[str, tuple[str, ...]] = {"nvidia": ("/dev/nvidiactl",), "dzn"
 
 
 class Node(Struct, frozen=True, kw_only=True):
-    """A device node: who may open it (the owning group), whether we may, and the kernel driver behind it where sysfs tells."""
+    """A device node: who may open it (the owning group), whether we may, and the kernel driver behind it where sysfs names it."""
 
     path: str
     group: str | None
@@ -55,9 +55,9 @@ def kind(library: str) -> str:
     ['radeon', 'nvidia', 'amdvlk', 'libfoo']
     """
     name = os.path.basename(library)
-    for known in ("nvidia", "amdvlk", "vk_swiftshader"):
-        if known in name:
-            return known
+    for short_name in ("nvidia", "amdvlk", "vk_swiftshader"):
+        if short_name in name:
+            return short_name
     return name.partition(".so")[0].removeprefix("libvulkan_")
 
 
@@ -80,20 +80,20 @@ def _node(path: Path) -> Node:
     except PermissionError:  # its mode, or the container's device rules, which no mode shows
         usable = False
     except OSError:
-        usable = True  # it may be opened and the device is in trouble: that is the driver's to tell
+        usable = True  # it may be opened but the device is in trouble: that is for the driver to report
     return Node(path=str(path), group=group, usable=usable, module=module)
 
 
-def absence(driver: str, found: Sequence[Node]) -> Absence | None:
+def absence(driver: str, device_nodes: Sequence[Node]) -> Absence | None:
     """Why a driver that found no device did so; None where it should have found one: then it is the driver that failed.
 
-    `driver` is what `kind` gives; pure in `found`, which `nodes` gives.
+    `driver` is a name that `kind` returns, `device_nodes` are what `nodes` returns; the function itself looks at nothing else.
     """
     if driver in SOFTWARE:
         return None
     modules = MODULES.get(driver, ())
-    candidates = [node for node in found if not modules or node.module is None or node.module.startswith(modules)]
-    if not found:
+    candidates = [node for node in device_nodes if not modules or node.module is None or node.module.startswith(modules)]
+    if not device_nodes:
         looked = " or ".join(_OTHER_NODES.get(driver, (f"{DRM_FOLDER}/renderD*",)))
         needs = f" (kernel driver {' or '.join(modules)})" if modules else ""
         return Absence(reason=f"no hardware for it here: no {looked}{needs}", remedy=None)
@@ -105,7 +105,7 @@ def absence(driver: str, found: Sequence[Node]) -> Absence | None:
             remedy = f"let a group of yours read and write {denied[0].path} (udev gives it to `render` on most distributions)"
         return Absence(reason=f"no permission on its device node {denied[0].path}", remedy=remedy)
     if not any(node.module.startswith(modules) for node in candidates if node.module):
-        seen = ", ".join(f"{node.path} ({node.module or 'unknown'})" for node in found)
+        seen = ", ".join(f"{node.path} ({node.module or 'unknown'})" for node in device_nodes)
         needs = f", it needs {' or '.join(modules)}" if modules else ""
         return Absence(reason=f"no device node here is for it: {seen}{needs}", remedy=None)
     return None

@@ -100,7 +100,7 @@ def worker_environment(spec: DriverSpec, base: dict[str, str] | None = None) -> 
 
 
 @functools.cache
-def _tell_of_layers(names: str) -> None:
+def _warn_about_layers(names: str) -> None:
     """Say once which of the user's variables workers don't get."""
     print(f"vkprobe: {names} ignored: a layer would be measured with the driver (VKPROBE_KEEP_LAYERS=1 keeps it)", file=sys.stderr)
 
@@ -145,7 +145,7 @@ class Worker:
         env = worker_environment(spec)
         env.update(extra_environment or {})
         if cleared := [name for name in LAYER_VARIABLES if os.environ.get(name) and name not in env]:
-            _tell_of_layers(", ".join(cleared))
+            _warn_about_layers(", ".join(cleared))
         try:
             self._process = subprocess.Popen(
                 argv,

@@ -25,7 +25,7 @@ _REINSTALL = "reinstall the package that it belongs to, or remove the file"
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """What an ICD manifest says.
+    """Contents of an ICD manifest.
 
     Attributes:
         library: what the loader passes to dlopen: an absolute path, or a bare name for the dynamic linker's own search.
@@ -95,7 +95,7 @@ def _checked(path: Path, document: object) -> Manifest:
 
 
 def _environment(environment: Mapping[str, str] | None) -> Mapping[str, str]:
-    """What the loader sees of the environment: nothing in a setuid or setgid process."""
+    """The environment as the loader sees it: empty in a setuid or setgid process."""
     if os.getuid() != os.geteuid() or os.getgid() != os.getegid():
         return {}
     return os.environ if environment is None else environment
@@ -137,7 +137,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
 
     A file that a variable names is listed even where it doesn't exist: that is then its fault.
     """
-    found: dict[Path, Path] = {}
+    by_real_path: dict[Path, Path] = {}
     for path in search_paths(environment):
         if path.name.endswith(".json"):
             candidates = [path]
@@ -147,7 +147,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
             except OSError:
                 continue  # not there or not readable: the loader passes over it, too
         for candidate in candidates:
-            found.setdefault(Path(os.path.realpath(candidate)), candidate.absolute())
+            by_real_path.setdefault(Path(os.path.realpath(candidate)), candidate.absolute())
     env = _environment(environment)
     selected, disabled = env.get("VK_LOADER_DRIVERS_SELECT", ""), env.get("VK_LOADER_DRIVERS_DISABLE", "")
 
@@ -155,7 +155,7 @@ def files(environment: Mapping[str, str] | None = None) -> list[Path]:
         chosen = matches(name, selected)
         return chosen or not (matches(name, disabled) or selected)
 
-    return [path for path in found.values() if wanted(path.name)]
+    return [path for path in by_real_path.values() if wanted(path.name)]
 
 
 def matches(name: str, globs: str) -> bool:
@@ -210,7 +210,7 @@ def spec_of(path: Path, name: str | None = None, *, root: str | None = None) -> 
 
 
 def for_this_machine(path: Path) -> bool:
-    """Whether the manifest's library is for 64-bit processes, as far as the manifest and its name tell."""
+    """Whether the manifest's library is for 64-bit processes, as far as the manifest and its name say."""
     if _ARCH_32.search(path.name):
         return False
     try:

@@ -125,22 +125,22 @@ def resolve(
     env = os.environ if environment is None else environment
     row = FAMILIES[name.family]
     base = driver or _driver(row, name.suite)
-    found = _shim(row, base, shim, env)
+    shim_path = _shim(row, base, shim, env)
     fault = remedy = None
     if base is None:
         where = f"the embedded set {name.suite}" if name.suite else "the embedded set or among the system's drivers"
         fault, remedy = f"null device {name}: no {row.driver} driver in {where}", _fetch_command(name.suite)
     elif base.fault:
         fault, remedy = f"null device {name}: {base.fault}", base.remedy
-    elif found is None or not found.is_file():
-        fault, remedy = f"null device {name}: its shim {found or row.shim} is not there", row.shim_remedy
-    elif _named_shim(row, shim, env) and (mistaken := _mistaken(found, row)):
-        fault, remedy = f"null device {name}: {found} {mistaken}", f"give {row.shim}: {row.shim_remedy}"
+    elif shim_path is None or not shim_path.is_file():
+        fault, remedy = f"null device {name}: its shim {shim_path or row.shim} is not there", row.shim_remedy
+    elif _named_shim(row, shim, env) and (mistaken := _mistaken(shim_path, row)):
+        fault, remedy = f"null device {name}: {shim_path} {mistaken}", f"give {row.shim}: {row.shim_remedy}"
     return DriverSpec(
         name=str(name),
         icd=base.icd if base else None,
         environment={row.variable: name.chip},
-        preload=(str(found),) if found else (),
+        preload=(str(shim_path),) if shim_path else (),
         null=True,
         root=base.root if base else None,
         fault=fault,
@@ -178,7 +178,7 @@ def _named_shim(row: Family, given: str | None, env: Mapping[str, str]) -> str |
 
 
 def _mistaken(shim: Path, row: Family) -> str | None:
-    """What is wrong with a library that was named as a family's shim; None where it is one.
+    """Why a library that was named as a family's shim isn't one; None where it is.
 
     Each shim asks for its chip in a variable of its own, whose name is in its text. Without this check the dynamic linker
     passes over what is no library, and another family's shim is a GPU that the driver does not see: "no device", without a reason.
@@ -195,14 +195,14 @@ def _mistaken(shim: Path, row: Family) -> str | None:
     return "is no drm-shim" if content.startswith(b"\x7fELF") else "is no shared library"
 
 
-def unknown_chip(spec: DriverSpec, told: str = "") -> tuple[str, str]:
-    """Reason and remedy for a null device on which no device came up; `told` is what its shim printed."""
+def unknown_chip(spec: DriverSpec, output: str = "") -> tuple[str, str]:
+    """Reason and remedy for a null device on which no device came up; `output` is what its shim printed."""
     row = next((row for row in FAMILIES.values() if row.variable in spec.environment), None)
     if row is None:
         return f"null device {spec.name}: its shim shows the driver no GPU that it knows", "name the chip in its shim's own variable (env)"
     chip = spec.environment[row.variable]
-    listed = re.search(r"supports?:? ([\w, ]+)", told)
-    known = f"this shim supports {listed[1].strip()}" if listed else f"chips known to work are {', '.join(row.chips)}"
-    said = next((line.strip() for line in told.splitlines() if chip in line and "rror" in line), "")
+    listed = re.search(r"supports?:? ([\w, ]+)", output)
+    remedy = f"this shim supports {listed[1].strip()}" if listed else f"chips known to work are {', '.join(row.chips)}"
+    said = next((line.strip() for line in output.splitlines() if chip in line and "rror" in line), "")
     reason = f"null device {spec.name}: the driver or its shim does not know the chip {chip}"
-    return reason + (f" ({said})" if said else ""), known
+    return reason + (f" ({said})" if said else ""), remedy

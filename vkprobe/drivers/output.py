@@ -1,4 +1,4 @@
-"""What a worker and its driver print: kept in a file that stays small however much it is."""
+"""Output of a worker and its driver, kept in a file that stays small however much they print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Output:
 
     @property
     def closed(self) -> bool:
-        """Whether the file has been given back; `tail` still tells what it ended with."""
+        """Whether the file has been given back; `tail` still returns its end."""
         return self._file.closed
 
     def trim(self) -> None:

@@ -67,8 +67,8 @@ class Device(Struct, frozen=True, kw_only=True):
     device_id: int | None
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """What became of a driver: `ok`, `no-device` (nothing for it in this machine, or no permission) or `error`."""
+class DriverOutcome(Struct, frozen=True, kw_only=True):
+    """A driver's state and devices: `ok`, `no-device` (nothing for it in this machine, or no permission) or `error`."""
 
     spec: DriverSpec
     state: DriverState
@@ -77,17 +77,17 @@ class Found(Struct, frozen=True, kw_only=True):
     devices: list[Device] = []
 
 
-def probe(specs: Sequence[DriverSpec]) -> list[Found]:
+def probe(specs: Sequence[DriverSpec]) -> list[DriverOutcome]:
     """Each driver's state and devices, in the order of `specs`; the slowest costs 8 s, and all run at once."""
-    found = []
+    outcomes = []
     for outcome, reply in ask(specs, Enumerate()):
         if outcome.state == "ok":
             outcome = msgspec.structs.replace(outcome, devices=msgspec.convert(reply, list[Device]))
-        found.append(outcome)
-    return found
+        outcomes.append(outcome)
+    return outcomes
 
 
-def ask(specs: Sequence[DriverSpec], request: Request, *, timeout: float = TIMEOUT_S) -> list[tuple[Found, Any]]:
+def ask(specs: Sequence[DriverSpec], request: Request, *, timeout: float = TIMEOUT_S) -> list[tuple[DriverOutcome, Any]]:
     """One request to a fresh worker of every driver; each driver's state with the reply, None where there is none.
 
     An empty reply counts as no device. `timeout` is in s. Never raises for a driver that fails.
@@ -95,28 +95,28 @@ def ask(specs: Sequence[DriverSpec], request: Request, *, timeout: float = TIMEO
     healthy = [spec for spec in specs if spec.fault is None]
     replies = ask_all([(spec, request) for spec in healthy], timeout=timeout, parallel=_PARALLEL)
     outcomes = iter(explain_all(list(zip(healthy, replies, strict=True))))
-    answers: list[tuple[Found, Any]] = []
+    answers: list[tuple[DriverOutcome, Any]] = []
     for spec in specs:
         if spec.fault is not None:
-            answers.append((Found(spec=spec, state="error", reason=spec.fault, remedy=spec.remedy), None))
+            answers.append((DriverOutcome(spec=spec, state="error", reason=spec.fault, remedy=spec.remedy), None))
         else:
             answers.append(next(outcomes))
     return answers
 
 
-def explain_all(outcomes: Sequence[tuple[DriverSpec, Any]]) -> list[tuple[Found, Any]]:
-    """What became of each driver, from its reply or the exception that stands for it; failed ones are loaded again by hand."""
-    silent = [spec for spec, reply in outcomes if _needs_diagnosis(reply)]
+def explain_all(replies: Sequence[tuple[DriverSpec, Any]]) -> list[tuple[DriverOutcome, Any]]:
+    """The outcome for each driver, from its reply or the exception that stands for it; failed ones are loaded again by hand."""
+    silent = [spec for spec, reply in replies if _needs_diagnosis(reply)]
     asked = [(spec, Diagnose(library=library)) for spec in silent if (library := _library(spec))]
     diagnoses = dict(zip((id(spec) for spec, _ in asked), ask_all(asked, timeout=TIMEOUT_S / 2, parallel=_PARALLEL), strict=True))
-    found: list[tuple[Found, Any]] = []
-    for spec, reply in outcomes:
+    outcomes: list[tuple[DriverOutcome, Any]] = []
+    for spec, reply in replies:
         if isinstance(reply, DriverError) or not reply:
             state, reason, remedy = explain(spec, reply, diagnoses.get(id(spec)))
-            found.append((Found(spec=spec, state=state, reason=reason, remedy=remedy), None))
+            outcomes.append((DriverOutcome(spec=spec, state=state, reason=reason, remedy=remedy), None))
         else:
-            found.append((Found(spec=spec, state="ok"), reply))
-    return found
+            outcomes.append((DriverOutcome(spec=spec, state="ok"), reply))
+    return outcomes
 
 
 def _needs_diagnosis(reply: Any) -> bool:
@@ -127,7 +127,7 @@ def _library(spec: DriverSpec) -> str | None:
     try:
         return read(Path(spec.icd)).library if spec.icd else None
     except ManifestFault:
-        return None  # it broke since the driver was found: then the loader's error is what there is to tell
+        return None  # it broke since the driver was found: then there is only the loader's error to report
 
 
 def explain(spec: DriverSpec, failure: Any, diagnosis: Any = None) -> tuple[DriverState, str, str | None]:
@@ -171,7 +171,7 @@ def _lost(spec: DriverSpec, lost: WorkerLost) -> tuple[DriverState, str, str | N
 
 
 def _broken(spec: DriverSpec, diagnosis: dict[str, Any]) -> tuple[DriverState, str, str | None] | None:
-    """What is wrong with the driver's library, None where nothing is."""
+    """State, reason and remedy for a broken driver library; None where nothing is wrong with it."""
     library = _library(spec)
     if not diagnosis["loaded"]:
         return "error", *_not_loaded(str(library), diagnosis["error"])
@@ -201,9 +201,9 @@ def _not_loaded(library: str, error: str) -> tuple[str, str]:
     missing = match[1]
     needed = "" if missing == library else f", which {library} needs,"
     for pattern, package in PACKAGES:
-        known = re.match(pattern, Path(missing).name)
-        if known:
-            return f"library {missing}{needed} is missing", f"install {known.expand(package)}"
+        package_match = re.match(pattern, Path(missing).name)
+        if package_match:
+            return f"library {missing}{needed} is missing", f"install {package_match.expand(package)}"
     return f"library {missing}{needed} is missing", "install the package that brings it, or put its folder into LD_LIBRARY_PATH"
 
 
@@ -221,16 +221,22 @@ def _without_device(spec: DriverSpec, failure: Any) -> tuple[DriverState, str, s
     return "error", f"{said}, though its device node is there ({there})" if there else said, _DEBUG
 
 
-def exit_status(found: Sequence[Found], *, asked: bool) -> int:
+def exit_status(outcomes: Sequence[DriverOutcome], *, asked: bool) -> int:
     """The contract's exit status: 5 where no driver has a device, 4 where one that was asked for failed, else 0."""
-    if not any(f.state == "ok" for f in found):
+    if not any(one.state == "ok" for one in outcomes):
         return EXIT_NO_DEVICE
-    return EXIT_DRIVER if asked and any(f.state == "error" for f in found) else EXIT_OK
+    return EXIT_DRIVER if asked and any(one.state == "error" for one in outcomes) else EXIT_OK
 
 
-def record(found: Found, run: str) -> DriverRecord:
+def record(outcome: DriverOutcome, run: str) -> DriverRecord:
     """The driver's record in run `run`."""
-    devices = [f"{found.spec.name}/{device.index}" for device in found.devices]
+    devices = [f"{outcome.spec.name}/{device.index}" for device in outcome.devices]
     return DriverRecord(
-        run=run, driver=found.spec.name, icd=found.spec.icd, state=found.state, reason=found.reason, remedy=found.remedy, devices=devices
+        run=run,
+        driver=outcome.spec.name,
+        icd=outcome.spec.icd,
+        state=outcome.state,
+        reason=outcome.reason,
+        remedy=outcome.remedy,
+        devices=devices,
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from vkprobe.drivers import embedded, loader, manifests, null
 from vkprobe.drivers.config import Config, Entry, load
-from vkprobe.drivers.probe import Found, probe
+from vkprobe.drivers.probe import DriverOutcome, probe
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import NoDeviceError, UsageError
 
@@ -34,7 +34,7 @@ def resolve(
         NoDeviceError: nothing was asked for and this machine has no driver with a device.
     """
     if not drivers and not nulls:
-        return [found.spec for found in defaults()]
+        return [outcome.spec for outcome in defaults()]
     names = [name for text in nulls for name in null.parse(text)]
     file = load(config)
     specs = [_named(text, file, shim) for text in drivers]
@@ -44,25 +44,25 @@ def resolve(
     return _distinct(specs)
 
 
-def system() -> list[Found]:
-    """What became of each of the system's own drivers."""
+def system() -> list[DriverOutcome]:
+    """The outcome for each of the system's own drivers."""
     return probe(manifests.system_drivers(root=loader.root_for_system_drivers()))
 
 
-def defaults() -> list[Found]:
+def defaults() -> list[DriverOutcome]:
     """Every driver of the system that has a device, else the embedded lvp.
 
     Raises:
         NoDeviceError: there is neither.
     """
-    found = system()
-    usable = [f for f in found if f.state == "ok"]
+    outcomes = system()
+    usable = [one for one in outcomes if one.state == "ok"]
     if usable:
         return usable
     software = probe([spec for spec in embedded.drivers() if spec.name == "embedded:lvp"])
     if software:
         return software
-    seen = "; ".join(f"{f.spec.name}: {f.reason}" for f in found) or "no driver is installed"
+    seen = "; ".join(f"{one.spec.name}: {one.reason}" for one in outcomes) or "no driver is installed"
     raise NoDeviceError(f"no Vulkan driver here has a device ({seen}): run `vkprobe drivers fetch` for a software driver and null devices")
 
 
@@ -76,11 +76,11 @@ def _named(text: str, file: Config, shim: str | None) -> DriverSpec:
         return _configured(text, entry, file, shim)
     if _is_path(text):
         return manifests.spec_of(Path(text).expanduser(), root=loader.root_for_system_drivers())
-    known = listed()
-    for spec in known:
+    specs = listed()
+    for spec in specs:
         if spec.name == text:
             return spec
-    names = [*file.drivers, *(spec.name for spec in known)]
+    names = [*file.drivers, *(spec.name for spec in specs)]
     near = difflib.get_close_matches(text, names, n=1)
     meant = f" Did you mean {near[0]}?" if near else ""
     fetch = f" `vkprobe drivers fetch{_suite_of(text)}` unpacks the embedded drivers." if text.startswith("embedded") else ""

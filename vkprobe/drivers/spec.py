@@ -6,11 +6,11 @@ from msgspec import Struct
 
 
 class DriverSpec(Struct, frozen=True, kw_only=True):
-    """What must be known to start a worker that sees exactly this driver.
+    """Everything needed to start a worker that sees exactly this driver.
 
     Attributes:
         name: as records and tables show it (`nvidia`, `embedded:lvp`, `nvk:172`); a device is `name/index`.
-        icd: path of the ICD manifest; the loader is told of no other.
+        icd: path of the ICD manifest; the loader sees no other.
         environment: variables set for this driver on top of vkprobe's own.
         preload: libraries loaded into the worker before all others (a drm-shim), absolute paths.
         launcher: argv put before Python (`nice -n 5`, `gdb --args`).

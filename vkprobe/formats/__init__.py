@@ -32,7 +32,7 @@ class Format(Protocol):
         """
 
     def decode(self, blocks: U8) -> F32:
-        """What ggml decodes the blocks to: f32[rows, k]."""
+        """Decode the blocks as ggml does: f32[rows, k]."""
 
     def parts(self, blocks: U8) -> tuple[F32, F32]:
         """(values: f32[rows, k], offsets: f32[rows, k / 32]), both exact: an element is its value minus the offset of its 32.

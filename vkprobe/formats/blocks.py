@@ -1,4 +1,4 @@
-"""What the quantised formats share: blocks as numpy records, their scales, and how elements follow from scales and codes."""
+"""Shared code of the quantised formats: blocks as numpy records, their scales, and how elements follow from scales and codes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def halves(codes: U8, axis: int) -> U8:
 def scales(rng: np.random.Generator, shape: tuple[int, ...], typical: float) -> NDArray[np.float16]:
     """Random f16 scales of either sign, spread over a factor of four around `typical`."""
     magnitude = typical * np.exp2(rng.uniform(-1, 1, shape))
-    made: NDArray[np.float16] = (magnitude * signs(rng, shape)).astype(np.float16)
-    return made
+    values: NDArray[np.float16] = (magnitude * signs(rng, shape)).astype(np.float16)
+    return values
 
 
 def signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -59,7 +59,7 @@ class Blocks(ABC):
         """(scale f32[rows, blocks, n], codes [rows, blocks, n, elements / n], offset of scale's shape, or None): scale * code - offset."""
 
     def decode(self, blocks: U8) -> F32:
-        """What ggml decodes the blocks to."""
+        """Decode the blocks as ggml does."""
         values, offset = self._products(*self.scaled(self.records(blocks)))
         if offset is not None:
             values -= offset[..., None]

@@ -88,10 +88,10 @@ def encode(name: str, values: NDArray[Any]) -> Bits:
 
 
 def _code(table: F64, value: float) -> int:
-    found = np.nonzero(np.isnan(table) if math.isnan(value) else table == value)[0]
-    if not found.size:
+    codes = np.nonzero(np.isnan(table) if math.isnan(value) else table == value)[0]
+    if not codes.size:
         raise ValueError(f"no float8 code for {value}")
-    return int(found[0])
+    return int(codes[0])
 
 
 def decode(name: str, bits: Bits) -> F64:

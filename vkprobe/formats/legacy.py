@@ -134,7 +134,7 @@ class Q51(_Offset):
     code_deviation = 23.8
 
     def exact(self, rng: np.random.Generator, rows: int, k: int) -> U8:
-        """As those of q4_1, all codes at a scale of one, codes from 8 to 23 at two."""
+        """Exact blocks as in q4_1: all codes at a scale of one, codes from 8 to 23 at two."""
         records = self.any_bits(rng, rows, k)
         step, sign = _narrowed(rng, records), signs(rng, records.shape)
         records["d"] = sign * step

@@ -119,7 +119,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     @property
     def amd_proprietary(self) -> bool:
-        """AMD's closed driver; AMDVLK isn't meant."""
+        """Whether the driver is AMD's closed one; AMDVLK doesn't count."""
         return self.driver_id == AMD_PROPRIETARY
 
     @property
@@ -314,22 +314,22 @@ def coopmat_allowed(device: DeviceRecord) -> Ruling:
 
     Source: ggml-vulkan.cpp:16227-16245.
     """
-    vendor, driver, found = device.hardware.vendor_id, device.driver.id, architecture(device)
+    vendor, driver, arch = device.hardware.vendor_id, device.driver.id, architecture(device)
     if vendor == Vendor.INTEL:
-        if found == "intel-xe1" and driver == INTEL_WINDOWS:
+        if arch == "intel-xe1" and driver == INTEL_WINDOWS:
             rule = "on Xe under Windows llama.cpp uses cooperative matrices on integrated GPUs only"
             return Ruling(device.type == "integrated-gpu", rule)
         rule = "on Intel llama.cpp uses cooperative matrices only from Xe2 on (minSubgroupSize 16)"
-        return ruled(None if found is None else found == "intel-xe2", rule, "the architecture")
+        return ruled(None if arch is None else arch == "intel-xe2", rule, "the architecture")
     if vendor == Vendor.AMD:
         rule = "with AMD's own drivers llama.cpp uses cooperative matrices only on RDNA3 and RDNA4"
         if driver is None:
             return ruled(None, rule, "the driver")
         if driver in (AMD_PROPRIETARY, AMD_OPEN_SOURCE):
-            return ruled(None if found is None else found in ("amd-rdna3", "amd-rdna4"), rule, "the architecture")
+            return ruled(None if arch is None else arch in ("amd-rdna3", "amd-rdna4"), rule, "the architecture")
     if vendor == Vendor.QUALCOMM:
         rule = "on Qualcomm llama.cpp uses cooperative matrices only with VK_QCOM_cooperative_matrix_conversion"
-        return ruled(None if found is None else found == "qualcomm-adreno", rule, "the extensions")
+        return ruled(None if arch is None else arch == "qualcomm-adreno", rule, "the extensions")
     return Ruling(True, "llama.cpp has no rule against this driver")
 
 

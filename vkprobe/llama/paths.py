@@ -132,12 +132,12 @@ class _Device:
             return "the shader core count" if self.limits.cores is None else None
         if path == "coopmat" and self.limits.matrix is None:
             return "the matrix's shape"
-        known = (
+        members = (
             ("VkPhysicalDeviceSubgroupProperties", "subgroupSize"),
             ("VkPhysicalDeviceProperties", "limits.maxComputeSharedMemorySize"),
             ("VkPhysicalDeviceProperties", "limits.maxComputeWorkGroupInvocations"),
         )
-        missing = [member.rpartition(".")[2] for struct, member in known if lookup(self.device.properties, struct, member) is None]
+        missing = [member.rpartition(".")[2] for struct, member in members if lookup(self.device.properties, struct, member) is None]
         if self.limits.architecture is None and self.vendor in (Vendor.AMD, Vendor.INTEL):
             missing.append("the architecture")
         return missing[0] if missing else None
@@ -235,20 +235,20 @@ def _candidates(facts: _Device, weight_type: str) -> tuple[Candidate, ...]:
         )
     q8_1 = WEIGHT_TYPES[weight_type].q8_1
     coopmat = facts.needs("coopmat", allowed=True)
-    found = [candidate("coopmat2", facts.needs("coopmat2"))]
+    options = [candidate("coopmat2", facts.needs("coopmat2"))]
     if q8_1 is not None and q8_1.int8_architectures:
-        found.append(Candidate("coopmat", "s32", _all(coopmat, _int8(facts, q8_1.int8_architectures))))
-    found.append(candidate("coopmat", coopmat))
+        options.append(Candidate("coopmat", "s32", _all(coopmat, _int8(facts, q8_1.int8_architectures))))
+    options.append(candidate("coopmat", coopmat))
     if q8_1 is not None and q8_1.gemm:
-        found.append(candidate("intdot", facts.needs("intdot") if q8_1.gemm_f32 else facts.needs("intdot", "scalar-f16")))
-    return (*found, *(candidate(path, facts.needs(path)) for path in ("dot2", "scalar-f16", "scalar-f32")))
+        options.append(candidate("intdot", facts.needs("intdot") if q8_1.gemm_f32 else facts.needs("intdot", "scalar-f16")))
+    return (*options, *(candidate(path, facts.needs(path)) for path in ("dot2", "scalar-f16", "scalar-f32")))
 
 
 def _int8(facts: _Device, architectures: Sequence[str]) -> Ruling:
     """Whether int8 matrices multiply a type. Source: ggml-vulkan.cpp:4714-4725, 2422-2424, 2482-2496."""
     names = " and ".join(name.removeprefix("amd-").upper() for name in architectures)
-    found = facts.limits.architecture
-    rule = ruled(None if found is None else found in architectures, f"int8 matrices for this type on {names} only", "the architecture")
+    arch = facts.limits.architecture
+    rule = ruled(None if arch is None else arch in architectures, f"int8 matrices for this type on {names} only", "the architecture")
     if rule.holds is not True:
         return rule
     khr = facts.device.coopmat.khr
@@ -258,28 +258,28 @@ def _int8(facts: _Device, architectures: Sequence[str]) -> Ruling:
 
 def _gemm(facts: _Device, workload: Workload) -> Choice:
     refused: list[str] = []
-    found = _candidates(facts, workload.type)
-    for position, candidate in enumerate(found):
+    options = _candidates(facts, workload.type)
+    for position, candidate in enumerate(options):
         ruling = candidate.ruling
         if ruling.holds is False:
             refused.append(f"no {candidate}: {ruling.because}{_banner(facts, candidate.path)}")
             continue
         if ruling.holds is None:
-            after = next((c for c in found[position + 1 :] if c.ruling.holds is not False), None)
+            after = next((c for c in options[position + 1 :] if c.ruling.holds is not False), None)
             without = f", without it {after}" + ("" if after.ruling.holds else ", if that is met") if after else ""
             open_because = f"the facts don't give {ruling.because}: with it {candidate}{without}"
-            return Choice(workload=workload, path=None, because="; ".join([open_because, *refused]), candidates=found)
+            return Choice(workload=workload, path=None, because="; ".join([open_because, *refused]), candidates=options)
         layout, words = _laid(facts, workload, candidate)
         return Choice(
             workload=workload,
             path=candidate.path,
             accumulator=candidate.accumulator,
             because="; ".join([*(refused or [ruling.because]), words]),
-            candidates=found,
+            candidates=options,
             layout=layout,
             split_k=layout.split.parts if layout is not None and facts.limits.cores is not None else None,
         )
-    return Choice(workload=workload, path="none", because="; ".join(refused), candidates=found)
+    return Choice(workload=workload, path="none", because="; ".join(refused), candidates=options)
 
 
 def _banner(facts: _Device, path: str) -> str:
@@ -352,9 +352,9 @@ def q8_1_wanted(device: DeviceRecord, workload: Workload) -> Ruling:
         if k < _LEAST_K:
             return Ruling(False, f"on AMD q8_1 only from K = {_LEAST_K}")
         if q8_1.gemv_amd == "gcn":
-            found = limits(device).architecture
+            arch = limits(device).architecture
             rule = f"on AMD {workload.type} with q8_1 activations only on GCN"
-            return ruled(None if found is None else found == "amd-gcn", rule, "the architecture")
+            return ruled(None if arch is None else arch == "amd-gcn", rule, "the architecture")
         return Ruling(True, f"on AMD q8_1 from K = {_LEAST_K}")
     if vendor == Vendor.INTEL:
         return _intel(device, workload.type, k)
@@ -377,11 +377,11 @@ def _nvidia(device: DeviceRecord, weight_type: str, k: int) -> Ruling:
 
 
 def _intel(device: DeviceRecord, weight_type: str, k: int) -> Ruling:
-    q8_1, found = WEIGHT_TYPES[weight_type].q8_1, limits(device).architecture
+    q8_1, arch = WEIGHT_TYPES[weight_type].q8_1, limits(device).architecture
     if q8_1 is not None and q8_1.gemv_intel == "xe2":
-        if found == "intel-xe2":
+        if arch == "intel-xe2":
             return Ruling(True, f"on Xe2 {weight_type} always with q8_1 activations")
-        if found is None:
+        if arch is None:
             return Ruling(None, f"the architecture (on Xe2 {weight_type} always with q8_1 activations)")
     if device.driver.id == INTEL_WINDOWS:
         return Ruling(False, "with Intel's Windows driver no q8_1 GEMV")

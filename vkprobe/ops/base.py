@@ -56,7 +56,7 @@ class Arithmetic(NamedTuple):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What a command line asks of an op; an empty field leaves the choice to the op.
+    """A command line's request to an op; an empty field leaves the choice to the op.
 
     Attributes:
         axes: one mapping per shape that was asked for.
@@ -86,8 +86,8 @@ Scope = Literal["run", "full", "verb", "compile", "compile-full"]
 
 def rank(order: Iterable[str], value: str | None) -> tuple[int, str]:
     """Sort key that follows `order`; a value that isn't in it comes last, by name."""
-    known = list(order)
-    return (known.index(value) if value in known else len(known), value or "")
+    values = list(order)
+    return (values.index(value) if value in values else len(values), value or "")
 
 
 class Op(ABC):
@@ -196,7 +196,7 @@ class Op(ABC):
         return 0
 
     def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
-        """What a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
+        """Arithmetic that a cell multiplies with; the first must have a peak, and the fastest counts. Empty if it multiplies nothing."""
         return ()
 
     def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
@@ -214,7 +214,7 @@ class Op(ABC):
         return []
 
     def plan(self, cell: Cell, target: Target) -> Plan:
-        """What it takes to run a cell on a device, or why it can't run there."""
+        """The plan to run a cell on a device, or the reason why it can't run there."""
         module = importlib.import_module(f"vkprobe.ops.{self.name}.plan")
         planned: Plan = module.plan(cell, target)
         return planned
@@ -222,8 +222,8 @@ class Op(ABC):
     def reference(self, program: Program, shared: Any) -> Reference:
         """Inputs and expected results; `shared` keeps what several programs have in common."""
         module = importlib.import_module(f"vkprobe.ops.{self.name}.reference")
-        made: Reference = module.reference(program, shared)
-        return made
+        reference: Reference = module.reference(program, shared)
+        return reference
 
 
 def software(device: DeviceRecord) -> bool:

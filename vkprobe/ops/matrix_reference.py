@@ -84,11 +84,11 @@ def exact_activations(n: int, k: int, seed: int, accumulator: str = "f16") -> li
     mean_square = 60.0  # of the largest of the formats' exact weights
     density = 1.0 if accumulator == "f32" else min(1.0, _EXACT_DEVIATION**2 / (mean_square * k))
     passes = min(_MOST_EXACT_PASSES, math.ceil(_MEETINGS / (n * density))) if density < 1 else 1
-    made = []
+    activations = []
     for _ in range(passes):
         signs = 1.0 - 2.0 * rng.integers(0, 2, (n, k)).astype(np.float32)
-        made.append(np.where(rng.random((n, k)) < density, signs, np.float32(0)).astype(np.float32))
-    return made
+        activations.append(np.where(rng.random((n, k)) < density, signs, np.float32(0)).astype(np.float32))
+    return activations
 
 
 def exact_q8_1_activations(n: int, k: int, seed: int) -> list[F32]:
@@ -136,11 +136,11 @@ class WeightsReference:
     def __init__(self, weight_type: str, m: int, k: int, seed: int) -> None:
         self.type, self.m, self.k, self.seed = weight_type, m, k, seed
         self.distinct = distinct_rows(m, k)
-        made, rng = FORMATS[weight_type], np.random.default_rng([seed, 3])
-        self.exact = made.exact(rng, self.distinct, k)
-        self.random = made.random(rng, self.distinct, k, 1 / math.sqrt(k))
+        weight_format, rng = FORMATS[weight_type], np.random.default_rng([seed, 3])
+        self.exact = weight_format.exact(rng, self.distinct, k)
+        self.random = weight_format.random(rng, self.distinct, k, 1 / math.sqrt(k))
         self.rows = np.sort(rng.choice(self.distinct, min(self.distinct, _SAMPLED_ROWS), replace=False))
-        self.sampled: F64 = made.decode(self.random[self.rows]).astype(np.float64)
+        self.sampled: F64 = weight_format.decode(self.random[self.rows]).astype(np.float64)
         self._sums: F64 | None = None
         self._parts: tuple[F64, F64, F64, F64] | None = None
 
@@ -154,7 +154,7 @@ class WeightsReference:
 
     @property
     def parts(self) -> tuple[F64, F64, F64, F64]:
-        """What products with q8_1 are made of: values and offsets of the sampled rows, and their sums over 64 rows."""
+        """Parts of products with q8_1: values and offsets of the sampled rows, and their sums over 64 rows."""
         if self._parts is None:
             parts = FORMATS[self.type].parts
             values, offsets = parts(self.random[self.rows])
@@ -227,7 +227,7 @@ class MatrixReference:
         self._blocks_scale = max(float(np.sum(self._blocks**2)), typical * float(np.sum(w.block_sums**2)), of_all)
 
     def _products(self, given: Activations) -> tuple[F64, F64]:
-        """Those of the sampled rows, and of the sums over rows; of q8_1 by ggml's rule: offsets meet each block's stored sum."""
+        """Products of the sampled rows, and of the sums over rows; for q8_1 by ggml's rule: offsets multiply each block's stored sum."""
         w = self._weights
         if given.sums is None or not self._offset:
             return given.values @ w.sampled.T, given.values @ w.block_sums.T
@@ -235,7 +235,7 @@ class MatrixReference:
         return given.values @ values.T - given.sums @ offsets.T, given.values @ value_sums.T - given.sums @ offset_sums.T
 
     def check_exact(self, output: F32, number: int = 0) -> str | None:
-        """What is wrong with `output`: f32[n, m], of the exact weights and activations `number`; None where every element is equal."""
+        """Describe the fault in `output`: f32[n, m], from the exact weights and activations `number`; None if every element is equal."""
         wanted = self._exact_results[number]
         unwritten = _unwritten(output)
         if unwritten:

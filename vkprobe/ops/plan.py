@@ -140,9 +140,12 @@ def _unfit(plan: Plan, device: DeviceRecord) -> str | None:
     return None
 
 
-def float_controls(known: Limits) -> Modes:
+def float_controls(device_limits: Limits) -> Modes:
     """The execution modes that llama.cpp adds to every module: compilers may treat f32 differently with them, too."""
-    return (*(["DenormPreserve 16"] if known.denormals_f16 else []), *(["RoundingModeRTE 16"] if known.rounding_f16 else []))
+    return (
+        *(["DenormPreserve 16"] if device_limits.denormals_f16 else []),
+        *(["RoundingModeRTE 16"] if device_limits.rounding_f16 else []),
+    )
 
 
 def push_words(kernel: Kernel, values: Mapping[str, int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What the matrix products share: which paths, accumulators and tuples a request stands for, their sizes, and their work."""
+"""Shared code of the matrix products: the paths, accumulators and tuples that a request stands for, their sizes, and their work."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _of_shape(op: str, axes: Mapping[str, int], types: Sequence[str], request: R
 
 
 def _accumulators(request: Request, path: str, kind: str, device: DeviceRecord) -> Sequence[str]:
-    """Those asked for; else every one, s32 where the device lists int8 matrices."""
+    """The accumulators asked for; else all, s32 only where the device lists int8 matrices."""
     named = [default_accumulator(path, kind) if name == "default" else name for name in request.accumulators]
     if named:
         return list(dict.fromkeys(named))
@@ -171,7 +171,7 @@ class Product(Op):
         return max(m * k, n * k, m * n)
 
     def arithmetics(self, plan: Plan) -> tuple[Arithmetic, ...]:
-        """By path; coopmat2's matrices span a workgroup, and the peak of a subgroup's may be higher."""
+        """Arithmetics of a cell, by path; coopmat2's matrices span a workgroup, and the peak of a subgroup's may be higher."""
         v = plan.cell.variant
         path, accumulator = v.path or "", v.accumulator or ""
         if path == "intdot":

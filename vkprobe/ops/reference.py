@@ -1,4 +1,4 @@
-"""What verifying a program needs: inputs pass by pass, and the judgement of what comes out. Each op's own are in its reference.py."""
+"""Interface for verifying a program: inputs pass by pass, and a verdict on the output. Each op implements it in its reference.py."""
 
 from __future__ import annotations
 

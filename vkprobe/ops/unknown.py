@@ -26,7 +26,7 @@ class Unknown(Op):
         return " ".join(f"{name}={value}" for name, value in cell.axes)
 
     def axes_of(self, text: str) -> NoReturn:
-        """It takes no shapes here."""
+        """Raise UsageError: an unknown op takes no shapes."""
         raise UsageError(f"{self.name}: this vkprobe has no such op")
 
     def cells(self, request: Request, device: DeviceRecord) -> list[Cell]:

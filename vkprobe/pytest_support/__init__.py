@@ -1,1 +1,1 @@
-"""What the pytest plugin's fixtures are made of; imported only where a test uses them."""
+"""Code behind the pytest plugin's fixtures; imported only where a test uses them."""

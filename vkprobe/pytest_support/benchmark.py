@@ -32,7 +32,7 @@ class GpuBenchmark:
         return self.pedantic(target, args=args, kwargs=kwargs, rounds=rounds, warmup_rounds=warmup_rounds)
 
     def pedantic(self, target: Any, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
-        """As pytest-benchmark's, of a kernel too.
+        """Like pytest-benchmark's `pedantic`, but also takes a kernel.
 
         Raises:
             RuntimeError: the target dispatched nothing.
@@ -43,7 +43,7 @@ class GpuBenchmark:
         result = self.benchmark.pedantic(function, args=args, kwargs=kwargs, **{"iterations": 1, **options})
         if self._clock.dispatches == before:
             self.benchmark.has_error = True
-            raise RuntimeError("gpu_benchmark: no kernel of vk_kernel was dispatched, so that there is no GPU time to tell")
+            raise RuntimeError("gpu_benchmark: no kernel of vk_kernel was dispatched, so that there is no GPU time to report")
         self.benchmark.extra_info.update(self._identity(), clock=self._clock.kind)
         for name in ("sha", "name"):
             if isinstance(value := getattr(target, name, None), str):
@@ -65,7 +65,7 @@ class WithBenchmark:
     @pytest.fixture
     def gpu_benchmark(self, _gpu_clock: GpuClock, benchmark: Any, vk_driver: Any, vk_device: Any) -> GpuBenchmark:
         """pytest-benchmark's `benchmark`, timed by the GPU: gpu_benchmark(kernel), or of a function that dispatches kernels."""
-        return GpuBenchmark(benchmark, _gpu_clock, lambda: vk_driver.told(vk_device))
+        return GpuBenchmark(benchmark, _gpu_clock, lambda: vk_driver.device_info(vk_device))
 
 
 class WithoutBenchmark:

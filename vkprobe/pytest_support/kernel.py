@@ -1,4 +1,4 @@
-"""What `vk_kernel` makes: a developer's own shader on the device, or one of vkprobe's cells."""
+"""The kernels that `vk_kernel` makes: a developer's own shader on the device, or one of vkprobe's cells."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NULL = "a null device compiles and executes nothing: only `statistics` is for i
 
 
 class WrongResult(AssertionError):
-    """A cell of vkprobe whose output is not what it must be."""
+    """A cell of vkprobe gave a wrong result."""
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 class Kernel:
-    """What both kinds share: where they live, the time of the last dispatch, statistics.
+    """Base of both kinds of kernel: where they live, the time of the last dispatch, statistics.
 
     Attributes:
         name: for messages and `extra_info`.
@@ -88,19 +88,19 @@ class Kernel:
 
     @property
     def gpu_time_s(self) -> float:
-        """Of one dispatch, the last one (s)."""
+        """The time of the last dispatch (s)."""
         if self._time is None:
             raise UsageError(f"{self.name}: not dispatched yet: call run() or dispatch() first")
         return self._time[0]
 
     @property
     def clock(self) -> str | None:
-        """Which clock `gpu_time_s` is of; None before the first dispatch."""
+        """The clock that measured `gpu_time_s`; None before the first dispatch."""
         return None if self._time is None else self._time[1]
 
     @property
     def statistics(self) -> Statistics:
-        """What the driver's compiler tells; works on null devices."""
+        """The statistics that the driver's compiler reports; works on null devices."""
         __tracebackhide__ = True
         if self._statistics is None:
             self._statistics = self._normal(self._ask_statistics())
@@ -289,7 +289,7 @@ def planned_cell(
 
 
 class CellKernel(Kernel):
-    """One of vkprobe's own cells, verified as `vkprobe run` does before its first time is told.
+    """One of vkprobe's own cells, verified as `vkprobe run` does before it reports a time.
 
     Attributes:
         cell: what it is.
@@ -364,7 +364,7 @@ class CellKernel(Kernel):
             self._host.ask(Release(number=self._number), f"giving back {self.name}", self._timeout_s)
 
 
-def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
+def make_kernel(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel | CellKernel:
     """The kernel that a `vk_kernel` call means.
 
     Raises:
@@ -380,8 +380,8 @@ def made(host: Host, what: str | Path | bytes, **options: Any) -> ShaderKernel |
             raise UsageError(f"{path}: can't be read: {error.strerror}") from None
         return ShaderKernel(host, options.pop("name", path.name), module, **options)
     timeout = options.pop("timeout_s", 20.0)
-    known = {"type": None, "shape": None, "path": None, "accumulator": None, "tuple": None, "hot": False}
-    unknown = set(options) - set(known)
+    defaults = {"type": None, "shape": None, "path": None, "accumulator": None, "tuple": None, "hot": False}
+    unknown = set(options) - set(defaults)
     if unknown or "type" not in options or "shape" not in options:
         raise UsageError(f"vk_kernel({what!r}): takes type= and shape=(M, N, K), and path=, accumulator=, tuple=, hot=, timeout_s=")
-    return CellKernel(host, planned_cell(host, str(what), **{**known, **options}), timeout)
+    return CellKernel(host, planned_cell(host, str(what), **{**defaults, **options}), timeout)

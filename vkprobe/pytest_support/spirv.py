@@ -1,4 +1,4 @@
-"""What a SPIR-V module says of itself: capabilities, bindings, entry point. Pure.
+"""Reading a SPIR-V module: capabilities, bindings, entry point. Pure.
 
 Source: SPIR-V specification, section 2.3 (module layout) and 3.31 (capabilities); SPIRV-Headers for extensions' numbers.
 """

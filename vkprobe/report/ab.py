@@ -20,7 +20,7 @@ _COLOURS = {"slower": "\x1b[1;31m", "wrong": "\x1b[1;31m", "crash": "\x1b[1;31m"
 
 
 def as_text(comparison: Comparison, form: str, *, width: int | None = None, color: bool = False, compiled: bool = False) -> str:
-    """The verdicts in one of the table formats; `compiled`: of null devices, whose pipelines alone there are."""
+    """The verdicts in one of the table formats; `compiled` is set for null devices, which have pipelines only."""
     if compiled or form in ("csv", "json"):
         text = compared_as_text(comparison, form, width=width, color=color)
         return text if form in ("csv", "json") else f"{text}\n\n{'- ' * (form == 'md')}{_NO_TIMES}"
@@ -70,7 +70,7 @@ def _row(cell: Compared, notes: Footnotes) -> list[str]:
 
 
 def _reasons(cell: Compared) -> list[str]:
-    """Why it is not ok, by side where only one says so."""
+    """Reasons why the cell isn't ok, by side where only one gives one."""
     reasons = [(side.reason if side is not None and side.status != "ok" else None) for side in (cell.old, cell.new)]
     if reasons[0] == reasons[1]:
         return [reasons[0]] if reasons[0] else []
@@ -81,6 +81,6 @@ def _statistic(cell: Compared, name: str) -> str:
     change = cell.change(name)
     if change is None:
         return ""
-    old, new = ("not told" if value is None else f"{value:g}" for value in (change.old, change.new))
+    old, new = ("not reported" if value is None else f"{value:g}" for value in (change.old, change.new))
     grown = f" ({change.new / change.old - 1:+.1%})" if name == "instructions" and change.old and change.new is not None else ""
     return f"{old} -> {new}{grown}"

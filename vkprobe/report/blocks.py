@@ -24,7 +24,7 @@ class Block(Struct, frozen=True, kw_only=True):
 def blocks(matrix: Matrix, section: Section) -> list[Block]:
     """The section in one block or two: rows that only CPU devices have (their shapes are smaller) come apart.
 
-    Left out are null devices among measured ones (what they compiled is told once, under the compile statistics), and
+    Left out are null devices among measured ones (their pipelines are listed once, under the compile statistics), and
     drivers that give no compile statistics among those that do.
     """
     every = tuple(range(len(section.columns)))

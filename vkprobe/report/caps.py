@@ -159,14 +159,14 @@ def tuple_lines(device: DeviceRecord) -> list[tuple[str, str, str, str]]:
     return [(*key, ", ".join(accumulators)) for key, accumulators in texts_of.items()]
 
 
-def tuples_told(device: DeviceRecord) -> str:
+def tuple_counts(device: DeviceRecord) -> str:
     """How many tuples each of the three queries gave, in words."""
 
     def count(given: list[Any] | None) -> str:
         return cells.UNKNOWN if given is None else str(len(given))
 
-    known = device.coopmat
-    return f"{count(known.khr)} KHR, {count(known.nv_flexible)} NV flexible, {count(known.ext)} EXT"
+    coopmat = device.coopmat
+    return f"{count(coopmat.khr)} KHR, {count(coopmat.nv_flexible)} NV flexible, {count(coopmat.ext)} EXT"
 
 
 def differences(devices: Sequence[DeviceRecord]) -> list[Row]:
@@ -193,7 +193,7 @@ def differences(devices: Sequence[DeviceRecord]) -> list[Row]:
 
 
 def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = False, width: int | None = None) -> str:
-    """The whole of what `caps` prints in one of the table formats; `width` is the terminal's, None where there is none.
+    """The whole output of `caps` in one of the table formats; `width` is the terminal's, None where there is none.
 
     The tuples follow the table where people read it; CSV and JSON hold one table only (records hold everything).
     """
@@ -207,7 +207,7 @@ def as_text(devices: Sequence[DeviceRecord], form: str, *, everything: bool = Fa
     if form in ("table", "md") and not everything:
         alike: dict[tuple[Any, ...], list[str]] = defaultdict(list)
         for device in devices:
-            key = (tuples_told(device), *tuple_lines(device))
+            key = (tuple_counts(device), *tuple_lines(device))
             alike[key].append(device.device)
         for (counts, *tuples_of), ids in alike.items():
             heading = f"{', '.join(ids)}: cooperative-matrix tuples: {counts}"

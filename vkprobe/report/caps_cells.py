@@ -1,6 +1,6 @@
 """Cells of the caps table: what one device record says of one capability, in a few words.
 
-Every cell begins with yes, no, partial or unknown, or with the value itself. Unknown is what the record does not tell.
+Every cell begins with yes, no, partial or unknown, or with the value itself. Unknown means that the record doesn't say.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COOPMAT2 = "VkPhysicalDeviceCooperativeMatrix2FeaturesNV"
 
 
 def feature(device: DeviceRecord, struct: str, member: str, extension: str | None = None) -> bool | None:
-    """Whether a feature is on; None where the record does not tell. `extension` is the one that alone brings the struct."""
+    """Whether a feature is on; None where the record doesn't say. `extension` is the one that alone brings the struct."""
     value = lookup(device.features, struct, member)
     if value is not None:
         return bool(value)
@@ -268,7 +268,7 @@ def heaps(device: DeviceRecord) -> str:
 
 
 def driver_version(device: DeviceRecord) -> str:
-    """What the driver says of its version (`Mesa 26.1.6-1`), without what it was built with in brackets; else the packed version."""
+    """The driver's own version text (`Mesa 26.1.6-1`), without the build details in brackets; else the packed version."""
     info = (device.driver.info or "").partition(" (")[0].strip()
     return info or device.driver.version or UNKNOWN
 

@@ -1,4 +1,4 @@
-"""What differs between the facts of two devices, or of one under two drivers: what appeared, vanished and changed; LLM inference first."""
+"""Differences between the facts of two devices, or of one under two drivers: appeared, vanished, changed; LLM inference first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Section = Literal["identity", "tuple", "extension", "feature", "property", "queu
 What = Literal["appeared", "vanished", "changed"]
 
 _IDENTITY = re.compile(r"UUID|LUID|^deviceNodeMask$|^pci(Domain|Bus|Device|Function)$|^(has)?([Pp]rimary|[Rr]ender)(Major|Minor)?$")
-_TOLD_BY_RECORD = frozenset(
+_IDENTITY_MEMBERS = frozenset(
     {"apiVersion", "driverVersion", "driverID", "driverName", "driverInfo", "deviceName", "deviceID", "vendorID"}
     | {f"conformanceVersion.{part}" for part in ("major", "minor", "subminor", "patch")}
 )
@@ -59,7 +59,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Two devices and how they differ; `untold`: what one of them tells and the other can't be held against, as `struct.member`."""
+    """Two devices and how they differ; `untold` lists, as `struct.member`, facts that only one of them reports."""
 
     before: DeviceRecord
     after: DeviceRecord
@@ -68,7 +68,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 def difference(before: DeviceRecord, after: DeviceRecord) -> Difference:
-    """How `after` differs from `before`. Where one record does not tell, nothing is claimed."""
+    """How `after` differs from `before`. Where one record doesn't say, nothing is claimed."""
     untold: list[str] = []
     changes = [
         *_identity(before, after),
@@ -136,7 +136,7 @@ def _identity(before: DeviceRecord, after: DeviceRecord) -> Iterator[Change]:
 
 def _extensions(before: DeviceRecord, after: DeviceRecord) -> Iterator[Change]:
     if not before.extensions or not after.extensions:
-        return  # a file that does not tell
+        return  # a file that doesn't say
     for name in sorted({*before.extensions, *after.extensions}):
         old, new = before.extensions.get(name), after.extensions.get(name)
         if old != new:
@@ -153,41 +153,41 @@ def _flat(structs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield struct, member, value
 
 
-_ABSENT, _UNTOLD = object(), object()
+_ABSENT, _UNKNOWN = object(), object()
 
 
-def _told(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
-    """The value; _ABSENT where the device has no such struct; _UNTOLD where it may have it and the record does not say."""
+def _value(device: DeviceRecord, kind: str, struct: str, member: str) -> Any:
+    """The value; _ABSENT where the device has no such struct; _UNKNOWN where it may have it and the record does not say."""
     structs = device.features if kind == "feature" else device.properties
     value = lookup(structs, struct, member)
     if value is None:
-        # Promotion keeps names: what a file tells only in the core struct, a driver tells in the extension's too, and the other way round.
+        # Promotion keeps names: what a file has only in the core struct, a driver reports in the extension's too, and the other way round.
         others = (members for name, members in structs.items() if bool(_CORE.fullmatch(name)) != bool(_CORE.fullmatch(struct)))
         value = next((members[member] for members in others if members.get(member) is not None), None)
     if value is not None:
         return value
     if struct in structs:
-        return _UNTOLD if member.partition(".")[0] in structs[struct] else _ABSENT
+        return _UNKNOWN if member.partition(".")[0] in structs[struct] else _ABSENT
     if not device.extensions or any(name in device.extensions for name in extensions_of(struct)):
-        return _UNTOLD
+        return _UNKNOWN
     version, core = version_of(device.driver.api), re.search(r"Vulkan1(\d)(Features|Properties)$", struct)
     if core and (version is None or version >= (1, int(core[1]))):
-        return _UNTOLD
-    return _UNTOLD if not core and not extensions_of(struct) else _ABSENT
+        return _UNKNOWN
+    return _UNKNOWN if not core and not extensions_of(struct) else _ABSENT
 
 
 def _members(kind: Literal["feature", "property"], before: DeviceRecord, after: DeviceRecord, untold: list[str]) -> list[Change]:
-    """Changed members of feature or property structs; what a core struct repeats of an extension's is told once."""
+    """Changed members of feature or property structs; what a core struct repeats of an extension's is listed once."""
     differences: list[Change] = []
     seen: set[tuple[str, str]] = set()
     for device in (after, before):
         for struct, member, _ in _flat(device.features if kind == "feature" else device.properties):
-            if (struct, member) in seen or member in _TOLD_BY_RECORD:
+            if (struct, member) in seen or member in _IDENTITY_MEMBERS:
                 continue
             seen.add((struct, member))
-            old, new = (_told(d, kind, struct, member) for d in (before, after))
+            old, new = (_value(d, kind, struct, member) for d in (before, after))
             name = f"{struct}.{member}"
-            if _UNTOLD in (old, new):
+            if _UNKNOWN in (old, new):
                 untold.append(name)
                 continue
             old, new = (None if v is _ABSENT else v for v in (old, new))
@@ -214,7 +214,7 @@ def _repeats(change: Change, differences: list[Change]) -> bool:
 
 
 def _stage_relevance(member: str, old: Any, new: Any) -> bool | None:
-    """Of a property that lists shader stages, whether it changed for compute; None for any other."""
+    """Whether a property that lists shader stages changed for compute; None for any other property."""
     if not member.endswith("Stages") or not isinstance(old, int) or not isinstance(new, int):
         return None
     return bool((old ^ new) & _COMPUTE_STAGE)

@@ -21,10 +21,10 @@ _MOST_FLAGS = 3
 
 
 def as_text(diff: Difference, form: str, *, everything: bool = False, width: int | None = None) -> str:
-    """All that `caps --diff` prints in one of the table formats.
+    """The output of `caps --diff` in one of the table formats.
 
     Args:
-        found: the difference.
+        diff: the difference.
         form: `table` and `md` are for people: what matters to LLM inference row by row, the rest listed by name; `csv` is one flat
             table, `json` one object with everything.
         everything: the rest row by row too.
@@ -54,7 +54,7 @@ def as_text(diff: Difference, form: str, *, everything: bool = False, width: int
     if identity:
         parts.append(_block("Identity", identity, form, width))
     if diff.untold:
-        parts.append(folded(f"{len(diff.untold)} facts of one can't be held against the other, whose record does not tell them.", width))
+        parts.append(folded(f"{len(diff.untold)} facts of one can't be compared: the other's record doesn't have them.", width))
     return "\n\n".join(parts)
 
 

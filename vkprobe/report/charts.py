@@ -12,7 +12,7 @@ from vkprobe.units import seconds
 
 
 class Bar(Struct, frozen=True, kw_only=True):
-    """One bar: `value` is its length on the chart's scale, None where there is only a status to tell."""
+    """One bar: `value` is its length on the chart's scale, None where there is only a status to show."""
 
     label: str
     text: str
@@ -66,13 +66,13 @@ class Stack(Struct, frozen=True, kw_only=True):
     parts: Sequence[tuple[str, int, str]]
 
 
-_STACKS_WIDTH, _TOLD = 900, 360
+_STACKS_WIDTH, _SUMMARY = 900, 360
 
 
 def stacked_bars(stacks: Sequence[Stack]) -> Markup:
-    """One bar for each stack on a common scale of counts, its parts side by side, each as wide as its count and told behind the bar."""
+    """One bar for each stack on a common scale of counts, its parts side by side, each as wide as its count and listed behind the bar."""
     most = max((sum(count for _, count, _ in stack.parts) for stack in stacks), default=0)
-    room = _STACKS_WIDTH - _LABEL - _TOLD
+    room = _STACKS_WIDTH - _LABEL - _SUMMARY
     rows = []
     for index, stack in enumerate(stacks):
         y, x = index * _ROW, float(_LABEL)

@@ -120,7 +120,7 @@ def _ratios(climbs: Sequence[LadderRecord]) -> str:
 
 
 def _reason(climbs: Sequence[LadderRecord]) -> str | None:
-    """Why one is no higher than it is, where that is more than its time; those of one reason together."""
+    """Reasons why climbs got no higher, other than their times; climbs with the same reason stand together."""
     reasons: dict[str, list[str]] = {}
     for r in climbs:
         if r.reason and r.status not in ("ok", "noop"):

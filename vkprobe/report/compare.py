@@ -54,7 +54,7 @@ def _foot(comparison: Comparison) -> Iterator[str]:
     yield from compare_times.reasons(comparison.cells)
     yield from comparison.notes
     for one in comparison.missing:
-        yield f"{one.device} is only in OLD ({one.records} records): missing{', which --fails lists' * one.known}"
+        yield f"{one.device} is only in OLD ({one.records} records): missing{', which --fails lists' * one.in_fails}"
     for one in comparison.appeared:
         yield f"{one.device} is only in NEW ({one.records} records)"
     if comparison.skipped:
@@ -150,7 +150,7 @@ def _change(change: Change | None) -> str:
 
 def _value(value: Any) -> str:
     if value is None:
-        return "not told"
+        return "not reported"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

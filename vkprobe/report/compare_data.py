@@ -101,7 +101,7 @@ def _rows(comparison: Comparison) -> Iterator[tuple[Any, ...]]:
         for change in cell.changes:
             yield (*label, change.name, change.old, change.new, *[None] * 5, reason)
     for one in comparison.missing:
-        expected = "known" if one.known else None
+        expected = "known" if one.in_fails else None
         yield (one.device, None, "missing", expected, "records", one.records, 0, *[None] * 5, "the device is only in OLD")
     for one in comparison.appeared:
         yield (one.device, None, "appeared", None, "records", 0, one.records, *[None] * 5, "the device is only in NEW")
@@ -113,5 +113,5 @@ def as_fails(comparison: Comparison, conditions: Iterable[Condition] | None) -> 
     asked = list(conditions or _UNGATED)
     cells = [cell for condition in asked for cell in failing(comparison, condition)]
     lines = [f"{full_name(c.device, c.record) if several else c.name},{c.verdict}" for c in cells]
-    gone = [one for one in comparison.missing if not one.known and any(condition.name == "missing" for condition in asked)]
+    gone = [one for one in comparison.missing if not one.in_fails and any(condition.name == "missing" for condition in asked)]
     return "\n".join(dict.fromkeys([*lines, *(f"{one.device},missing" for one in gone)]))

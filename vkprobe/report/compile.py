@@ -33,7 +33,7 @@ _Line = tuple[_Kernel, str]
 def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     """The table of compile statistics; none where there is no pipeline.
 
-    A kernel is one row, whatever tiles its devices have, unless a device has several of it: then they are told apart by as
+    A kernel is one row, whatever tiles its devices have, unless a device has several of it: then they are distinguished by as
     little as does it (N, the tile's size, its tuple, all of it).
     """
     having = {key for key, _ in store.pipelines}

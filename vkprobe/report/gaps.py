@@ -226,7 +226,7 @@ def _conditions(report: Gaps, need: Requirement, form: str, width: int | None) -
 
 
 def _condition(missing: Missing) -> str:
-    """What is needed, in few words."""
+    """The missing condition in a few words."""
     name = missing.short or missing.name
     if missing.kind == "tuple":
         return f"tuple {_tuple(missing)}"
@@ -255,8 +255,8 @@ def _missing(report: Gaps, index: int, seen: dict[tuple[str, ...], str], form: s
     `seen`: the details of paths that stand above already, and for which device; the same details don't stand there twice.
     """
     side = report.sides[index]
-    found = zip(report.needs, side.gaps, side.prices, strict=True)
-    lacking = [(need, gap, prices) for need, gap, prices in found if gap.met is not True]
+    rows = zip(report.needs, side.gaps, side.prices, strict=True)
+    lacking = [(need, gap, prices) for need, gap, prices in rows if gap.met is not True]
     if not lacking:
         return ""
     lacking.sort(key=lambda one: _dearest(report, *one))

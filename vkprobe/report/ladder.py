@@ -15,7 +15,7 @@ from vkprobe.results import lift
 _HEADERS = ("device", "tuple or feature", "rung", "status", "x plain time", "facts", "why no higher")
 _SHORT = ("device", "tuple or feature", "reached", "notes")
 _QUIET = frozenset({"ok", "noop", "unsupported"})
-"""Statuses that the rung and the notes tell without a word of their own."""
+"""Statuses that the rung and the notes imply, so that they need no word of their own."""
 _WIDEST_NAME = 38
 _MORE = "... "
 SUBGROUPS = "subgroup operations"
@@ -75,7 +75,7 @@ def _fact(name: str, value: Any) -> str:
 
 
 def _short_rows(records: Sequence[LadderRecord]) -> Iterator[list[str]]:
-    """One device's rows: forms of a feature that ended alike share one, further rows of the same feature leave its name out."""
+    """One device's rows: forms of a feature that ended alike share a row; further rows of the feature leave its name out."""
     ambiguous = ambiguous_members(records)
     before = ""
     for _, group in groupby(records, key=_alike):

@@ -19,7 +19,7 @@ def gap_cell(gap: Gap, need: Requirement) -> Cell:
         return Cell(status="met", main="yes", gap=gap)
     reason = missing_in_words(gap)
     if gap.met is None:
-        return Cell(status="unknown", main="unknown", reason=f"the facts do not tell: {reason}", gap=gap)
+        return Cell(status="unknown", main="unknown", reason=f"the facts don't say: {reason}", gap=gap)
     if gap.part is not None and gap.part[0]:
         held, total = gap.part
         if held < total:
@@ -52,7 +52,7 @@ def in_words(missing: Missing) -> str:
 
 
 def missing_in_words(gap: Gap) -> str:
-    """All that is missing; of an extension that is missing as a whole, not its parts."""
+    """Everything that is missing; an extension that is missing as a whole stands for its parts."""
     lacking = {m.name for m in gap.missing if m.kind == "extension" and m.have is False}
     shown = [m for m in gap.missing if not comes_with(m, lacking)]
     words = [in_words(m) for m in shown]

@@ -148,11 +148,11 @@ class ChosenPaths:
         self._devices: list[DeviceRecord] = []  # kept alive, as their identity is a key
 
     def today(self, device: DeviceRecord, op: str, kind: str, axes: Axes) -> str | None:
-        """As `PathToday`."""
+        """The path that `device` takes today; see `PathToday`."""
         return self._table(device, None).get((op, kind, tuple(axes.items())))
 
     def closed(self, device: DeviceRecord, need: Requirement, op: str, kind: str, axes: Axes) -> str | None:
-        """As `PathClosed`."""
+        """The path that `device` takes once `need` is met; see `PathClosed`."""
         return self._table(device, need).get((op, kind, tuple(axes.items())))
 
     def _table(self, device: DeviceRecord, need: Requirement | None) -> dict[tuple[str, str, _Axes], str | None]:

@@ -1,6 +1,6 @@
 """Which kernels spill on which chip, how much, and whether their tile forces it: kernels of all types in one row. Pure.
 
-The table shows what is a gap between compilers: only rows in which some device spills, every device that tells of spills beside it.
+The table shows what is a gap between compilers: only rows in which some device spills, every device that reports spills beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTE = (
     " tile takes 37 of an invocation's 128 registers and fits, what the compiler keeps live besides does not; tile: it takes more than"
     f" there are; tight: it leaves less than {ROOM}; unknown: the tile's or the chip's registers are not known"
 )
-_NOT_COMPILED = "none of these pipelines was created, or the driver tells no spills"
+_NOT_COMPILED = "none of these pipelines was created, or the driver reports no spills"
 _Line = tuple[str, str, str]
 """Op, family of kernels, tile's name."""
 
@@ -33,8 +33,8 @@ def sections(store: Store, columns: Sequence[Column]) -> list[Section]:
     for (key, _), p in store.pipelines.items():
         if p.status in ("ok", "noop") and p.spills is not None:
             lines.setdefault((p.op or "", p.family or p.kernel, p.tile_name or ""), {}).setdefault(key, []).append(p)
-    telling = {key for by_device in lines.values() for key in by_device}
-    shown = tuple(i for i, column in enumerate(columns) if column.key in telling)
+    reporting = {key for by_device in lines.values() for key in by_device}
+    shown = tuple(i for i, column in enumerate(columns) if column.key in reporting)
     spilling = {
         line: by_device for line, by_device in lines.items() if any(p.spills for pipelines in by_device.values() for p in pipelines)
     }

@@ -37,7 +37,7 @@ def statistics_text(pipeline: PipelineRecord) -> str:
 
 
 def spill_cause(pipeline: PipelineRecord) -> Cause:
-    """Why a pipeline that spills does."""
+    """Why a pipeline spills."""
     return cause(pipeline.tile_registers, pipeline.register_budget)
 
 

@@ -21,7 +21,7 @@ _INLINE = 18
 """A reason of up to so many characters stands in its cell; a longer one becomes a footnote."""
 
 _FEW = 2
-"""Requirement cells of more devices than this tell yes and no; the conditions are spelled out below anyway."""
+"""With more devices than this, requirement cells say only yes or no; the conditions are spelled out below anyway."""
 
 _HEADING = 18
 """A column's heading is folded to so many characters, or to its device's id where that is longer."""

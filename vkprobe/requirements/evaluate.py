@@ -45,7 +45,7 @@ _TUPLE_EXTENSION = {"khr": "VK_KHR_cooperative_matrix", "nv_flexible": "VK_NV_co
 
 
 def evaluate(device: DeviceRecord, requirement: Requirement) -> Gap:
-    """What `device` lacks of `requirement`."""
+    """The gap between `device` and `requirement`."""
     verdicts = [check(condition, device) for condition in requirement.conditions]
     return Gap(
         path=requirement.path,
@@ -75,7 +75,7 @@ def _part(device: DeviceRecord, requirement: Requirement) -> tuple[int, int] | N
 
 @singledispatch
 def check(condition: Condition, device: DeviceRecord) -> Verdict:
-    """Whether one condition holds (None: the facts do not tell), and what is missing where it doesn't."""
+    """Whether one condition holds (None: the facts don't say), and what is missing where it doesn't."""
     raise TypeError(f"no check for the condition {type(condition).__name__}")
 
 
@@ -238,7 +238,7 @@ def _words(value: Any) -> str:
 
 
 def _nearest(rows: Sequence[Mapping[str, Any]], condition: TupleMatch) -> str:
-    """What the device lists instead: its tuples of the same scope and operand type, as `16x8x16 f16,f16->f32`."""
+    """The nearest tuples that the device lists instead: those of the same scope and operand type, as `16x8x16 f16,f16->f32`."""
     if not rows:
         return "none at all"
     scope, operand = condition.match.get("scope"), condition.match.get("a")

@@ -1,4 +1,4 @@
-"""Looking up what a device record tells, with "it does not tell" kept apart from "no"."""
+"""Looking up facts in a device record, with "unknown" kept apart from "no"."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vkprobe.requirements.promotions import PROVIDERS, base_name, carriers, part
 
 
 def version_of(text: str | None) -> tuple[int, int] | None:
-    """Major and minor of an API version as records write it; None where it can't be told.
+    """Major and minor of an API version as records write it; None where it can't be read.
 
     >>> version_of("1.4.312"), version_of("1.2"), version_of(None)
     ((1, 4), (1, 2), None)
@@ -22,25 +22,25 @@ def version_of(text: str | None) -> tuple[int, int] | None:
 
 
 def has_extension(device: DeviceRecord, name: str) -> bool | None:
-    """Whether the device lists the extension. None where it lists none at all: that is a file that does not tell."""
+    """Whether the device lists the extension. None where it lists none at all: that is a file that doesn't say."""
     return name in device.extensions if device.extensions else None
 
 
 def _member(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) -> Any:
     """The value, or None. `limits.x` is found nested, in a VkPhysicalDeviceLimits of its own, or flat."""
-    found: Any = structs.get(struct)
+    value: Any = structs.get(struct)
     for part in member.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    if found is None and member.startswith("limits."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if value is None and member.startswith("limits."):
         short = member.removeprefix("limits.")
-        found = structs.get("VkPhysicalDeviceLimits", {}).get(short)
-        if found is None:
-            found = structs.get(struct, {}).get(short)
-    return found
+        value = structs.get("VkPhysicalDeviceLimits", {}).get(short)
+        if value is None:
+            value = structs.get(struct, {}).get(short)
+    return value
 
 
 def lookup(structs: Mapping[str, Mapping[str, Any]], struct: str, member: str) -> Any:
-    """The member's value in the struct named, or in any that carries the same by promotion; None where none tells.
+    """The member's value in the struct named, or in any that carries the same by promotion; None where none has it.
 
     Args:
         structs: `features` or `properties` of a device record.

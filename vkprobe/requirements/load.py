@@ -78,10 +78,10 @@ def all_requirements(folder: Path = FOLDER) -> tuple[Requirement, ...]:
     files = {path: _read(path) for path in sorted(folder.glob("*.json"))}
     by_profile = {name: file for file in files.values() for name in file.profiles}
     try:
-        made = [_requirement(file, by_profile) for file in files.values()]
+        requirements = [_requirement(file, by_profile) for file in files.values()]
     except KeyError as error:
         raise UsageError(f"{folder}: a requirement names the block or profile {error}, which is not there") from None
-    return tuple(sorted(made, key=lambda r: r.order))
+    return tuple(sorted(requirements, key=lambda r: r.order))
 
 
 def requirement(path: str) -> Requirement:
@@ -135,14 +135,14 @@ def _source(sidecar: _Sidecar, name: str) -> str:
 
 
 def _conditions(block: _Block, sidecar: _Sidecar) -> list[Condition]:
-    found: list[Condition] = [Extension(name=name, source=_source(sidecar, name)) for name in block.extensions]
+    conditions: list[Condition] = [Extension(name=name, source=_source(sidecar, name)) for name in block.extensions]
     for struct, members in block.features.items():
-        found += [Feature(alternatives=((struct, member),), source=_source(sidecar, member)) for member in members]
+        conditions += [Feature(alternatives=((struct, member),), source=_source(sidecar, member)) for member in members]
     for struct, members in block.properties.items():
         for member, need in _flat(members):
             wanted = tuple(need) if isinstance(need, list) else need
-            found.append(Property(struct=struct, member=member, need=wanted, source=_source(sidecar, member)))
-    return found
+            conditions.append(Property(struct=struct, member=member, need=wanted, source=_source(sidecar, member)))
+    return conditions
 
 
 def _flat(members: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -164,7 +164,7 @@ def kernel_requirement(
     subgroup_size: int | None = None,
     api_version: str | None = None,
 ) -> Requirement:
-    """What one compiled kernel asks of a device.
+    """Requirement of one compiled kernel.
 
     Args:
         kernel: its name.

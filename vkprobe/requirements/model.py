@@ -1,4 +1,4 @@
-"""What a requirement is made of: conditions on device facts, each with its source."""
+"""Types of a requirement: conditions on device facts, each with its source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Missing(Struct, frozen=True, kw_only=True):
     Attributes:
         name: the extension, `struct.member`, or the tuple in words.
         need: what is asked for.
-        have: what the device has; None where its facts do not tell.
+        have: what the device has; None where its facts don't say.
         source: where the need comes from.
         short: the name without structs, for tables; the name itself where it is empty.
         extension: the extension that brings it, of a feature or property; of a tuple the one that isn't listed.
@@ -102,7 +102,7 @@ Condition = Union[ApiVersion, Extension, Feature, Property, SubgroupSize, TupleM
 
 
 class Requirement(Struct, frozen=True, kw_only=True):
-    """What a kernel path asks of a device.
+    """Conditions that a kernel path puts on a device.
 
     Attributes:
         path: its short name (`coopmat2`); for a kernel, the kernel's.
@@ -129,7 +129,7 @@ class Gap(Struct, frozen=True, kw_only=True):
     """How a device stands to a requirement.
 
     Attributes:
-        met: None where the facts do not tell.
+        met: None where the facts don't say.
         missing: every condition that is not met (or not known to be: `have` is None), in the requirement's order.
         held: how many of `total` conditions are met.
         part: (met, of) of the features of the path's own struct, where the driver offers that struct's extension; else None.

@@ -1,4 +1,4 @@
-"""Which extension provides a capability struct, and in which core version it became core.
+"""The extension that provides a capability struct, and the core version that adopted it.
 
 A table by hand, of the structs that requirements and kernels of LLM inference name; a test checks every row against the Khronos registry.
 A struct that is not here is still looked up by its name; only "this device can't have it" needs the table.
@@ -121,20 +121,20 @@ def parts_of(core: str) -> list[str]:
 
 @cache
 def carriers(struct: str, member: str) -> list[tuple[str, str]]:
-    """Every (struct, member) that tells the same as `struct`.`member`, that one first.
+    """Every (struct, member) that carries the same fact as `struct`.`member`, that one first.
 
     >>> carriers("VkPhysicalDeviceSubgroupProperties", "supportedOperations")[-1]
     ('VkPhysicalDeviceVulkan11Properties', 'subgroupSupportedOperations')
     """
     base = base_name(struct)
-    found = [(struct, member)] if struct == base else [(struct, member), (base, member)]
+    pairs = [(struct, member)] if struct == base else [(struct, member), (base, member)]
     if base in PROVIDERS:
-        found += [(base + suffix, member) for suffix in ("KHR", "EXT") if base + suffix != struct and PROVIDERS[base].core]
+        pairs += [(base + suffix, member) for suffix in ("KHR", "EXT") if base + suffix != struct and PROVIDERS[base].core]
     core = core_struct(base)
     if core is not None:
-        found.append((core, _RENAMED.get(member, member) if base == _SUBGROUP else member))
+        pairs.append((core, _RENAMED.get(member, member) if base == _SUBGROUP else member))
     back = {new: old for old, new in _RENAMED.items()}
     for part in parts_of(struct):
         name = back.get(member, member) if part == _SUBGROUP else member
-        found += [(part, name), (part + "KHR", name), (part + "EXT", name)]
-    return found
+        pairs += [(part, name), (part + "KHR", name), (part + "EXT", name)]
+    return pairs

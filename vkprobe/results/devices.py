@@ -28,9 +28,9 @@ _HEAD_BYTES = 4096
 
 
 def devices_from(path: str | Path, run: str = "", *, name: str | None = None) -> list[DeviceRecord]:
-    """The devices that a file tells of, each with the id `file:NAME/0`, `file:NAME/1`, ...
+    """The devices that a file describes, each with the id `file:NAME/0`, `file:NAME/1`, ...
 
-    What the file does not tell is unknown: tuples are None, structs that it lacks are absent. Of vkprobe records, each device's newest;
+    Facts that the file lacks are unknown: tuples are None, structs that it lacks are absent. Of vkprobe records, each device's newest;
     of a profile that vkprobe wrote, with the tuples of the sidecar beside it.
 
     Args:
@@ -69,7 +69,7 @@ def devices_from_all(paths: Sequence[str | Path], run: str = "") -> list[DeviceR
 
 
 class _Sidecar(Struct, frozen=True, kw_only=True):
-    """What `vkprobe profile -o FILE.json` writes beside it, for which the profiles' schema has no word."""
+    """Sidecar that `vkprobe profile -o FILE.json` writes for facts that the profiles' schema has no word for."""
 
     name: str
     coopmat: Coopmat
@@ -119,7 +119,7 @@ def _holds_records(path: Path) -> bool:
 
 
 def _what(root: Node) -> str:
-    """What a document that is none of the known ones is, in words."""
+    """Words that describe a document of no known kind."""
     if not isinstance(root.value, dict):
         return "holds " + ("an array" if isinstance(root.value, list) else "a single value") + ", no object"
     if "VkPhysicalDeviceProperties" in root.value or "ArrayOfVkQueueFamilyProperties" in root.value:

@@ -1,4 +1,4 @@
-"""A device record made of what a file of another tool tells; what it does not tell stays unknown."""
+"""A device record made from another tool's file; facts that it lacks stay unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REQUIRED = {"deviceName": str, "vendorID": int, "deviceID": int, "deviceType": 
 
 
 class FileFacts(Struct, frozen=True, kw_only=True):
-    """What a file tells of one device, values as records carry them; `queues` and `heaps` None where it does not."""
+    """A file's facts of one device, values as records carry them; `queues` and `heaps` are None where it lacks them."""
 
     extensions: dict[str, int]
     features: dict[str, dict[str, Any]]

@@ -61,7 +61,7 @@ def device(root: Node) -> FileFacts:
 
 
 def _extended(root: Node, features: dict[str, dict[str, Any]], members_by_struct: dict[str, dict[str, Any]]) -> None:
-    """Add the members of extensions' structs to `features` and `told`; of an extension that is not known, under its own name."""
+    """Add the members of extensions' structs to `features` and `members_by_struct`; an unknown extension's go under its own name."""
     extended = root.field("extended")
     if extended is None:
         return

@@ -16,7 +16,7 @@ class DeviceKey(NamedTuple):
     """Identity of a device: hardware, driver, host, and the environment that changes what a driver does.
 
     A cell belongs to one; whatever of these changes makes another device. `uuid` is the driver's deviceUUID, which with `pci`
-    tells identical cards apart.
+    distinguishes identical cards.
     """
 
     device: str

@@ -31,11 +31,11 @@ def device_profile(device: DeviceRecord) -> dict[str, Any]:
     """The device's extensions, features, properties and queue families as one profile; what is unknown is left out.
 
     Raises:
-        UsageError: the record tells no API version.
+        UsageError: the record has no API version.
     """
     version = device.driver.api or ""
     if not re.fullmatch(r"\d+\.\d+(\.\d+)?", version):
-        raise UsageError(f"{device.device}: its facts tell no API version, which a profile must have")
+        raise UsageError(f"{device.device}: its facts have no API version, which a profile must have")
     block: dict[str, Any] = {
         "extensions": {name: version for name, version in sorted(device.extensions.items()) if name in _EXTENSIONS},
         "features": {name: _without_unknown(members) for name, members in sorted(device.features.items())},
@@ -59,7 +59,7 @@ def device_profile(device: DeviceRecord) -> dict[str, Any]:
 
 
 def device_sidecar(device: DeviceRecord) -> dict[str, Any]:
-    """What a profile has no word for: tuples and heaps (null where they are unknown), and extensions that are not in the registry."""
+    """Facts that a profile has no word for: tuples and heaps (null where unknown), and extensions that are not in the registry."""
     return {
         "device": device.device,
         "name": device.name.strip(),
@@ -122,7 +122,7 @@ def _flags(type: str, value: Any) -> list[str] | None:
 
 
 def _queue_families(device: DeviceRecord) -> list[dict[str, Any]]:
-    """Queue families; equal ones are told once, as the schema wants."""
+    """Queue families; equal ones are listed once, as the schema wants."""
     short = {name.replace("VK_QUEUE_", "").replace("_BIT", ""): name for name in values("VkQueueFlagBits")}
     families: list[dict[str, Any]] = []
     for queue in device.queues or []:
@@ -135,7 +135,7 @@ def _queue_families(device: DeviceRecord) -> list[dict[str, Any]]:
 
 
 def path_profile(paths: Iterable[str]) -> dict[str, Any]:
-    """What the paths require, with every profile that they build on, in one file.
+    """A profile of the paths' requirements, with every profile that they build on, in one file.
 
     Raises:
         UsageError: there is no requirement for a path.

@@ -34,7 +34,7 @@ Block = tuple[Rounds, Rounds]
 
 
 class Contestant(Struct, frozen=True, kw_only=True):
-    """One of the two drivers, and the device as it tells it."""
+    """One of the two drivers, and the device as it reports it."""
 
     spec: DriverSpec
     device: DeviceRecord
@@ -53,22 +53,22 @@ class Pair(Struct, kw_only=True):
 
     @property
     def cell(self) -> Cell:
-        """What both run."""
+        """The cell that both run."""
         return self.states[0].plan.cell
 
     @property
     def blocks(self) -> int:
-        """How many there are."""
+        """Number of blocks."""
         return sum(map(len, self.lives))
 
     @property
     def pipelines(self) -> tuple[PipelineRecord | None, PipelineRecord | None]:
-        """What each compiler made of it; None where it was not asked, or there is no kernel."""
+        """Each side's compiled pipeline; None where it wasn't compiled, or there is no kernel."""
         return self.states[0].pipeline, self.states[1].pipeline
 
     @property
     def records(self) -> tuple[ResultRecord | None, ResultRecord | None]:
-        """How it ended on each; None where nothing was measured there."""
+        """Each side's result; None where nothing was measured there."""
         return self.states[0].record, self.states[1].record
 
     @property
@@ -78,7 +78,7 @@ class Pair(Struct, kw_only=True):
 
 
 def default_lives(device: DeviceRecord) -> int:
-    """Each block another life: of three lives, a kernel with two speeds would draw the same one each time too often."""
+    """The default number of lives; on GPUs six: with three, a kernel with two speeds would draw the same one each time too often."""
     return 3 if software(device) else 6
 
 
@@ -97,10 +97,10 @@ def policy(device: DeviceRecord, blocks: int) -> Policy:
 
 
 def same_cells(cells_of: Callable[[DeviceRecord], Sequence[Cell]], devices: Sequence[DeviceRecord]) -> list[Cell]:
-    """The cells of either: what one driver can't run is told, so a cell without a tuple stands only where neither lists one."""
-    found = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
-    with_tuple = {_without_tuple(cell) for cell in found if cell.variant.tuple is not None}
-    return [cell for cell in found if cell.variant.tuple is not None or cell not in with_tuple]
+    """The cells of either driver: those that one can't run are reported, so a cell without a tuple stays only where neither lists one."""
+    union = list(dict.fromkeys(cell for device in devices for cell in cells_of(device)))
+    with_tuple = {_without_tuple(cell) for cell in union if cell.variant.tuple is not None}
+    return [cell for cell in union if cell.variant.tuple is not None or cell not in with_tuple]
 
 
 def _without_tuple(cell: Cell) -> Cell:
@@ -133,7 +133,7 @@ class _Side(DeviceRun):
                 self._finish(state)
 
     def interrupted(self) -> None:
-        """As `finish`, of all that is open."""
+        """Finish everything that is open, as `finish` does."""
         self._stop("the run was interrupted", given_up=False)
 
     def _unless_given_up(self, act: Callable[[], object]) -> None:
@@ -174,18 +174,18 @@ class Duel:
         progress: Progress,
         unclear: Callable[[Sequence[Pair]], Sequence[Pair]],
     ) -> None:
-        made = []
+        runs = []
         for side in sides:
             planned = plans(cells, side.device)
             request = open_request(side.device, [p.requirement for p in planned if p.reason is None])
-            made.append(_Side(side.spec, side.device, request, planned, run=run, policy=policy, sink=sink, progress=progress))
-        self._sides = (made[0], made[1])
+            runs.append(_Side(side.spec, side.device, request, planned, run=run, policy=policy, sink=sink, progress=progress))
+        self._sides = (runs[0], runs[1])
         self._names = " against ".join(side.device.device for side in sides)
         self._budget = min(memory_budget(side.device) for side in sides) // 2
         self._policy, self._progress, self._unclear = policy, progress, unclear
         lives = min(lives, blocks)
         self._blocks = [blocks // lives + (i < blocks % lives) for i in range(lives)]
-        self.pairs = [Pair(states=both, lives=[]) for both in zip(made[0].states, made[1].states, strict=True)]
+        self.pairs = [Pair(states=both, lives=[]) for both in zip(runs[0].states, runs[1].states, strict=True)]
 
     def run(self) -> None:
         """Bring every cell to its end on both. An interrupt ends the run; what was measured until then is recorded first."""

@@ -1,4 +1,4 @@
-"""The two sides of an A/B: drivers told apart by name, and the device that both have."""
+"""The two sides of an A/B: drivers with distinct names, and the device that both have."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vkprobe.session.ab import Contestant
 
 
 def varied(spec: DriverSpec, variables: Mapping[str, str]) -> DriverSpec:
-    """The driver with further variables, which its name tells: `embedded:lvp+LP_NUM_THREADS=1`."""
+    """The driver with further variables, which its name shows: `embedded:lvp+LP_NUM_THREADS=1`."""
     if not variables:
         return spec
-    told = "".join(f"+{name}={value}" for name, value in variables.items())
-    return msgspec.structs.replace(spec, name=spec.name + told, environment={**spec.environment, **variables})
+    suffix = "".join(f"+{name}={value}" for name, value in variables.items())
+    return msgspec.structs.replace(spec, name=spec.name + suffix, environment={**spec.environment, **variables})
 
 
 def distinct(a: DriverSpec, b: DriverSpec) -> tuple[DriverSpec, DriverSpec]:
-    """Both, B renamed where it has A's name: their records are told apart by it."""
+    """Both, B renamed where it has A's name: it distinguishes their records."""
     return a, msgspec.structs.replace(b, name=unique_name(b.name, [a.name]))
 
 
-def contestants(found: Gathered, sides: tuple[DriverSpec, DriverSpec]) -> tuple[Contestant, Contestant]:
+def contestants(facts: Gathered, sides: tuple[DriverSpec, DriverSpec]) -> tuple[Contestant, Contestant]:
     """The device that both drivers have.
 
     Raises:
@@ -35,7 +35,7 @@ def contestants(found: Gathered, sides: tuple[DriverSpec, DriverSpec]) -> tuple[
         NoDeviceError: a side's driver has no device.
         UsageError: they have no device in common, or several; or only one of the two executes what it is given.
     """
-    left, right = (_devices(found, spec, option) for spec, option in zip(sides, ("--a", "--b"), strict=True))
+    left, right = (_devices(facts, spec, option) for spec, option in zip(sides, ("--a", "--b"), strict=True))
     pairs = [(a, b) for a in left for b in right if _same(a, b)]
     if not pairs:
         there = "; ".join(f"{option} has {_list(devices)}" for option, devices in (("--a", left), ("--b", right)))
@@ -49,11 +49,11 @@ def contestants(found: Gathered, sides: tuple[DriverSpec, DriverSpec]) -> tuple[
     return Contestant(spec=sides[0], device=a), Contestant(spec=sides[1], device=b)
 
 
-def _devices(found: Gathered, spec: DriverSpec, option: str) -> list[DeviceRecord]:
-    devices = [device for device in found.devices if device.device.rpartition("/")[0] == spec.name]
+def _devices(facts: Gathered, spec: DriverSpec, option: str) -> list[DeviceRecord]:
+    devices = [device for device in facts.devices if device.device.rpartition("/")[0] == spec.name]
     if devices:
         return devices
-    (driver,) = (driver for driver in found.drivers if driver.spec.name == spec.name)
+    (driver,) = (driver for driver in facts.drivers if driver.spec.name == spec.name)
     if driver.state == "ok":
         raise UsageError(f"--device: {option} {spec.name} has no such device")
     why = f"{option} {spec.name}: {driver.reason}" + (f"\n  -> {driver.remedy}" if driver.remedy else "")
@@ -61,7 +61,7 @@ def _devices(found: Gathered, spec: DriverSpec, option: str) -> list[DeviceRecor
 
 
 def _same(a: DeviceRecord, b: DeviceRecord) -> bool:
-    """Whether they are one device: the same chip, and in the same place where both tell."""
+    """Whether they are one device: the same chip, and in the same place where both report one."""
     one, other = a.hardware, b.hardware
     apart = one.pci is not None and other.pci is not None and one.pci != other.pci
     return not apart and (one.vendor_id, one.device_id, one.chip) == (other.vendor_id, other.device_id, other.chip)

@@ -24,7 +24,7 @@ _LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 
 
 def measure(
-    found: Gathered,
+    facts: Gathered,
     *,
     cells_of: Callable[[DeviceRecord], Sequence[Cell]],
     policy_of: Callable[[DeviceRecord], Policy],
@@ -39,14 +39,14 @@ def measure(
         The ceilings of `done` that cells were held against.
     """
     taken: list[ResultRecord] = []
-    specs = {driver.spec.name: driver.spec for driver in found.drivers}
-    for device in found.devices:
+    specs = {driver.spec.name: driver.spec for driver in facts.drivers}
+    for device in facts.devices:
         key = device_key(device, run)
         planned = plans(cells_of(device), device)
         if done is not None:
             planned = [p for p in planned if (key, p.cell, build_key(p)) not in done.cells]
 
-        def known(record: PipelineRecord, key: object = key) -> bool:
+        def is_recorded(record: PipelineRecord, key: object = key) -> bool:
             return done is not None and (key, pipeline_key(record), build_key(record)) in done.pipelines
 
         if not planned:
@@ -62,7 +62,7 @@ def measure(
             policy=policy_of(device),
             sink=sink,
             progress=progress,
-            known_pipelines=known,
+            known_pipelines=is_recorded,
             ceilings=ceilings,
             known_ceilings=known_ceilings,
         ).measure()
@@ -74,18 +74,18 @@ def _ceilings(planned: Sequence[Plan], device: DeviceRecord, run: RunRecord, don
     if device.null or software(device):
         return [], []
     key, asked = device_key(device, run), {p.cell for p in planned}
-    missing, known = [], []
+    missing, results = [], []
     for ceiling in needed(planned, device):
         result = done.ceilings.get((key, ceiling.cell, build_key(ceiling))) if done is not None else None
         if result is not None:
-            known.append(result)
+            results.append(result)
         elif ceiling.cell not in asked:
             missing.append(ceiling)
-    return missing, known
+    return missing, results
 
 
 def climb(
-    found: Gathered,
+    facts: Gathered,
     *,
     climbs_of: Callable[[DeviceRecord], Sequence[Climb]],
     policy_of: Callable[[DeviceRecord], Policy],
@@ -95,8 +95,8 @@ def climb(
     done: Done | None = None,
 ) -> None:
     """Climb the ladder on each device; what `done` holds is left out."""
-    specs = {driver.spec.name: driver.spec for driver in found.drivers}
-    for device in found.devices:
+    specs = {driver.spec.name: driver.spec for driver in facts.drivers}
+    for device in facts.devices:
         key = device_key(device, run)
         climbs = [c for c in climbs_of(device) if done is None or (key, climb_key(c)) not in done.climbs]
         spec = specs[device.device.rpartition("/")[0]]

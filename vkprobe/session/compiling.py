@@ -46,18 +46,18 @@ class Compiler:
         run: str,
         limit_s: float,
         sink: Callable[[AnyRecord], None],
-        known: Callable[[PipelineRecord], bool] = lambda record: False,
+        is_recorded: Callable[[PipelineRecord], bool] = lambda record: False,
         isa: IsaFolder | None = None,
     ) -> None:
         self.session = DeviceSession(spec, request, run, device.device, sink, CACHES_OFF)
-        self._device, self._run, self._limit_s, self._sink, self._known, self._isa = device, run, limit_s, sink, known, isa
+        self._device, self._run, self._limit_s, self._sink, self._is_recorded, self._isa = device, run, limit_s, sink, is_recorded, isa
 
     def compile(self, plan: Plan) -> PipelineRecord:
         """Create one pipeline; raises GivenUp if no more workers will be started."""
         return self._ended(plan, lambda: self.session.ask(self._request(plan), where=_where(plan), timeout=self._limit_s))
 
     def begin(self, plan: Plan) -> PipelineRecord | None:
-        """As `compile`, without waiting; a record if it has ended at once."""
+        """Begin to compile without waiting; returns a record if it has ended at once."""
         try:
             self.session.begin(self._request(plan), where=_where(plan), timeout=self._limit_s)
         except Lost as lost:
@@ -121,7 +121,7 @@ class Compiler:
             register_budget=register_budget(self._device, block, subgroup, raw) if compiled else None,
             **msgspec.structs.asdict(normal(self._device.driver.id, raw)),
         )
-        if not self._known(record):
+        if not self._is_recorded(record):
             self._sink(record)
         return record
 

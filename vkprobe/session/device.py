@@ -152,19 +152,19 @@ class DeviceSession:
         return reply
 
     def begin(self, request: Request, *, where: str, timeout: float) -> None:
-        """As `ask`, without waiting: `end` gives the reply. Raises Lost or GivenUp if no worker can be had."""
+        """Send a request without waiting; `end` returns the reply. Raises Lost or GivenUp if no worker can be had."""
         worker = self.open(where)
         worker.send(request)
         self._pending = _Pending(worker, where, timeout)
 
     def fileno(self) -> int:
-        """What to select() on for the reply to the request that was begun."""
+        """File descriptor to select() on for the reply to the pending request."""
         assert self._pending is not None
         return self._pending.worker.fileno()
 
     @property
     def left_s(self) -> float:
-        """How long the request that was begun may still take."""
+        """Time left for the pending request (s)."""
         assert self._pending is not None
         return max(0.0, self._pending.deadline - time.monotonic())
 

@@ -1,4 +1,4 @@
-"""What a driver's compiler says in text: matrix instructions counted in its ISA, every representation written to files.
+"""Texts of a driver's compiler: matrix instructions counted in its ISA, every representation written to files.
 
 Source: what RADV (LLVM's disassembler), NVK (NAK), ANV (brw), Turnip (ir3) and Honeykrisp (agx) print; Mesa 25.0 and 26.1.
 """

@@ -79,23 +79,23 @@ def tuple_climbs(device: DeviceRecord) -> list[Climb]:
 
 
 def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, int, int], scope: str, local: int) -> Climb:
-    told = msgspec.to_builtins(t)
+    row = msgspec.to_builtins(t)
     label = f"{'x'.join(map(str, shape))} {t.a},{t.b}->{t.result}{' saturating' if t.saturating else ''} {scope}"
     types = (t.a, t.b, t.c)
-    found = _kernel(types, t.saturating, "ladder-tuple", scope) if t.c == t.result else None
-    if found is None:
-        return Climb(label=label, tuple=told, reason="vkprobe has no kernel of these types and this scope")
-    requirement = kernels.requirement(found)
+    kernel = _kernel(types, t.saturating, "ladder-tuple", scope) if t.c == t.result else None
+    if kernel is None:
+        return Climb(label=label, tuple=row, reason="vkprobe has no kernel of these types and this scope")
+    requirement = kernels.requirement(kernel)
     if isinstance(t, FlexibleTuple):
         requirement = flexible(requirement)
     gap = evaluate(device, requirement)
     if gap.met is not True:
-        return Climb(label=label, tuple=told, status="unsupported", reason=in_words(gap.missing))
+        return Climb(label=label, tuple=row, status="unsupported", reason=in_words(gap.missing))
     plain = _kernel(types, False, "ladder-scalar", "")
     # With plain arithmetic a type may need more than with matrices.
     plain = plain if plain is not None and not t.saturating and evaluate(device, kernels.requirement(plain)).met else None
     job = TupleJob(
-        kernel=found.name,
+        kernel=kernel.name,
         scalar_kernel=plain.name if plain else None,
         m=shape[0],
         n=shape[1],
@@ -108,7 +108,7 @@ def _climb(device: DeviceRecord, t: KhrTuple | FlexibleTuple, shape: tuple[int, 
         full_subgroups=limits(device).full_subgroups and local % limits(device).subgroup == 0,
     )
     requirements = [requirement, *([kernels.requirement(plain)] if plain else [])]
-    return Climb(label=label, tuple=told, job=job, requirements=requirements)
+    return Climb(label=label, tuple=row, job=job, requirements=requirements)
 
 
 def flexible(requirement: Requirement) -> Requirement:
@@ -157,9 +157,9 @@ class LadderRun:
     def _one(self, climb: Climb) -> None:
         rung = climb.rung
 
-        def reached(told: dict[str, Any]) -> None:
+        def reached(update: dict[str, Any]) -> None:
             nonlocal rung
-            rung = told.get("rung", rung)
+            rung = update.get("rung", rung)
 
         where = f"ladder {climb.label}"
         try:

@@ -1,4 +1,4 @@
-"""What to climb the ladder with besides tuples: the parts of extensions that drivers implement one by one, each with its kernels.
+"""Features that climb the ladder besides tuples: the parts of extensions that drivers implement one by one, each with its kernels.
 
 A feature whose extension a device does not list is no row, unless all are asked for; one that is off is never compiled.
 """
@@ -69,7 +69,7 @@ class _Feature(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """In the specification's spelling."""
+        """The feature's name in the specification's spelling."""
         return f"{self.struct}.{self.member}" + (f" {self.also}" if self.also else "")
 
 
@@ -104,15 +104,15 @@ def _climb(device: DeviceRecord, feature: _Feature, everything: bool) -> Climb |
     if not on:
         reason = f"{feature.struct}.{feature.member} is off"
         return msgspec.structs.replace(empty, rung="advertised", status="unsupported", reason=reason, facts={}, off=True)
-    found = feature.climb(device)
-    if found is None:
+    outcome = feature.climb(device)
+    if outcome is None:
         return None
-    if isinstance(found, str):
-        return msgspec.structs.replace(empty, status="skipped", reason=found)
-    if isinstance(found, Climb):
+    if isinstance(outcome, str):
+        return msgspec.structs.replace(empty, status="skipped", reason=outcome)
+    if isinstance(outcome, Climb):
         climbed = ("job", "requirements", "pipelines", "rung", "reason", "status")
-        return msgspec.structs.replace(empty, **{name: getattr(found, name) for name in climbed})
-    return _with_parts(device, empty, found)
+        return msgspec.structs.replace(empty, **{name: getattr(outcome, name) for name in climbed})
+    return _with_parts(device, empty, outcome)
 
 
 def _with_parts(device: DeviceRecord, empty: Climb, parts: Sequence[Part]) -> Climb:
@@ -269,28 +269,28 @@ _CLUSTER = 8
 
 def _subgroup_climbs(device: DeviceRecord) -> list[Climb]:
     """Each operation at each subgroup size that may be required; at the default one where none may."""
-    known = limits(device)
-    sizes = [known.subgroup]
-    if known.required_sizes is not None:
-        low, high = known.required_sizes
+    device_limits = limits(device)
+    sizes = [device_limits.subgroup]
+    if device_limits.required_sizes is not None:
+        low, high = device_limits.required_sizes
         sizes = [1 << i for i in range(low.bit_length() - 1, high.bit_length())]
-    return [_subgroup_climb(device, known, name, operation, size) for size in sizes for name, operation in _OPERATIONS]
+    return [_subgroup_climb(device, device_limits, name, operation, size) for size in sizes for name, operation in _OPERATIONS]
 
 
-def _subgroup_climb(device: DeviceRecord, known: Limits, name: str, operation: str, size: int) -> Climb:
-    required = known.required_sizes is not None
+def _subgroup_climb(device: DeviceRecord, device_limits: Limits, name: str, operation: str, size: int) -> Climb:
+    required = device_limits.required_sizes is not None
     member = f"subgroup{name}"
     label = f"{member} at {size}"
     empty = Climb(label=label, feature=label, member=member, form=name, subgroup_size=size, rung="advertised")
     if operation.startswith("clustered") and size < _CLUSTER:
         return msgspec.structs.replace(empty, status="unsupported", reason=f"clusters of {_CLUSTER} do not fit a subgroup of {size}")
-    local = min(2 * size, known.workgroup_invocations)
+    local = min(2 * size, device_limits.workgroup_invocations)
     part = kernel_part(
         f"ladder_subgroup_{operation}",
         "subgroup",
         local=local,
         subgroup_size=size if required else None,
-        full_subgroups=known.full_subgroups and local % size == 0,
+        full_subgroups=device_limits.full_subgroups and local % size == 0,
         operation=operation,
         size=size,
         required=required,

@@ -77,8 +77,8 @@ def _matrices(device: DeviceRecord, several: bool) -> list[_Matrix]:
     """One shape for each scope that the device has: the smallest, or one that takes several of them."""
     if several:
         return [m for m in (_flexible(device, scope, _SEVERAL) for scope in _SCOPES) if m is not None]
-    found = [_flexible(device, scope, _ONE) for scope in _SCOPES]
-    return [m for m in (found[0] or _listed(device), found[1]) if m is not None]
+    matrices = [_flexible(device, scope, _ONE) for scope in _SCOPES]
+    return [m for m in (matrices[0] or _listed(device), matrices[1]) if m is not None]
 
 
 def _of_f16(row: Any) -> bool:
@@ -86,7 +86,7 @@ def _of_f16(row: Any) -> bool:
 
 
 def _flexible_rows(device: DeviceRecord, scope: str) -> list[FlexibleTuple]:
-    """Those of f16 in a scope, of the largest workgroup that the device takes, all of one granularity."""
+    """The f16 rows in a scope, of the largest workgroup that the device takes, all of one granularity."""
     most = lookup(device.properties, _NV_PROPERTIES, "cooperativeMatrixWorkgroupScopeMaxWorkgroupSize") or 0
     rows = [r for r in device.coopmat.nv_flexible or [] if r.scope == scope and _of_f16(r)]
     rows = [r for r in rows if scope == "subgroup" or r.workgroup_invocations <= most]
@@ -108,8 +108,8 @@ def _flexible(device: DeviceRecord, scope: str, times: tuple[int, int, int]) -> 
     m, n, k = (granule * t for t in times)
     if max(m, n, k) > most:
         return None
-    known = limits(device)
-    local = rows[0].workgroup_invocations or known.subgroup
+    device_limits = limits(device)
+    local = rows[0].workgroup_invocations or device_limits.subgroup
     return _Matrix(
         scope=scope,
         m=m,
@@ -117,7 +117,7 @@ def _flexible(device: DeviceRecord, scope: str, times: tuple[int, int, int]) -> 
         k=k,
         accumulators=tuple(dict.fromkeys(r.c for r in rows)),
         local=local,
-        full_subgroups=known.full_subgroups and local % known.subgroup == 0,
+        full_subgroups=device_limits.full_subgroups and local % device_limits.subgroup == 0,
         flexible=True,
         side=m,
         halved=(2 * m, 2 * n) if 2 * max(m, n) <= most else None,
@@ -138,7 +138,7 @@ def _listed(device: DeviceRecord) -> _Matrix | None:
     first = next((r for r in rows if r.m == r.n == r.k), rows[0])
     shape = (first.m, first.n, first.k)
     accumulators = tuple(dict.fromkeys(r.c for r in rows if (r.m, r.n, r.k) == shape))
-    known = limits(device)
+    device_limits = limits(device)
     halves = all(any((r.m, r.n, r.c) == (first.m // 2, first.n // 2, c) for r in rows) for c in accumulators)
     return _Matrix(
         scope="subgroup",
@@ -146,8 +146,8 @@ def _listed(device: DeviceRecord) -> _Matrix | None:
         n=first.n,
         k=first.k,
         accumulators=accumulators,
-        local=known.subgroup,
-        full_subgroups=known.full_subgroups,
+        local=device_limits.subgroup,
+        full_subgroups=device_limits.full_subgroups,
         flexible=False,
         side=first.m if first.m == first.n == first.k else None,
         halved=(first.m, first.n) if halves else None,
@@ -157,11 +157,11 @@ def _listed(device: DeviceRecord) -> _Matrix | None:
 
 _NO_SHAPE = "the device lists no f16 matrix in a shape that this kernel can take"
 
-Made = Callable[[_Matrix], Iterator[Part]]
+PartMaker = Callable[[_Matrix], Iterator[Part]]
 
 
 def over_matrices(
-    make: Made, *, several: bool = False, scopes: Sequence[str] = _SCOPES
+    make: PartMaker, *, several: bool = False, scopes: Sequence[str] = _SCOPES
 ) -> Callable[[DeviceRecord], Sequence[Part] | str | None]:
     """The parts that `make` has for each of a device's matrices, of these scopes; or why there are none.
 
@@ -176,7 +176,7 @@ def over_matrices(
 
 
 def _of(matrix: _Matrix, name: str, check: str, shape: tuple[int, int], kind: str, constants: Sequence[int] = (), **more: Any) -> Part:
-    made = kernel_part(
+    part = kernel_part(
         f"ladder_{name}_{matrix.scope}",
         check,
         local=matrix.local,
@@ -189,11 +189,11 @@ def _of(matrix: _Matrix, name: str, check: str, shape: tuple[int, int], kind: st
         type=kind,
         **more,
     )
-    return made._replace(requirement=flexible(made.requirement)) if matrix.flexible else made
+    return part._replace(requirement=flexible(part.requirement)) if matrix.flexible else part
 
 
-def reductions(prefix: str) -> Made:
-    """Reductions of each accumulator; of 2x2 where one of half the size can be made. `prefix` tells NV's modules from EXT's."""
+def reductions(prefix: str) -> PartMaker:
+    """Reductions of each accumulator; of 2x2 where one of half the size can be made. `prefix` distinguishes NV's modules from EXT's."""
 
     def make(matrix: _Matrix) -> Iterator[Part]:
         for c in matrix.accumulators:
@@ -205,7 +205,7 @@ def reductions(prefix: str) -> Made:
     return make
 
 
-def conversions(prefix: str) -> Made:
+def conversions(prefix: str) -> PartMaker:
     """Conversions of each accumulator, where it has the shape of A and of B."""
 
     def make(matrix: _Matrix) -> Iterator[Part]:
@@ -216,7 +216,7 @@ def conversions(prefix: str) -> Made:
     return make
 
 
-def accumulators(name: str, check: str) -> Made:
+def accumulators(name: str, check: str) -> PartMaker:
     """One kernel for each accumulator."""
 
     def make(matrix: _Matrix) -> Iterator[Part]:
@@ -234,7 +234,7 @@ def tensors(matrix: _Matrix) -> Iterator[Part]:
             yield _of(matrix, f"tensor_{use}_{kind}", "tensors", shape, kind, (stride,), stride=stride)
 
 
-def blocks(name: str) -> Made:
+def blocks(name: str) -> PartMaker:
     """Block loads of A and of B."""
 
     def make(matrix: _Matrix) -> Iterator[Part]:
@@ -256,8 +256,8 @@ def product(scope: str | None, times: tuple[int, int, int]) -> Callable[[DeviceR
         m, n, k = (g * min(t, max(1, most // g)) for g, t in zip(_granularity(row), times, strict=True))
         if (m, n, k) in {(t.m, t.n, t.k) for t in device.coopmat.khr or []}:
             return f"every flexible shape up to {most} is a KHR tuple's too"
-        known = limits(device)
-        local = row.workgroup_invocations or known.subgroup
+        device_limits = limits(device)
+        local = row.workgroup_invocations or device_limits.subgroup
         kernel = kernels.kernels()[f"ladder_f16_f16_{row.c}_{row.scope}"]
         plain = f"ladder_f16_f16_{row.c}_scalar"
         padded = 2 * ((m + 8) * (k + 8) + (k + 8) * (n + 8))  # its operands in shared memory
@@ -268,7 +268,7 @@ def product(scope: str | None, times: tuple[int, int, int]) -> Callable[[DeviceR
             return in_words(gap.missing)
         job = TupleJob(
             kernel=kernel.name, scalar_kernel=plain, m=m, n=n, k=k, a="f16", b="f16", c=row.c, saturating=False, local=local,
-            full_subgroups=known.full_subgroups and local % known.subgroup == 0,
+            full_subgroups=device_limits.full_subgroups and local % device_limits.subgroup == 0,
         )  # fmt: skip
         asked = [requirement, kernels.requirement(kernels.kernels()[plain])]
         return Climb(label="", job=job, requirements=asked)

@@ -1,4 +1,4 @@
-"""What to enable on a device when it is opened, and how much of its memory to use."""
+"""The features and extensions to enable when a device is opened, and how much of its memory to use."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Enabled:
         ]
         if not on:
             return False
-        struct, member = min(on, key=lambda found: not found[0].startswith("VkPhysicalDeviceVulkan1"))
+        struct, member = min(on, key=lambda pair: not pair[0].startswith("VkPhysicalDeviceVulkan1"))
         self.features.setdefault(struct, set()).add(member)
         provider = PROVIDERS.get(base_name(struct))
         if provider is not None and provider.extension and (provider.core is None or self._version < provider.core):

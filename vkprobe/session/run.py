@@ -59,7 +59,7 @@ class DeviceRun:
         known_ceilings: Sequence[ResultRecord] = (),
     ) -> None:
         self._device, self._policy, self._sink, self._progress, self._run = device, policy, sink, progress, run
-        self._compiler = Compiler(spec, device, request, run=run, limit_s=policy.compile_limit_s, sink=sink, known=known_pipelines)
+        self._compiler = Compiler(spec, device, request, run=run, limit_s=policy.compile_limit_s, sink=sink, is_recorded=known_pipelines)
         self._measuring = DeviceSession(spec, request, run, device.device, sink)
         self._spec, self._request = spec, request
         self._ahead: Ahead | None = None

@@ -24,7 +24,7 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.2
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """What a cell's samples say.
+    """Statistics of a cell's samples.
 
     Attributes:
         median_s, ci95_s: over the settled rounds.

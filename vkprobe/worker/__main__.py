@@ -81,11 +81,11 @@ def main() -> None:
     # Again, for a launcher that forks instead of replacing itself: then the parent is the launcher.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
     if parent not in (0, os.getppid()):
-        os._exit(1)  # it died before the kernel was told
+        os._exit(1)  # it died before the kernel knew
     try:
         serve(requests, replies)
     except BrokenPipeError:
-        pass  # the parent has gone; there is nobody to tell
+        pass  # the parent has gone; there is nobody to report to
     # Drivers' exit handlers hang and crash; nothing of value is left to do.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -46,12 +46,12 @@ class Bound:
 
     @property
     def inputs(self) -> list[Shared]:
-        """What the program reads."""
+        """The buffers that the program reads."""
         return [self.buffers[b.name] for b in self._program.buffers if b.role in _READ]
 
     @property
     def written(self) -> list[Shared]:
-        """What the program writes."""
+        """The buffers that the program writes."""
         return [self.buffers[b.name] for b in self._program.buffers if b.role not in _READ]
 
     @property
@@ -116,7 +116,7 @@ class Buffers:
         return rotation, offsets
 
     def _allocate_rotation(self) -> Buffer | None:
-        """As much as was asked for, or as much as there is; None if that isn't worth rotating over."""
+        """Allocate the bytes asked for, or as many as there are; None if that isn't worth rotating over."""
         while self._rotation is None and self._rotation_bytes >= _LEAST_ROTATION:
             self._rotation = self._try_buffer(self._rotation_bytes)
             if self._rotation is None:

@@ -1,4 +1,4 @@
-"""What the checks of the ladder's features share: how they run a kernel, and how they tell a difference."""
+"""Shared code of the ladder's feature checks: running a kernel, and describing a difference."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ class Run(Protocol):
 Check = Callable[[Run, Mapping[str, Any]], Outcome]
 
 
-def differing(found: Input, wanted: Input, axes: str) -> str | None:
-    """How `found` differs from `wanted` (NaN equals NaN), the first place named along `axes`, a letter each; None where it doesn't.
+def differing(actual: Input, wanted: Input, axes: str) -> str | None:
+    """How `actual` differs from `wanted` (NaN equals NaN), the first place named along `axes`, a letter each; None where it doesn't.
 
     >>> differing(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 5.0]]), "mn")
     '1 of 4 elements differ, the first at m=1 n=1: 4 instead of 5'
     """
-    different = ~((found == wanted) | (np.isnan(found) & np.isnan(wanted)))
+    different = ~((actual == wanted) | (np.isnan(actual) & np.isnan(wanted)))
     if not different.any():
         return None
     at = tuple(int(i[0]) for i in np.nonzero(different))
     place = " ".join(f"{axis}={i}" for axis, i in zip(axes, at, strict=True))
     count = int(np.count_nonzero(different))
-    return f"{count} of {found.size} elements differ, the first at {place}: {_told(found[at])} instead of {_told(wanted[at])}"
+    return (
+        f"{count} of {actual.size} elements differ, the first at {place}: {_number_text(actual[at])} instead of {_number_text(wanted[at])}"
+    )
 
 
-def _told(value: Any) -> str:
+def _number_text(value: Any) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else f"{value:.9g}"
 
 
 def merge(facts: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add what one kernel showed; what two kernels show differently is told of both.
+    """Add what one kernel showed; where two kernels differ, both values are kept.
 
     >>> facts = {"rounding": "to nearest even"}
     >>> merge(facts, {"rounding": "toward zero", "overflow": "infinity"})

@@ -16,7 +16,7 @@ _SATURATING = 1
 
 
 class Device(Protocol):
-    """What is needed of a PhysicalDevice."""
+    """The part of a PhysicalDevice that the queries need."""
 
     @property
     def extensions(self) -> dict[str, int]:
@@ -97,7 +97,7 @@ def _powers_of_two(low: int, high: int) -> list[int]:
 
 
 def ext_questions(features: dict[str, dict[str, Any]], properties: dict[str, dict[str, Any]]) -> list[tuple[int, int, int, int]]:
-    """What VK_EXT_cooperative_matrix_maintenance1 may be asked on a device: (scope, invocations, subgroup size, flags).
+    """The queries that VK_EXT_cooperative_matrix_maintenance1 allows on a device: (scope, invocations, subgroup size, flags).
 
     Subgroup size 0 stands for a varying one. Workgroup scope only where cooperativeMatrixWorkgroupScope is supported.
 
@@ -129,7 +129,7 @@ def ext_tuples(device: Device, features: dict[str, dict[str, Any]], properties: 
     supported = features.get("VkPhysicalDeviceCooperativeMatrixMaintenance1FeaturesEXT", {})
     if not supported.get("cooperativeMatrixProperties2"):
         return []
-    found: list[dict[str, Any]] = []
+    tuples: list[dict[str, Any]] = []
     for asked_scope, invocations, size, flags in ext_questions(features, properties):
         info = structs.new("VkPhysicalDeviceCooperativeMatrixInfo2EXT")
         info.scope, info.invocations, info.subgroupSize, info.flags = asked_scope, invocations, size, flags
@@ -137,8 +137,8 @@ def ext_tuples(device: Device, features: dict[str, dict[str, Any]], properties: 
         if rows is None:
             return None
         asked = {"scope": scope(asked_scope), "invocations": invocations, "subgroup_size": size, "saturating": bool(flags & _SATURATING)}
-        found += [{**_granularity(r), **_types(r), **asked} for r in rows]
-    return found
+        tuples += [{**_granularity(r), **_types(r), **asked} for r in rows]
+    return tuples
 
 
 def vector_combinations(device: Device) -> list[dict[str, Any]] | None:

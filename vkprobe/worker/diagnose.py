@@ -1,6 +1,6 @@
 """Why the Vulkan loader dropped a driver: its library loaded by hand, step by step, in a process of its own.
 
-The loader tells its reasons to nobody but its log; here the dynamic linker's own words come back.
+The loader writes its reasons only to its log; this returns the dynamic linker's own words.
 """
 
 from __future__ import annotations

@@ -31,10 +31,10 @@ def enumerate_devices(request: Enumerate, progress: Progress) -> list[dict[str, 
     Raises:
         VkError: the instance could not be made, or its devices not be listed.
     """
-    found = []
+    devices = []
     for index, device in enumerate(_devices(progress)):
         driver = _driver_properties(device, progress)
-        found.append(
+        devices.append(
             {
                 "index": index,
                 "name": device.core["deviceName"].strip(),
@@ -45,7 +45,7 @@ def enumerate_devices(request: Enumerate, progress: Progress) -> list[dict[str, 
                 "device_id": device.core["deviceID"],
             }
         )
-    return found
+    return devices
 
 
 def facts(request: Facts, progress: Progress) -> list[dict[str, Any]]:
@@ -95,10 +95,10 @@ def _facts_of(index: int, device: PhysicalDevice, ask: Ask) -> dict[str, Any]:
         "features": features,
         "properties": properties,
         "coopmat": {
-            "khr": _told(notes, ask, coopmat.KHR_QUERY, lambda: coopmat.khr_tuples(device)),
-            "nv_flexible": _told(notes, ask, coopmat.FLEXIBLE_QUERY, lambda: coopmat.flexible_tuples(device)),
-            "ext": _told(notes, ask, coopmat.EXT_QUERY, lambda: coopmat.ext_tuples(device, features, properties)),
-            "cooperative_vector": _told(notes, ask, coopmat.VECTOR_QUERY, lambda: coopmat.vector_combinations(device)),
+            "khr": _answer(notes, ask, coopmat.KHR_QUERY, lambda: coopmat.khr_tuples(device)),
+            "nv_flexible": _answer(notes, ask, coopmat.FLEXIBLE_QUERY, lambda: coopmat.flexible_tuples(device)),
+            "ext": _answer(notes, ask, coopmat.EXT_QUERY, lambda: coopmat.ext_tuples(device, features, properties)),
+            "cooperative_vector": _answer(notes, ask, coopmat.VECTOR_QUERY, lambda: coopmat.vector_combinations(device)),
         },
         "queues": device.queues() if ask("vkGetPhysicalDeviceQueueFamilyProperties") else None,
         "heaps": device.heaps() if ask("vkGetPhysicalDeviceMemoryProperties") else None,
@@ -106,13 +106,13 @@ def _facts_of(index: int, device: PhysicalDevice, ask: Ask) -> dict[str, Any]:
     }
 
 
-def _told(notes: list[str], ask: Ask, query: str, rows: Callable[[], list[dict[str, Any]] | None]) -> list[dict[str, Any]] | None:
+def _answer(notes: list[str], ask: Ask, query: str, rows: Callable[[], list[dict[str, Any]] | None]) -> list[dict[str, Any]] | None:
     if not ask(query):
         return None
     try:
         return rows()
     except VkError as error:
-        # The device stays worth knowing; this answer is unknown, and the user is told why.
+        # The device's other facts still count; this answer is unknown, and a note tells the user why.
         notes.append(error.reason)
         return None
 

@@ -1,4 +1,4 @@
-"""How a request fails: an exception that carries what the parent is told."""
+"""How a request fails: an exception that carries the message for the parent."""
 
 from __future__ import annotations
 

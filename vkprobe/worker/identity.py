@@ -1,4 +1,4 @@
-"""Which driver this process really loaded: its library's build id, the kernel module below."""
+"""The driver that this process really loaded: its library's build id, the kernel module below."""
 
 from __future__ import annotations
 

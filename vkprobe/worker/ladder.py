@@ -1,6 +1,6 @@
 """The rungs of one cooperative-matrix tuple: compiles, runs, correct, faster; and the numeric facts found on the way.
 
-Each rung is told as progress when it is reached, so that a crash on the next one is named by the parent.
+Each rung is reported as progress when it is reached, so that a crash on the next one is named by the parent.
 Correct covers row- and column-major loads from buffer and shared memory with padding strides, several steps along K,
 wrapping and saturation of integers, overflow, infinities and NaN of floats. Facts that devices may differ in (accumulator
 bits, subnormals) are reported, not judged.
@@ -93,11 +93,11 @@ class _Bench:
         def recorded(pipeline: Pipeline, dispatches: int) -> Any:
             return self.session.commands.record([Dispatch(pipeline, sets, (0, _RATE_STEPS), (_RATE_GROUPS, 1, 1))], dispatches)
 
-        found = ratio(self.session, self.pipeline, plain, recorded, 1, _MOST_DISPATCHES)
+        value = ratio(self.session, self.pipeline, plain, recorded, 1, _MOST_DISPATCHES)
         sets.destroy()
         for buffer in buffers:
             buffer.destroy()
-        return found
+        return value
 
 
 def climb(request: Climb, progress: Progress) -> Climbed:
@@ -163,12 +163,12 @@ def _exact(bench: _Bench, rng: np.random.Generator, modes: list[int]) -> str | N
         b = _whole(rng, job.b, (job.k * steps, job.n), bound)
         c = _whole(rng, job.c, (job.m, job.n), bound)
         wanted = _wrapped(job.c, a @ b + c, job.saturating)
-        found = bench.run(a, b, c, mode)
-        if not np.array_equal(found, wanted):
-            m, n = (int(i[0]) for i in np.nonzero(~(found == wanted)))
-            count = int(np.count_nonzero(~(found == wanted)))
-            first = f"the first at m={m} n={n}: {found[m, n]:g} instead of {wanted[m, n]:g}"
-            return f"{_mode_name(mode)}: {count} of {found.size} elements differ, {first}"
+        actual = bench.run(a, b, c, mode)
+        if not np.array_equal(actual, wanted):
+            m, n = (int(i[0]) for i in np.nonzero(~(actual == wanted)))
+            count = int(np.count_nonzero(~(actual == wanted)))
+            first = f"the first at m={m} n={n}: {actual[m, n]:g} instead of {wanted[m, n]:g}"
+            return f"{_mode_name(mode)}: {count} of {actual.size} elements differ, {first}"
     return None
 
 
@@ -232,9 +232,9 @@ def _edges(bench: _Bench) -> str | None:
         ]
     cases.append(("infinity in C", [(1.0, 1.0)], math.inf, math.inf))
     for name, products, c, wanted in cases:
-        found = _single(bench, products, c)
-        if not (found == wanted or (math.isnan(found) and math.isnan(wanted))):
-            return f"{name} gave {found:g} instead of {wanted:g}"
+        actual = _single(bench, products, c)
+        if not (actual == wanted or (math.isnan(actual) and math.isnan(wanted))):
+            return f"{name} gave {actual:g} instead of {wanted:g}"
     return None
 
 
@@ -243,14 +243,14 @@ def _clamping(bench: _Bench) -> str | None:
     least, most = COMPONENTS[job.c].least, COMPONENTS[job.c].most
     assert least is not None
     assert most is not None
-    found = _single(bench, [(1.0, 2.0)], float(most - 1))
-    if found != most:
-        return f"saturation: {most - 1} + 2 gave {found:.0f} instead of {most}"
+    actual = _single(bench, [(1.0, 2.0)], float(most - 1))
+    if actual != most:
+        return f"saturation: {most - 1} + 2 gave {actual:.0f} instead of {most}"
     if "s8" in (job.a, job.b) and least < 0:
         x, y = (-1.0, 2.0) if job.a == "s8" else (2.0, -1.0)
-        found = _single(bench, [(x, y)], float(least + 1))
-        if found != least:
-            return f"saturation: {least + 1} - 2 gave {found:.0f} instead of {least}"
+        actual = _single(bench, [(x, y)], float(least + 1))
+        if actual != least:
+            return f"saturation: {least + 1} - 2 gave {actual:.0f} instead of {least}"
     return None
 
 
@@ -259,7 +259,7 @@ _LIFT = {"f16": 2.0**12, "bf16": 2.0**100, "e4m3": 2.0**6, "e5m2": 2.0**12}
 
 
 def _facts(bench: _Bench) -> dict[str, Any]:
-    """What devices may differ in: significand bits of the accumulator, and whether subnormals are kept."""
+    """Facts in which devices may differ: significand bits of the accumulator, and whether subnormals are kept."""
     job = bench.job
     component = COMPONENTS[job.c]
     if not component.is_float:

@@ -79,12 +79,12 @@ class _Bench:
         def recorded(pipeline: Pipeline, steps: int) -> Any:
             return self.session.commands.record([Dispatch(pipeline, sets, (mode, steps), (_RATE_GROUPS, 1, 1))], 1)
 
-        found = ratio(self.session, self.pipeline, plain, recorded, 8, _MOST_STEPS)
+        value = ratio(self.session, self.pipeline, plain, recorded, 8, _MOST_STEPS)
         sets.destroy()
         for buffer in buffers:
             buffer.destroy()
         plain.destroy()
-        return found
+        return value
 
 
 def climb_feature(request: ClimbFeature, progress: Progress) -> Climbed:
@@ -104,10 +104,10 @@ def climb_feature(request: ClimbFeature, progress: Progress) -> Climbed:
     ratios: list[float] = []
     if request.execute:
         for bench in benches:
-            found, seen = CHECKS[bench.step.check](bench.run, bench.step.parameters)
+            fault, seen = CHECKS[bench.step.check](bench.run, bench.step.parameters)
             merge(facts, seen)
-            if found is not None and wrong is None:
-                wrong = f"{bench.step.what}: {found}" if bench.step.what else found
+            if fault is not None and wrong is None:
+                wrong = f"{bench.step.what}: {fault}" if bench.step.what else fault
         if wrong is None:
             progress({"rung": "correct"})
             ratios = [ratio for ratio in (bench.ratio() for bench in benches) if ratio is not None]

@@ -99,17 +99,17 @@ def _rounding(run: Run, m: int, n: int) -> str:
     values = np.zeros((m, n))
     values[0, :4] = 1 + 2.0**-11, 1 + 3 * 2.0**-11, 1 + 2.0**-11 + 2.0**-20, -1 - 2.0**-11 - 2.0**-20
     output = run({_C: encode("f32", values)}, _bytes("f16", values.size), (0, 0, 0))
-    found = _read(output, "f16", (m, n))[0, :4].tolist()
+    actual = _read(output, "f16", (m, n))[0, :4].tolist()
     step = 2.0**-10
     names = {(1.0, 1 + 2 * step, 1 + step, -1 - step): "to nearest even", (1.0, 1 + step, 1.0, -1.0): "toward zero"}
-    return names.get(tuple(found), "otherwise")
+    return names.get(tuple(actual), "otherwise")
 
 
 _SCALE = 2
 
 
 def elements(run: Run, parameters: Mapping[str, Any]) -> Outcome:
-    """x * scale + y + a number of its place: each element is told its row and column, a scalar and another matrix's element."""
+    """x * scale + y + a number of its place: each element gets its row and column, a scalar and another matrix's element."""
     m, n, name = _shape(parameters)
     x, y = _whole(m, n, 4), _whole(n, m, 4).T
     wanted = x * _SCALE + y + (np.arange(m)[:, None] % 32 * 32 + np.arange(n)[None, :] % 32)

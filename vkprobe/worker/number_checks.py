@@ -56,8 +56,8 @@ def numbers(run: Run, parameters: Mapping[str, Any]) -> Outcome:
     facts: dict[str, Any] = {}
     values = code_values(name)
     for shift in (0, 8 - _SUB_BYTE[name]) if name in _SUB_BYTE else (0,):
-        found = _words(run, np.arange(values.size) << shift, (_DECODE, shift, 0), local).view(np.float32).astype(np.float64)
-        wrong = _exact_or_flushed(found, values, _LEAST_NORMAL_F32, facts)
+        actual = _words(run, np.arange(values.size) << shift, (_DECODE, shift, 0), local).view(np.float32).astype(np.float64)
+        wrong = _exact_or_flushed(actual, values, _LEAST_NORMAL_F32, facts)
         if wrong:
             at = f", the codes {shift} bits up" if shift else ""
             return f"{name} to f32{at}, by code: {wrong}", facts
@@ -81,14 +81,14 @@ def _as_words(values: F64) -> Input:
     return values.astype(np.float32).view(np.uint32)
 
 
-def _exact_or_flushed(found: F64, wanted: F64, least_normal: float, facts: dict[str, Any]) -> str | None:
+def _exact_or_flushed(actual: F64, wanted: F64, least_normal: float, facts: dict[str, Any]) -> str | None:
     """Results must be equal; those too small for a normal number may be zero."""
     small = (np.abs(wanted) < least_normal) & (wanted != 0)
     if small.any():
-        flushed = bool((found[small] == 0).all())
+        flushed = bool((actual[small] == 0).all())
         facts["subnormals"] = "flushed" if flushed else "kept"
         wanted = np.where(small, 0.0, wanted) if flushed else wanted
-    return differing(found, wanted, "i")
+    return differing(actual, wanted, "i")
 
 
 def _encoding(run: Run, name: str, values: F64, local: int, facts: dict[str, Any]) -> str | None:
@@ -107,12 +107,12 @@ def _encoding(run: Run, name: str, values: F64, local: int, facts: dict[str, Any
     between = np.concatenate([middle, middle - step, middle + step])
     down, up = np.tile(lower, 3), np.tile(upper, 3)
     for sign in (1.0, -1.0):
-        found = sign * _back(run, name, sign * between, _ENCODE, local)
-        astray = np.nonzero((found != down) & (found != up))[0]
+        actual = sign * _back(run, name, sign * between, _ENCODE, local)
+        astray = np.nonzero((actual != down) & (actual != up))[0]
         if astray.size:
             i = int(astray[0])
-            return f"f32 to {name}: {sign * between[i]:.9g} gave {sign * found[i]:.9g}, neither {sign * down[i]:g} nor {sign * up[i]:g}"
-        facts["rounding"] = _how_rounded(found, between, down, up, facts.get("rounding") if sign < 0 else None)
+            return f"f32 to {name}: {sign * between[i]:.9g} gave {sign * actual[i]:.9g}, neither {sign * down[i]:g} nor {sign * up[i]:g}"
+        facts["rounding"] = _how_rounded(actual, between, down, up, facts.get("rounding") if sign < 0 else None)
     largest = float(normal[-1])
     beyond = float(_back(run, name, np.array([min(largest * 4, 3.4028234e38)]), _ENCODE, local)[0])
     facts["overflow"] = "NaN" if np.isnan(beyond) else "infinity" if np.isinf(beyond) else "largest" if beyond == largest else f"{beyond:g}"
@@ -126,13 +126,13 @@ def _back(run: Run, name: str, values: F64, mode: int, local: int) -> F64:
     return decode(name, codes.astype("<u2" if name == "bf16" else np.uint8))
 
 
-def _how_rounded(found: F64, exact: F64, down: F64, up: F64, before: Any = None) -> str:
-    """Which rounding explains results between two neighbours; of ties the even one is that with fewer significand bits."""
+def _how_rounded(actual: F64, exact: F64, down: F64, up: F64, before: Any = None) -> str:
+    """The rounding that explains results between two neighbours; the even neighbour is the one with fewer significand bits."""
     middle = (down + up) / 2
     # Neighbours as multiples of their distance: the even multiple is the even neighbour.
     even = np.where(np.round(down / (up - down)) % 2 == 0, down, up)
     nearest = np.where(exact == middle, even, np.where(exact < middle, down, up))
-    how = "to nearest even" if np.array_equal(found, nearest) else "toward zero" if np.array_equal(found, down) else "otherwise"
+    how = "to nearest even" if np.array_equal(actual, nearest) else "toward zero" if np.array_equal(actual, down) else "otherwise"
     return how if before in (None, how) else f"{before} or {how}"
 
 
@@ -171,13 +171,13 @@ def integer_dot(run: Run, parameters: Mapping[str, Any]) -> Outcome:
     wanted = np.clip(exact, least, most) if saturating else np.mod(exact - least, most - least + 1) + least
     inputs = {_A: _packed(a), _B: _packed(b), _C: (c & 0xFFFFFFFF).astype(np.uint32)}
     output = run(inputs, 4 * count, (int(saturating), 0, 0), count // local)
-    found = output.view(np.int32 if signed else np.uint32).astype(np.int64)
-    different = np.nonzero(found != wanted)[0]
+    actual = output.view(np.int32 if signed else np.uint32).astype(np.int64)
+    different = np.nonzero(actual != wanted)[0]
     if not different.size:
         return None, {}
     i = int(different[0])
     asked = f"{a[i].tolist()} . {b[i].tolist()} + {c[i]}"
-    return f"{different.size} of {count} results differ, the first of {asked}: {found[i]} instead of {wanted[i]}", {}
+    return f"{different.size} of {count} results differ, the first of {asked}: {actual[i]} instead of {wanted[i]}", {}
 
 
 def _eights(rng: np.random.Generator, signed: bool, count: int) -> Input:
@@ -200,8 +200,8 @@ def float_dot(run: Run, parameters: Mapping[str, Any]) -> Outcome:
     count = 16 * local
     a, b = (rng.integers(-8, 9, (count, width)).astype(np.float64) for _ in range(2))
     c = rng.integers(-8, 9, count).astype(np.float64) * accumulates
-    found = _dotted(run, (vector, result), a, b, c, local)
-    wrong = differing(found, np.sum(a * b, axis=1) + c, "i")
+    actual = _dotted(run, (vector, result), a, b, c, local)
+    wrong = differing(actual, np.sum(a * b, axis=1) + c, "i")
     if wrong or result != "f32" or vector not in ("f16", "bf16"):
         return wrong, {}
     one = 1 + 2.0 ** -(10 if vector == "f16" else 7)
@@ -238,17 +238,17 @@ def half(run: Run, parameters: Mapping[str, Any]) -> Outcome:
     for single in (0, _SINGLE):
         form = "single numbers" if single else "pairs"
         for mode, words, exact in ((_MULTIPLY, "products", wide[0] * wide[1]), (_ADD, "sums", wide[0] + wide[1])):
-            found = _pairs(run, (x, y, z), mode + single, local)
+            actual = _pairs(run, (x, y, z), mode + single, local)
             down, up = _halves_around(exact)
-            wrong = _between(found, exact, down, up)
+            wrong = _between(actual, exact, down, up)
             if wrong:
                 return f"{words} of {form}: {wrong}", facts
             inexact = (down != up) & (np.abs(exact) >= _LEAST_NORMAL_F16)
             sign = np.where(exact[inexact] < 0, -1.0, 1.0)
             lower, upper = np.sort([sign * down[inexact], sign * up[inexact]], axis=0)
-            facts["rounding"] = _how_rounded(sign * found[inexact], np.abs(exact[inexact]), lower, upper, facts.get("rounding"))
-        found = _pairs(run, (x, y, z), _FMA + single, local)
-        wrong = _multiplied_and_added(found, wide, facts)
+            facts["rounding"] = _how_rounded(sign * actual[inexact], np.abs(exact[inexact]), lower, upper, facts.get("rounding"))
+        actual = _pairs(run, (x, y, z), _FMA + single, local)
+        wrong = _multiplied_and_added(actual, wide, facts)
         if wrong:
             return f"multiply-adds of {form}: {wrong}", facts
     tiny, one, zero = (np.full((local, 2), value, np.float16) for value in (2.0**-24, 1.0, 0.0))
@@ -272,31 +272,31 @@ def _halves_around(exact: F64) -> tuple[F64, F64]:
     return np.where(value > exact, below, value), np.where(value < exact, above, value)
 
 
-def _between(found: F64, exact: F64, down: F64, up: F64) -> str | None:
-    """What is neither of the two neighbours; what is too small for a normal number may be zero."""
-    right = (found == down) | (found == up) | ((np.abs(exact) < _LEAST_NORMAL_F16) & (found == 0))
-    return _first(right, found, exact)
+def _between(actual: F64, exact: F64, down: F64, up: F64) -> str | None:
+    """Describe the results that are neither of the two neighbours; those too small for a normal number may be zero."""
+    right = (actual == down) | (actual == up) | ((np.abs(exact) < _LEAST_NORMAL_F16) & (actual == 0))
+    return _first(right, actual, exact)
 
 
-def _first(right: NDArray[np.bool_], found: F64, exact: F64) -> str | None:
+def _first(right: NDArray[np.bool_], actual: F64, exact: F64) -> str | None:
     if right.all():
         return None
     at = np.unravel_index(int(np.argmin(right)), right.shape)
-    return f"{np.count_nonzero(~right)} of {right.size} are wrong, the first {found[at]:.9g} where {exact[at]:.9g} is to be rounded"
+    return f"{np.count_nonzero(~right)} of {right.size} are wrong, the first {actual[at]:.9g} where {exact[at]:.9g} is to be rounded"
 
 
-def _multiplied_and_added(found: F64, operands: list[F64], facts: dict[str, Any]) -> str | None:
+def _multiplied_and_added(actual: F64, operands: list[F64], facts: dict[str, Any]) -> str | None:
     """Rounded once, or after the multiplication too: both are allowed, which one is a fact."""
     x, y, z = operands
     exact = x * y + z
     down, up = _halves_around(exact)
-    if _between(found, exact, down, up) is None:
+    if _between(actual, exact, down, up) is None:
         facts["fma"] = "fused" if facts.get("fma", "fused") == "fused" else "fused or not"
         return None
     parts = [_halves_around(product + z) for product in _halves_around(x * y)]
     lowest, highest = np.minimum(*(p[0] for p in parts)), np.maximum(*(p[1] for p in parts))
     facts["fma"] = "not fused"
-    return _first((found >= lowest) & (found <= highest), found, exact)
+    return _first((actual >= lowest) & (actual <= highest), actual, exact)
 
 
 NUMBER_CHECKS: Mapping[str, Check] = {"numbers": numbers, "integer_dot": integer_dot, "float_dot": float_dot, "half": half}

@@ -20,7 +20,7 @@ _TIMEOUT_S = 60.0
 def ratio(
     session: Session, pipeline: Pipeline, plain: Pipeline, recorded: Callable[[Pipeline, int], Any], amount: int, most: int
 ) -> float | None:
-    """Time of `pipeline` over that of `plain`, medians of samples taken in turn; None where the plain one's can't be told.
+    """Time of `pipeline` over that of `plain`, medians of samples taken in turn; None where the plain one's can't be measured.
 
     Args:
         recorded: a command buffer of an amount of work by one of them.

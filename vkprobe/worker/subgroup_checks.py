@@ -62,7 +62,7 @@ def _dispatch(run: Run, values: Input, lanes: Input, push: tuple[int, int, int])
 
 
 def _arguments(name: str, size: int) -> tuple[int, ...]:
-    """What `which` is to be: masks, lanes or thresholds."""
+    """Values for `which`: masks, lanes or thresholds."""
     return {
         "shuffle_xor": tuple(dict.fromkeys((1, size // 2, size - 1))),
         "broadcast": tuple(dict.fromkeys((0, size // 2, size - 1))),
@@ -97,19 +97,19 @@ def _compare(name: str, seen: dict[str, Words], values: Input, lanes: Input, whi
             if not members.size:
                 continue
             at = seen["lane"][members].astype(np.int64)
-            wanted, known = expected(name, values[members].astype(np.int64), at, lanes[members].astype(np.int64), which)
-            found = seen["got"][members][:, : wanted.shape[1]]
-            different = (found != wanted).any(axis=1) & known
+            wanted, is_defined = expected(name, values[members].astype(np.int64), at, lanes[members].astype(np.int64), which)
+            actual = seen["got"][members][:, : wanted.shape[1]]
+            different = (actual != wanted).any(axis=1) & is_defined
             if different.any():
                 i = int(np.nonzero(different)[0][0])
                 return (
                     f"{int(different.sum())} of {members.size} invocations of subgroup {int(subgroup)} differ, "
-                    f"the first in lane {int(at[i])}: {_told(name, found[i])} instead of {_told(name, wanted[i])}"
+                    f"the first in lane {int(at[i])}: {_words_text(name, actual[i])} instead of {_words_text(name, wanted[i])}"
                 )
     return None
 
 
-def _told(name: str, words: Words) -> str:
+def _words_text(name: str, words: Words) -> str:
     if name == "ballot":
         return "0x" + "".join(f"{int(w):08x}" for w in reversed(words))
     if name in ("all", "any"):
@@ -149,9 +149,9 @@ def expected(name: str, x: Integers, lane: Integers, target: Integers, which: in
         "broadcast": lambda i: by_lane.get(which),
     }
     got = [results[name](i) for i in range(x.size)]
-    known = np.array([value is not None for value in got])
+    is_defined = np.array([value is not None for value in got])
     whole = np.array([0 if value is None else int(value) for value in got], np.int32)
-    return np.stack([whole.astype(np.float32).view(np.uint32), whole.view(np.uint32)], axis=1), known
+    return np.stack([whole.astype(np.float32).view(np.uint32), whole.view(np.uint32)], axis=1), is_defined
 
 
 SUBGROUP_CHECKS: Mapping[str, Check] = {"subgroup": operation}

@@ -1,4 +1,4 @@
-"""Clocks, power and temperature while a device works, where the system tells them: NVML for NVIDIA, sysfs for the rest.
+"""Clocks, power and temperature while a device works, where the system reports them: NVML for NVIDIA, sysfs for the rest.
 
 Read only; no setting is ever changed.
 Source: NVML API reference (nvmlDeviceGetHandleByPciBusId_v2, nvmlClockType_t); Linux hwmon and amdgpu sysfs documentation.
@@ -31,7 +31,7 @@ def _pci_address(device: Device) -> str | None:
 
 
 class Telemetry:
-    """What can be told of one device's state; `read()` is cheap enough to call while a sample runs."""
+    """Telemetry of one device; `read()` is cheap enough to call while a sample runs."""
 
     def __init__(self, device: Device) -> None:
         self._nvml: Any = None
@@ -55,26 +55,26 @@ class Telemetry:
         self._folder = folder if folder.is_dir() else None
 
     def read(self) -> dict[str, Any]:
-        """Clocks (MHz), power (W), temperature (degrees Celsius): those that are told."""
+        """Clocks (MHz), power (W), temperature (degrees Celsius): those that are reported."""
         if self._nvml is not None:
             return self._read_nvml()
         return self._read_sysfs(self._folder) if self._folder is not None else {}
 
     def _read_nvml(self) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        readings: dict[str, Any] = {}
         value = ctypes.c_uint()
         for name, kind in (("sm_clock_mhz", _NVML_SM), ("memory_clock_mhz", _NVML_MEMORY)):
             if self._nvml.nvmlDeviceGetClockInfo(self._handle, kind, ctypes.byref(value)) == 0:
-                told[name] = value.value
+                readings[name] = value.value
         if self._nvml.nvmlDeviceGetPowerUsage(self._handle, ctypes.byref(value)) == 0:
-            told["power_w"] = value.value / 1000
+            readings["power_w"] = value.value / 1000
         if self._nvml.nvmlDeviceGetTemperature(self._handle, 0, ctypes.byref(value)) == 0:
-            told["temperature_c"] = value.value
-        return told
+            readings["temperature_c"] = value.value
+        return readings
 
     @staticmethod
     def _read_sysfs(folder: Path) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        readings: dict[str, Any] = {}
         for pattern, name, divisor in (
             ("hwmon/hwmon*/freq1_input", "sm_clock_mhz", 1e6),
             ("hwmon/hwmon*/freq2_input", "memory_clock_mhz", 1e6),
@@ -85,12 +85,12 @@ class Telemetry:
             for path in folder.glob(pattern):
                 value = _number(path)
                 if value is not None:
-                    told.setdefault(name, value / divisor)
-        return told
+                    readings.setdefault(name, value / divisor)
+        return readings
 
 
 def _number(path: Path) -> float | None:
     try:
         return float(path.read_text())
     except (OSError, ValueError):
-        return None  # the kernel lists it but won't tell it now
+        return None  # the kernel lists it but can't read it now

@@ -51,9 +51,9 @@ def read(path: Path) -> Model:
     parts = _parts(path)
     for number, part in enumerate(parts):
         _check_header(part)
-        told, listed = _read(part)
-        _check_part(part, told, number, len(parts))
-        fields = {**told, **fields}
+        part_fields, listed = _read(part)
+        _check_part(part, part_fields, number, len(parts))
+        fields = {**part_fields, **fields}
         tensors += listed
     _check_whole(path, fields, tensors)
     architecture = _text(fields.get("general.architecture"))
@@ -94,7 +94,7 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _check_header(path: Path) -> None:
-    """Tell what a file is that is no little-endian GGUF file of a version in use.
+    """Check that the file is a little-endian GGUF file of a version in use.
 
     Raises:
         UsageError: it is none, or can't be read.
@@ -191,7 +191,7 @@ def _reader_class() -> type[GGUFReader]:
 
 
 def _is_unknown_type(error: BaseException) -> bool:
-    """Whether Python's enum refused a tensor's type: told by the frame that raised, as the message is Python's own to change."""
+    """Whether Python's enum refused a tensor's type: recognised by the frame that raised, as the message is Python's own to change."""
     from gguf import GGMLQuantizationType
 
     frames = traceback.walk_tb(error.__traceback__)
@@ -241,11 +241,11 @@ def _printable(text: str) -> str:
 
 def _check_part(path: Path, fields: dict[str, Any], number: int, count: int) -> None:
     """Raise UsageError where a file is another part than its name says."""
-    told, of = _number(fields.get("split.no")), _number(fields.get("split.count"))
+    index, of = _number(fields.get("split.no")), _number(fields.get("split.count"))
     if of is None or of <= 1:
         return
-    if of != count or told != number:
-        place = "of a split file" if told is None else f"{told + 1} of {of}"
+    if of != count or index != number:
+        place = "of a split file" if index is None else f"{index + 1} of {of}"
         raise UsageError(
             f"{path}: part {place}, which its name doesn't say; name parts as llama-gguf-split does: MODEL-00001-of-{of:05}.gguf"
         )
@@ -262,9 +262,9 @@ def _check_whole(path: Path, fields: dict[str, Any], tensors: Sequence[Tensor]) 
 def _none_usable(skipped: Sequence[Skipped], architecture: str | None) -> str:
     """Why a file has no workloads."""
     if not skipped:
-        return f"no tensor that is multiplied by ({architecture or 'no architecture told'}); give a language model"
+        return f"no tensor that is multiplied by ({architecture or 'no architecture named'}); give a language model"
     reasons: dict[str, int] = {}
     for entry in skipped:
         reasons[entry.reason] = reasons.get(entry.reason, 0) + entry.count
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return f"none of its matrices can be measured: {told}"
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"none of its matrices can be measured: {counts}"

@@ -37,11 +37,11 @@ def model(name: str, folder: Path = FOLDER) -> Model:
         raise UsageError(f"no model {name}; there is {', '.join(names(folder))}")
     path = folder / f"{name.lower()}.json"
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Model)
+        model = msgspec.json.decode(path.read_bytes(), type=Model)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise UsageError(f"{path}: not a model: {json_fault(path.read_bytes(), Model)}") from None
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from None
-    if found.name != name.lower():
-        raise UsageError(f"{path}: holds the model {found.name}: name and file differ")
-    return found
+    if model.name != name.lower():
+        raise UsageError(f"{path}: holds the model {model.name}: name and file differ")
+    return model

@@ -1,4 +1,4 @@
-"""What a model's evaluation multiplies by, and which kernel shapes stand for it.
+"""The matrices that a model's evaluation multiplies by, and the kernel shapes that stand for them.
 
 pp512 is one graph of 512 tokens (llama.cpp's default n_ubatch), tg128 128 graphs of one.
 Source: llama.cpp of llama-cpp-python 0.3.36, src/models/*.cpp: the graphs, and where rows are picked.

@@ -1,4 +1,4 @@
-"""Which tensors of a GGUF file llama.cpp multiplies by, told by their names, and how many tokens go through each.
+"""The tensors of a GGUF file that llama.cpp multiplies by, recognised by name, and how many tokens go through each.
 
 Source: llama.cpp of llama-cpp-python 0.3.36, src/llama-arch.cpp: the tensors' names, and the op that it notes beside each.
 """
@@ -51,7 +51,7 @@ class Tensor(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True, kw_only=True):
-    """What a file says of its model; None where it doesn't.
+    """A file's facts about its model; None for those that it lacks.
 
     Attributes:
         architecture: as llama.cpp names it (`qwen3moe`).
@@ -79,11 +79,11 @@ def workloads_of(tensors: Iterable[Tensor], metadata: Metadata) -> tuple[tuple[W
     """Workloads, and matrices that are skipped, in the tensors' order; vectors, embeddings and convolutions are neither.
 
     Raises:
-        UsageError: there are experts, and the metadata don't tell how many a token goes through.
+        UsageError: there are experts, and the metadata don't say how many a token goes through.
     """
     matrices = [tensor for tensor in tensors if len(tensor.shape) > 1]
     tied = all(tensor.name != "output.weight" for tensor in matrices)
-    numbers = [int(found[1]) for tensor in matrices if (found := _IN_LAYER.fullmatch(tensor.name))]
+    numbers = [int(match[1]) for tensor in matrices if (match := _IN_LAYER.fullmatch(tensor.name))]
     last = (metadata.layers or max(numbers, default=-1) + 1) - metadata.nextn_layers - 1
     workloads: dict[Workload, int] = {}
     skipped: dict[Skipped, int] = {}
@@ -120,13 +120,13 @@ def _place(tensor: Tensor, *, tied: bool, last: int) -> _Place | None:
     """Where a matrix stands; None where llama.cpp doesn't multiply by it."""
     if tensor.name == ("token_embd.weight" if tied else "output.weight"):
         return _Place("lm_head")
-    found = _IN_LAYER.fullmatch(tensor.name)
-    role = found[2] if found else tensor.name.removesuffix(".weight")
+    match = _IN_LAYER.fullmatch(tensor.name)
+    role = match[2] if match else tensor.name.removesuffix(".weight")
     if _LOOKED_UP_OR_ELEMENTWISE.search(role) or not tensor.name.endswith(".weight"):
         return None
-    if found is None:
+    if match is None:
         return _Place(role, reason="outside a decoder's layers")
-    layer = int(found[1])
+    layer = int(match[1])
     if layer > last:
         return _Place(role, reason="in a layer that predicts further tokens")
     if _EXPERTS.fullmatch(role) and len(tensor.shape) == 3:
@@ -143,6 +143,6 @@ def _used(tensor: Tensor, layer: int | None, used: int | Sequence[int] | None) -
     if isinstance(used, Sequence):
         used = used[layer] if layer is not None and layer < len(used) else None
     if used is None or not 1 <= used <= tensor.shape[2]:
-        told = "not told" if used is None else str(used)
-        raise UsageError(f"{tensor.name} has {tensor.shape[2]} experts, but expert_used_count is {told}")
+        value = "missing" if used is None else str(used)
+        raise UsageError(f"{tensor.name} has {tensor.shape[2]} experts, but expert_used_count is {value}")
     return used

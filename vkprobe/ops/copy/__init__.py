@@ -1,4 +1,4 @@
-"""What memory delivers: copies inside the device, and to and from the host."""
+"""Memory bandwidth: copies inside the device, and to and from the host."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Copy(Op):
         return [one for one in chosen if one.variant.mode in PATHS["scalar-f32"]] if scope == "compile-full" else chosen
 
     def size(self, cell: Cell) -> str:
-        """In binary units."""
+        """The size in binary units."""
         return size(cell.axis("bytes"))
 
     def limits(self, cell: Cell, arithmetics: Collection[Arithmetic]) -> bool:
@@ -75,12 +75,12 @@ class Copy(Op):
         return cell.variant.mode in INSIDE
 
     def traffic_bytes(self, program: Program) -> int:
-        """What crosses, to and from the host; a copy that only reads writes next to nothing."""
+        """Bytes moved, to and from the host included; a copy that only reads writes next to nothing."""
         inside = program.cell.variant.mode in ("shader", "device")
         return 2 * program.source.bytes if inside else program.source.bytes
 
     def kind(self, cell: Cell) -> str:
-        """What copies, and between which memories."""
+        """How it copies, and between which memories."""
         mode = cell.variant.mode or ""
         return MODES.get(mode, mode)
 

@@ -18,8 +18,8 @@ class DequantReference:
 
     def __init__(self, weight_type: str, m: int, k: int, seed: int, weights: WeightsReference | None = None) -> None:
         self.type, self.m, self.k = weight_type, m, k
-        made = weights or WeightsReference(weight_type, m, k, seed)
-        self.weights, self.distinct = made.random, made.distinct
+        reference = weights or WeightsReference(weight_type, m, k, seed)
+        self.weights, self.distinct = reference.random, reference.distinct
 
     def check(self, output: NDArray[np.float16], rounds_to_even: bool, keeps_subnormals: bool = True) -> Verdict:
         """Judge `output`: f16[m, k]. Without the rounding mode the neighbour on either side is right too, without the other one zero."""

@@ -49,7 +49,7 @@ def flexible_tuple(tile: MatrixTile, component: str, accumulator: str) -> TupleM
 
 
 def matrices_requirement(kernel: kernels.Kernel, tile: MatrixTile, shared_bytes: int, device: DeviceRecord) -> Requirement:
-    """What `kernel`, compiled with `tile`, asks of `device`, which reserves some shared memory for itself."""
+    """Requirement of `kernel`, compiled with `tile`, on `device`, which reserves some shared memory for itself."""
     reserved = int(lookup(device.properties, _PROPERTIES, "cooperativeMatrixWorkgroupScopeReservedSharedMemory") or 0)
     component = WEIGHT_TYPES[kernel.type].component
     own = kernels.requirement(

@@ -12,7 +12,7 @@ _GRANULE_K = 16  # the least K of the workgroup's matrices: VK_NV_cooperative_ma
 
 
 def tile_registers(plan: Plan, subgroup_size: int | None) -> int | None:
-    """By path; `subgroup_size` is what the driver runs it with, over which a matrix is spread (None for the tile's own)."""
+    """Registers of a tile, by path; the driver runs it with `subgroup_size`, over which a matrix is spread (None: the tile's own)."""
     path = plan.cell.variant.path
     if plan.program.first is None or len(plan.program.stages[0].constants) < 6:  # type: ignore[union-attr]
         return None  # the sum of a split K has no tile

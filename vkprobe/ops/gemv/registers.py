@@ -8,7 +8,7 @@ from vkprobe.weights import WEIGHT_TYPES
 
 
 def tile_registers(plan: Plan, subgroup_size: int | None) -> int | None:
-    """A step is a chunk of elements in f32; with q8_1 activations the one dot product of four that it is made of."""
+    """Registers that a step takes: a chunk of elements in f32, or with q8_1 activations one dot product of four."""
     if plan.program.first is None:
         return None
     c, v = plan.program.first.constants, plan.cell.variant

@@ -1,4 +1,4 @@
-"""What arithmetic delivers: multiply-adds from registers, by vectors and by each cooperative-matrix tuple."""
+"""Peak arithmetic: multiply-adds from registers, by vectors and by each cooperative-matrix tuple."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Peak(Op):
         return ""
 
     def cell_name(self, cell: Cell) -> str:
-        """With the size: it tells two devices' cells apart."""
+        """Includes the size, which distinguishes two devices' cells."""
         v = cell.variant
         size = "x".join(str(value) for _, value in cell.axes)
         return "/".join(filter(None, (cell.op, v.type, v.path, v.accumulator, v.tuple, size)))
@@ -101,12 +101,12 @@ class Peak(Op):
         return " ".join(filter(None, (cell.op, v.type, v.path, f"acc {v.accumulator}", v.tuple)))
 
     def row(self, cell: Cell) -> tuple[Any, ...]:
-        """Without the size, which follows from the device."""
+        """The row's label without the size, which follows from the device."""
         v = cell.variant
         return (cell.op, v.type, v.path, v.accumulator)
 
     def order(self, cell: Cell) -> tuple[Any, ...]:
-        """From the plainest arithmetic to the best."""
+        """Sort key from the plainest arithmetic to the best."""
         v = cell.variant
         return (rank(PATHS, v.path), v.type or "", v.tuple or "", v.accumulator or "")
 
@@ -119,7 +119,7 @@ class Peak(Op):
         return 2.0 * cell.axis("workgroups") * cell.axis("invocations") * cell.axis("multiply_adds")
 
     def tile_registers(self, plan: Plan, subgroup_size: int | None) -> int | None:
-        """Its numbers, the matrices that a subgroup keeps all along, or a workgroup's sums."""
+        """Registers for its numbers, the matrices that a subgroup keeps all along, or a workgroup's sums."""
         if plan.cell.variant.path in WIDTHS or plan.program.first is None:
             return WORDS
         c = plan.program.first.constants
@@ -165,7 +165,7 @@ def _tuple_cells(device: DeviceRecord) -> Iterator[Cell]:
 
 
 def _tuple_cell(device: DeviceRecord, t: KhrTuple) -> Cell | None:
-    """None if there is no kernel of these types."""
+    """The tuple's cell; None if there is no kernel of these types."""
     kernel = kernels.kernels().get(f"peak_coopmat_{t.a}_{t.b}_{t.c}")
     if kernel is None:
         return None

@@ -1,4 +1,4 @@
-"""The reference of peaks: numbers whose sums are exact, so that every result can be held against numpy's.
+"""The reference of peaks: numbers whose sums are exact, so that every result can be compared with numpy's.
 
 Vectors: x += -y, then y += x, again and again: a rotation that comes back after six rounds, of numbers as long as the type holds
 exactly. Packed integers wrap, so that theirs are any. Matrices: A * B and A' * B are added in turn. A' = -A leaves nothing of
@@ -80,8 +80,8 @@ def _rotation(rng: np.random.Generator, of: _Numbers) -> tuple[U32, U32, U32]:
     y += x == y  # no number is ever zero, which has two codes
 
     def words(pairs: I64) -> U32:
-        made: U32 = np.ascontiguousarray(pairs.astype(kind)).view(storage).view(np.uint32)[..., 0]
-        return made
+        bits: U32 = np.ascontiguousarray(pairs.astype(kind)).view(storage).view(np.uint32)[..., 0]
+        return bits
 
     start = words(np.stack([x, y], axis=2))
     for _ in range(of.rounds):
@@ -98,8 +98,8 @@ def _mixed(rng: np.random.Generator, of: _Numbers) -> tuple[U32, U32, U32]:
     up = np.array([1, 0]) - down
 
     def halves(values: I64) -> U32:
-        made: U32 = values.astype(np.float16).view(np.uint16).view(np.uint32)[..., 0]
-        return made
+        bits: U32 = values.astype(np.float16).view(np.uint16).view(np.uint32)[..., 0]
+        return bits
 
     def pairs(sums: I64) -> U32:
         return np.stack([sums.astype(np.float32).view(np.uint32), halves(y)], axis=2)
@@ -184,8 +184,8 @@ def _magnitudes(a: str, b: str, c: str, k: int, pairs: int, counting: bool) -> t
 def _whole(rng: np.random.Generator, component: str, most: int, shape: tuple[int, ...]) -> I64:
     """Integers of magnitude up to `most` that the type has."""
     least = 0 if component.startswith("u") else -most
-    made: I64 = rng.integers(least, most + 1, shape)
-    return made
+    integers: I64 = rng.integers(least, most + 1, shape)
+    return integers
 
 
 def _wrapped(values: I64, component: str) -> NDArray[Any]:

@@ -138,7 +138,7 @@ def measured(cells: Sequence[Exported]) -> list[tuple[Exported, Time]]:
     """
     timed = [(cell, time) for cell in cells if (time := cell.time) is not None]
     if not timed:
-        raise UsageError(f"nothing to export: none of {len(cells)} cells has a number ({left_out(cells)}); junit tells of those as well")
+        raise UsageError(f"nothing to export: none of {len(cells)} cells has a number ({left_out(cells)}); junit lists those as well")
     return timed
 
 

@@ -63,7 +63,7 @@ def _text(value: object) -> str:
     >>> _text("\\x1b[31mlost")
     '\\\\x1b[31mlost'
     """
-    return _NO_XML.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value))
+    return _NO_XML.sub(lambda match: f"\\x{ord(match[0]):02x}", str(value))
 
 
 def _properties(parent: ET.Element, values: Iterable[tuple[str, object]]) -> None:

@@ -40,7 +40,7 @@ def encode(cells: Sequence[Exported]) -> bytes:
 
 
 def _machine(run: RunRecord | None) -> dict[str, object]:
-    """The machine that was measured on; what its records don't tell is null."""
+    """The machine that was measured on; fields that its records lack are null."""
     host = run.host if run is not None else None
     unknown = ("node", "processor", "machine", "python_compiler", "python_implementation", "python_implementation_version")
     return {
@@ -91,7 +91,7 @@ def _benchmark(cell: Exported, time: Time) -> dict[str, object]:
 
 
 def stats(data: Sequence[float]) -> dict[str, object]:
-    """What pytest-benchmark says of samples (s), `data` itself included; quartiles as it reckons them."""
+    """Statistics of samples (s) as pytest-benchmark writes them, `data` included; quartiles as it computes them."""
     ordered = sorted(data)
     n, total = len(ordered), sum(ordered)
     mean = statistics.mean(ordered)

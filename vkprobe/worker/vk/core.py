@@ -37,7 +37,7 @@ def result_name(code: int) -> str:
 
 
 class VkError(Failure):
-    """A Vulkan call that returned an error; `device-lost` is told apart."""
+    """A Vulkan call that returned an error; `device-lost` is kept apart."""
 
     def __init__(self, call: str, result: int) -> None:
         super().__init__("device-lost" if result == _LOST else "vk", f"{call} gave {result_name(result)}", {"call": call, "result": result})
@@ -67,10 +67,10 @@ class Arena:
 
     def new(self, ctype: str, **members: Any) -> Any:
         """A pointer to one zeroed `ctype` with these members set."""
-        made = self.keep(ffi.new(f"{ctype} *"))
+        pointer = self.keep(ffi.new(f"{ctype} *"))
         for name, value in members.items():
-            setattr(made, name, value)
-        return made
+            setattr(pointer, name, value)
+        return pointer
 
     def array(self, ctype: str, values: Any) -> Any:
         """An array of `ctype`: from a list of values, or zeroed from a count."""

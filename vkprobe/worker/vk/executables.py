@@ -1,4 +1,4 @@
-"""VK_KHR_pipeline_executable_properties: the statistics and the internal representations that a driver's compiler tells."""
+"""VK_KHR_pipeline_executable_properties: the statistics and the internal representations from a driver's compiler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REPRESENTATIONS_FN = (
 
 
 class Executables(Struct, frozen=True, kw_only=True):
-    """Of the pipeline's last executable (a compute pipeline has one; ANV lists one per dispatch width).
+    """Statistics and texts of the pipeline's last executable (a compute pipeline has one; ANV lists one per dispatch width).
 
     Attributes:
         subgroup_size: what the driver says the executable runs with; None for 0.
@@ -73,7 +73,7 @@ def executables(device: Device, pipeline: Any) -> Executables | None:
         pipeline=pipeline,
         executableIndex=len(listed) - 1,
     )
-    found = _list(
+    items = _list(
         arena,
         "VkPipelineExecutableStatisticKHR",
         lib.VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR,
@@ -81,7 +81,7 @@ def executables(device: Device, pipeline: Any) -> Executables | None:
         "vkGetPipelineExecutableStatisticsKHR",
     )
     values: dict[str, Any] = {}
-    for item in found:
+    for item in items:
         member = {0: "b32", 1: "i64", 2: "u64", 3: "f64"}.get(int(item.format), "u64")
         value = getattr(item.value, member)
         values[_text(item.name)] = bool(value) if member == "b32" else value

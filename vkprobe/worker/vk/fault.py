@@ -17,10 +17,10 @@ def fault_report(device: Device) -> str | None:
     Source: VK_EXT_device_fault; vendor binaries are left out.
     """
     call = device.function("vkGetDeviceFaultInfoEXT", _FUNCTION)
-    return None if call is None else told(lambda counts, info: call(device.handle, counts, info))
+    return None if call is None else report_of(lambda counts, info: call(device.handle, counts, info))
 
 
-def told(call: Any) -> str | None:
+def report_of(call: Any) -> str | None:
     """The report that `call(counts, info)` fills in; it is asked twice, as the extension has it."""
     arena = Arena()
     counts = arena.new("VkDeviceFaultCountsEXT", sType=lib.VK_STRUCTURE_TYPE_DEVICE_FAULT_COUNTS_EXT)

@@ -15,7 +15,7 @@ from vkprobe.worker.vk.instance import Instance
 _INCOMPLETE = 5
 _1_1 = 1 << 22 | 1 << 12
 Ask = Callable[[str], bool]
-"""Told the name of each query before it is made; False where the query is to be left out."""
+"""Called with the name of each query before it is made; returns False to leave the query out."""
 
 
 def always(query: str) -> bool:
@@ -24,9 +24,9 @@ def always(query: str) -> bool:
     return True
 
 
-def pointer(ctype: str, made: Any) -> Any:
+def pointer(ctype: str, instance: Any) -> Any:
     """The address of a ctypes object as a cffi pointer."""
-    return ffi.cast(ctype, ctypes.addressof(made))
+    return ffi.cast(ctype, ctypes.addressof(instance))
 
 
 class PhysicalDevice:
@@ -74,12 +74,12 @@ class PhysicalDevice:
     def features(self, ask: Ask = always) -> dict[str, dict[str, Any]]:
         """Every allowed feature struct, {struct: {member: value}}, VkPhysicalDeviceFeatures first."""
         core = structs.new("VkPhysicalDeviceFeatures")
-        found = {}
+        by_struct = {}
         if ask("VkPhysicalDeviceFeatures"):
             lib.vkGetPhysicalDeviceFeatures(self.handle, pointer("VkPhysicalDeviceFeatures *", core))
-            found["VkPhysicalDeviceFeatures"] = structs.plain("VkPhysicalDeviceFeatures", core)
-        found.update(self._chained("Features", structs.features(), ask))
-        return found
+            by_struct["VkPhysicalDeviceFeatures"] = structs.plain("VkPhysicalDeviceFeatures", core)
+        by_struct.update(self._chained("Features", structs.features(), ask))
+        return by_struct
 
     def properties(self, ask: Ask = always) -> dict[str, dict[str, Any]]:
         """Every allowed property struct, {struct: {member: value}}, VkPhysicalDeviceProperties first."""
@@ -127,7 +127,7 @@ class PhysicalDevice:
         ]
 
     def rows(self, function: str, row: str, *, info: Any = None) -> list[Any] | None:
-        """What an array query of this device gives: `function(device, [info,] count, rows)`; None where the function is missing.
+        """The rows of an array query of this device: `function(device, [info,] count, rows)`; None where the function is missing.
 
         Every element's sType is set, and VK_INCOMPLETE (the number grew in between) is answered by asking again.
 
@@ -144,10 +144,10 @@ class PhysicalDevice:
             check(call(*first, count, ffi.NULL), function)
             if count[0] == 0:
                 return []
-            made = structs.new(row, int(count[0]))
-            result = call(*first, count, pointer("void *", made))
+            elements = structs.new(row, int(count[0]))
+            result = call(*first, count, pointer("void *", elements))
             if result == 0:
-                return list(made)[: count[0]]
+                return list(elements)[: count[0]]
             if result != _INCOMPLETE:
                 raise VkError(function, result)
 
@@ -158,6 +158,6 @@ def queue_flags(flags: int) -> list[str]:
     >>> queue_flags(0x80000022)
     ['COMPUTE', 'VIDEO_DECODE_KHR', '0x80000000']
     """
-    known = structs.numbered(registry.QUEUE_FLAGS)
+    names = structs.numbered(registry.QUEUE_FLAGS)
     bits = [1 << i for i in range(32) if flags >> i & 1]
-    return [known[bit].replace("VK_QUEUE_", "").replace("_BIT", "") if bit in known else hex(bit) for bit in bits]
+    return [names[bit].replace("VK_QUEUE_", "").replace("_BIT", "") if bit in names else hex(bit) for bit in bits]

@@ -45,15 +45,15 @@ class Layout(NamedTuple):
 
     def members(self) -> list[Member]:
         """The members, in order, without sType and pNext."""
-        found = []
+        members = []
         for run in filter(None, (part.strip() for part in self.body.split(";"))):
             ctype, _, names = run.partition(" ")
             for text in names.split(","):
                 match = _NAME.match(text.strip())
                 assert match, f"{self.name}: {run}"
                 length = match[2]
-                found.append(Member(ctype.rstrip("*"), match[1], int(length) if length and length.isdigit() else length))
-        return found
+                members.append(Member(ctype.rstrip("*"), match[1], int(length) if length and length.isdigit() else length))
+        return members
 
 
 def parse(text: str) -> Iterator[Layout]:
@@ -97,10 +97,10 @@ def allowed(layouts: dict[str, Layout], names: Collection[str]) -> list[str]:
 
 def layout(name: str) -> Layout:
     """The layout of any struct of the registry; raises KeyError for one that it does not hold."""
-    found = _plain().get(name) or features().get(name) or properties().get(name)
-    if found is None:
+    entry = _plain().get(name) or features().get(name) or properties().get(name)
+    if entry is None:
         raise KeyError(name)
-    return found
+    return entry
 
 
 @cache
@@ -122,11 +122,11 @@ def _ctype(name: str) -> Any:
 @cache
 def struct(name: str) -> type[ctypes.Structure]:
     """The ctypes class of a struct, with sType and pNext where it has them."""
-    found = layout(name)
+    entry = layout(name)
     fields: list[tuple[str, Any]] = []
-    if found.stype is not None:
+    if entry.stype is not None:
         fields += [("sType", ctypes.c_int32), ("pNext", ctypes.c_void_p)]
-    for member in found.members():
+    for member in entry.members():
         if member.length is None:
             fields.append((member.name, _ctype(member.type)))
         elif isinstance(member.length, int):
@@ -139,11 +139,11 @@ def struct(name: str) -> type[ctypes.Structure]:
 def new(name: str, count: int | None = None) -> Any:
     """A zeroed struct, or an array of `count`, with sType set in every element."""
     stype = layout(name).stype
-    made: Any = struct(name)() if count is None else (struct(name) * count)()
+    value: Any = struct(name)() if count is None else (struct(name) * count)()
     if stype is not None:
-        for one in [made] if count is None else made:
+        for one in [value] if count is None else value:
             one.sType = stype
-    return made
+    return value
 
 
 def array_of(member: Member, count: int) -> Any:
@@ -209,9 +209,9 @@ def chain(names: Collection[str]) -> tuple[int, dict[str, Any]]:
 
     The caller keeps them alive.
     """
-    made = {name: new(name) for name in names}
+    by_name = {name: new(name) for name in names}
     head = 0
-    for one in reversed(made.values()):
+    for one in reversed(by_name.values()):
         one.pNext = head or None
         head = ctypes.addressof(one)
-    return head, made
+    return head, by_name
