@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.drivers.conftest import SharedWorker, doctored, first, measured, selected
+from tests.drivers.test_kernels_on_lavapipe import EVERYWHERE
 from vkprobe import kernels
 from vkprobe.cell import Cell
 from vkprobe.cell import cell as any_cell
@@ -66,8 +67,13 @@ def bench(embedded: dict[str, DriverSpec]) -> Iterator[Bench]:
         yield Bench(device, worker)
 
 
-@pytest.mark.parametrize(("weight_type", "accumulator"), REDUCED)
-@pytest.mark.parametrize("rows", [(45, 21), (64, 32), (130, 70), (1, 9)])
+SEVERAL_TILES, ONE_TILE = (130, 70), (45, 21)
+"""M and N with ragged edges, which every type gets: the ones with f16 sums, the other with f32."""
+CASES = [(t, accumulator, SEVERAL_TILES if accumulator == "f16" else ONE_TILE) for t, accumulator in REDUCED]
+CASES += [(t, a, rows) for t in EVERYWHERE for a in ("f16", "f32") for rows in (SEVERAL_TILES, ONE_TILE, (64, 32), (1, 9))]
+
+
+@pytest.mark.parametrize(("weight_type", "accumulator", "rows"), sorted(set(CASES)))
 def test_the_reduced_kernel_is_right_on_lavapipe(bench: Bench, weight_type: str, accumulator: str, rows: tuple[int, int]) -> None:
     """One tile and several, edges of M and N ragged or not; K of three blocks, or a whole multiple of the step."""
     m, n = rows
