@@ -9,8 +9,14 @@ import sys
 import pytest
 
 from tests.drivers.test_compile import compiled, needs, pipelines
+from vkprobe.drivers.select import resolve
 from vkprobe.drivers.spec import DriverSpec
+from vkprobe.facts import gather
 from vkprobe.ops.registers import cause
+from vkprobe.records import AnyRecord, PipelineRecord
+from vkprobe.session.compiling import Compiler
+from vkprobe.session.opening import open_request
+from vkprobe.session.selection import compile_plans
 
 
 @pytest.mark.parametrize("null", ["radv:navi31", "nvk:172", "anv:bmg", "turnip:750"])
@@ -52,8 +58,19 @@ def test_spills_of_the_driver_s_own_are_reported(embedded: dict[str, DriverSpec]
 
 def test_kernels_of_no_type_compile_too(embedded: dict[str, DriverSpec]) -> None:
     """`--full` has copies, peaks, conversions and the sum of a split K."""
-    records = pipelines(compiled("--null", "radv:navi31", "--full", "--path", "scalar-f32"))
-    assert {p["status"] for p in records} == {"ok"}
-    kernels = {p["kernel"] for p in records}
+    (spec,) = resolve((), ["radv:navi31"])
+    (device,) = gather([spec], "run").devices
+    planned = compile_plans(device, full=True, paths=["scalar-f32"])
+    planned = [p for p in planned if p.kernel.op not in ("gemm", "gemv", "dequant") or p.cell.variant.type == "q6_k"]
+    records: list[AnyRecord] = []
+    compiler = Compiler(spec, device, open_request(device, [p.requirement for p in planned]), run="run", limit_s=60.0, sink=records.append)
+    try:
+        for plan in planned:
+            compiler.compile(plan)
+    finally:
+        compiler.session.close()
+    results = [r for r in records if isinstance(r, PipelineRecord)]
+    assert {p.status for p in results} == {"ok"}
+    kernels = {p.kernel for p in results}
     assert {"copy_shader", "read_shader", "peak_scalar_f32", "gemm_reduce", "convert_f16", "convert_q8_1_shared"} <= kernels
     assert {"gemv_q6_k_shared", "gemv_q6_k_subgroup"} <= kernels

@@ -133,7 +133,7 @@ def checkout(tmp_path: Path) -> Checkout:
 def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     """Mesa 25.0 as the merge base, 26.1 as the branch: 5 % more instructions somewhere close the gate, and the report is there."""
     checkout.install("trixie")
-    devices = "--driver navi31 --driver navi21"  # NVK's compiler takes longest, and the tests of `compile` run it
+    devices = "--driver navi31"  # the tests of `compile` have several at once
     baseline = checkout.run("vkprobe-baseline", VKPROBE_DEVICES=devices)
     assert baseline.returncode == 0, baseline.stderr
     checkout.install("trixie-backports")
@@ -141,12 +141,11 @@ def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     after = checkout.run("vkprobe-gate", "after_script")
     assert gate.returncode == 1, gate.stderr
     assert "--fail-on worse" in gate.stderr
-    for chip in ("navi31", "navi21"):
-        assert f"{chip}/0 (radv 25.0" in gate.stdout
+    assert "navi31/0 (radv 25.0" in gate.stdout
     assert after.returncode == 0, after.stderr
     suite = ElementTree.parse(checkout.folder / "vkprobe-results/junit.xml").getroot()
     records = map(json.loads, (checkout.folder / "vkprobe-results/branch.jsonl").read_text().splitlines())
-    assert len(list(suite.iter("testcase"))) == sum(r["kind"] == "pipeline" for r in records) > 100
+    assert len(list(suite.iter("testcase"))) == sum(r["kind"] == "pipeline" for r in records) > 50
     assert "</html>" in (checkout.folder / "vkprobe-results/matrix.html").read_text()
 
 

@@ -35,11 +35,16 @@ def null(name: str) -> DriverSpec:
 
 
 def planned(device: DeviceRecord) -> list[Cell]:
-    """Every kernel that all these drivers but Turnip can run, once, on shapes of the small tile, which compile fast."""
+    """Every kernel that all these drivers but Turnip can run, once, on shapes of the small tile, which compile fast.
+
+    NVK's compiler takes longest by far: it gets the accumulators that llama.cpp takes.
+    """
+    slow = device.driver.id == "VK_DRIVER_ID_MESA_NVK"
+    accumulators = ("default", "s32") if slow else ()
     return [
         cell
         for op, shape in (("gemm", (64, 16, 256)), ("gemv", (4096, 1, 4096)), ("dequant", (4096, 1, 4096)))
-        for cell in selected(device, op, shape)
+        for cell in selected(device, op, shape, accumulators=accumulators if op == "gemm" else ())
         if cell.variant.path not in ("coopmat2", "dot2")
     ]
 

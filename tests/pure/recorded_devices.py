@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from vkprobe.ops.plan import Plan
 from vkprobe.records import DeviceRecord
 from vkprobe.results.store import read_records
+from vkprobe.session.selection import compile_plans
 
 NAMES = ("anv-bmg", "lvp", "nvk-172", "radv-gfx1201", "turnip-750")
 RECORDED = Path(__file__).parent.parent / "recorded"
@@ -20,6 +22,12 @@ def recorded(name: str) -> DeviceRecord:
     """The device of a recorded `caps --json`."""
     (device,) = (r for r in read_records(RECORDED / f"caps-{name}.jsonl") if isinstance(r, DeviceRecord))
     return device
+
+
+@cache
+def full_plans(name: str) -> list[Plan]:
+    """The plans of every pipeline that `compile --full` makes on a recorded device."""
+    return compile_plans(recorded(name), full=True)
 
 
 def with_properties(device: DeviceRecord, **members: Any) -> DeviceRecord:

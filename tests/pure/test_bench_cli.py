@@ -147,8 +147,7 @@ def test_help_names_what_the_verb_has(verb: str) -> None:
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb: str) -> None:
     """-h and --help are the same, and begin with the line that the overview shows."""
-    asked = [subprocess.run([sys.executable, "-m", "vkprobe", verb, option], capture_output=True, text=True) for option in ("-h", "--help")]
-    short, long = asked
-    assert short.returncode == long.returncode == 0
+    short, long = (CliRunner().invoke(cli, [verb, option]) for option in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0
     assert short.stdout == long.stdout
     assert " ".join(VERBS[verb][1].split()) in " ".join(short.stdout.split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pure.recorded_devices import NAMES, recorded, with_properties
+from tests.pure.recorded_devices import NAMES, full_plans, recorded, with_properties
 from vkprobe import ops
 from vkprobe.kernels import kernels
 from vkprobe.llama.device import limits
@@ -78,14 +78,14 @@ def test_a_device_without_tuples_is_reported_once_for_each_kernel() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_full_records_identify_all_pipelines(name: str) -> None:
     """Copies, peaks and kernels without subgroup arithmetic are included."""
-    pipelines = [r for r in compile_plans(recorded(name), full=True) if r.reason is None]
+    pipelines = [r for r in full_plans(name) if r.reason is None]
     keys = {(r.kernel.name, r.cell.variant.path, r.cell.variant.type, r.tile, r.subgroup_size) for r in pipelines}
     assert len(keys) == len(pipelines) > 200
 
 
 def test_full_leaves_no_kernel_out() -> None:
     """All kernels of llama.cpp's and of the roofline compile, but for peaks of matrix types that no recorded device lists."""
-    planned = {r.kernel.name for name in NAMES for r in compile_plans(recorded(name), full=True)}
+    planned = {r.kernel.name for name in NAMES for r in full_plans(name)}
     every = {k.name: k for k in kernels().values() if k.tier or k.op in ("convert", "copy", "peak", "reduce")}
     left = [k for name, k in every.items() if name not in planned]
     assert {(k.op, k.path) for k in left} <= {("peak", "coopmat"), ("peak", "coopmat2")}
@@ -112,7 +112,7 @@ def test_every_pipeline_checks_bounds_and_has_the_modes_of_the_timed_one(name: s
     """Pipelines that no cell needs do so too: other devices' reductions, and those of a split K."""
     device = recorded(name)
     modes = float_controls(limits(device))
-    for one in compile_plans(device, full=True):
+    for one in full_plans(name):
         stages = [stage for stage in one.program.stages if isinstance(stage, Dispatch)]
         if not ops.find(one.cell.op).ceiling:
             assert {stage.float_controls for stage in stages} == {modes}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pure.recorded_devices import NAMES, recorded
+from tests.pure.recorded_devices import NAMES, full_plans, recorded
 from vkprobe import ops
 from vkprobe.ops.plan import Plan
 from vkprobe.records import LadderRecord, PipelineRecord
 from vkprobe.results import lift
 from vkprobe.session.ladder_features import feature_climbs
-from vkprobe.session.selection import compile_plans, recorded_tile
+from vkprobe.session.selection import recorded_tile
 
 
 def older(plan: Plan) -> PipelineRecord:
@@ -29,7 +29,7 @@ def older(plan: Plan) -> PipelineRecord:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pipeline_s_words_give_the_fields_that_a_plan_has(name: str) -> None:
     """Op, family, tile's name, tuple and subgroups, of every pipeline that `compile --full` makes."""
-    planned = [plan for plan in compile_plans(recorded(name), full=True) if recorded_tile(plan) is not None]
+    planned = [plan for plan in full_plans(name) if recorded_tile(plan) is not None]
     assert len(planned) > 50
     for plan in planned:
         lifted = lift.pipeline(older(plan))

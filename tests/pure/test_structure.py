@@ -6,17 +6,18 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import vkprobe
-from tests.pure.recorded_devices import RECORDED, recorded
+from tests.pure.recorded_devices import RECORDED, full_plans, recorded
 from vkprobe import ops
 from vkprobe.kernels import kernels
 from vkprobe.ops.plan import Plan, plans
 from vkprobe.program import Dispatch
-from vkprobe.session.selection import compile_plans, run_cells
+from vkprobe.session.selection import run_cells
 
 PACKAGE = Path(vkprobe.__file__).parent
 ROOMS_OF_OPS = ("ops", "cli")
@@ -47,10 +48,10 @@ def test_only_ops_and_verbs_name_an_op() -> None:
     assert mentions == []
 
 
+@cache
 def every_plan(name: str) -> list[Plan]:
     """All plans of a recorded device: the main job's in full, and those that are only compiled."""
-    device = recorded(name)
-    return [*plans(run_cells(device, full=True), device), *compile_plans(device, full=True)]
+    return [*plans(run_cells(recorded(name), full=True), recorded(name)), *full_plans(name)]
 
 
 @pytest.mark.parametrize("name", DEVICES)
