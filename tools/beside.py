@@ -28,8 +28,11 @@ from typing import Literal, NamedTuple
 
 from vkprobe import units
 from vkprobe.builds import build_key
+from vkprobe.cell import MATRIX_PATHS
+from vkprobe.llama.device import limits
 from vkprobe.llama.paths import Workload, choose
-from vkprobe.ops.products import MOST_GEMV_COLUMNS, default_accumulator
+from vkprobe.llama.rows import MOST_COLUMNS
+from vkprobe.ops.products import default_accumulator
 from vkprobe.records import DeviceRecord, ResultRecord, RunRecord, Time, moment
 from vkprobe.report.tables import render
 from vkprobe.results.store import read_records
@@ -40,7 +43,6 @@ _LOGGED = re.compile(r"^MUL_MAT(?:_VEC)? (\w+) m=(\d+) n=(\d+) k=(\d+): (\d+) x 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PATHS = ("coopmat2", "coopmat", "intdot", "scalar-f16", "scalar-f32")
 _NEAR = 0.10
-_MATRIX_PATHS = ("coopmat2", "coopmat")
 _GZIP = b"\x1f\x8b"
 Shape = tuple[str, int, int, int]  # type, m, n, k
 Clock = Literal["gpu", "host"]
@@ -104,9 +106,9 @@ def logged(text: str) -> dict[Shape, float]:
 
 def _taken(path: str, kind: str, m: int, n: int, k: int, device: DeviceRecord) -> str:
     """The path that llama.cpp takes for a product if its environment leaves `path` on."""
-    if n <= MOST_GEMV_COLUMNS:
+    if n <= MOST_COLUMNS:
         return "scalar-f32" if path.startswith("scalar") else choose(device, [Workload(kind, m, n, k)])[0].path or path
-    if kind in ("f32", "f16", "bf16") and path not in _MATRIX_PATHS:
+    if kind in ("f32", "f16", "bf16") and path not in MATRIX_PATHS:
         return "scalar-f32" if kind == "bf16" or path == "scalar-f32" else "scalar-f16"
     return path
 
@@ -130,25 +132,29 @@ def _least(clocks: Mapping[Clock, list[float]]) -> Passes:
     return Passes([min(s, most) for s in clocks[clock]], clock)
 
 
-def _cells(results: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
-    """The hot mimic cells with llama.cpp's default accumulator, oldest first."""
+def hot_products(results: Iterable[ResultRecord], device: DeviceRecord) -> list[ResultRecord]:
+    """The hot mimic products with the accumulator that llama.cpp takes on `device`."""
+    facts, products = limits(device), {"gemm", "gemv"}
+    hot = [r for r in results if r.op in products and r.residency == "hot" and r.tier == "mimic"]
+    return [r for r in hot if r.accumulator == default_accumulator(r.path or "", r.type or "", facts)]
+
+
+def _cells(products: Iterable[ResultRecord]) -> dict[Key, list[ResultRecord]]:
+    """Hot products by key, oldest first."""
     cells: dict[Key, list[ResultRecord]] = {}
-    for r in sorted(results, key=lambda r: r.at):
-        if r.op not in ("gemm", "gemv") or r.residency != "hot" or r.tier != "mimic" or r.path is None or r.type is None:
-            continue
-        if r.accumulator == default_accumulator(r.path, r.type):
-            cells.setdefault(Key(r.path, r.type, r.axes["m"], r.axes["n"], r.axes["k"]), []).append(r)
+    for r in sorted(products, key=lambda r: r.at):
+        cells.setdefault(Key(r.path or "", r.type or "", r.axes["m"], r.axes["n"], r.axes["k"]), []).append(r)
     return cells
 
 
-def ours(results: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
-    """The newest hot mimic cell of each key."""
-    return {key: cells[-1] for key, cells in _cells(results).items()}
+def ours(products: Iterable[ResultRecord]) -> dict[Key, ResultRecord]:
+    """The newest of each key."""
+    return {key: cells[-1] for key, cells in _cells(products).items()}
 
 
-def run_to_run(results: Iterable[ResultRecord]) -> list[Again]:
-    """Hot mimic cells that runs one after the other measured with the same kernel and tile."""
-    pairs = ((key, *pair) for key, cells in _cells(results).items() for pair in pairwise(cells))
+def run_to_run(products: Iterable[ResultRecord]) -> list[Again]:
+    """Products that runs one after the other measured with the same kernel and tile."""
+    pairs = ((key, *pair) for key, cells in _cells(products).items() for pair in pairwise(cells))
     return [again for pair in pairs if (again := _again(*pair)) is not None]
 
 
@@ -297,9 +303,9 @@ def page(
     read = [record for path in records for record in read_records(path)]
     devices = [r for r in read if isinstance(r, DeviceRecord)]
     runs = [r for r in read if isinstance(r, RunRecord)]
-    results = [r for r in read if isinstance(r, ResultRecord)]
-    busy = [r for path in loaded for r in read_records(path) if isinstance(r, ResultRecord)]
     device = devices[-1]
+    results = hot_products((r for r in read if isinstance(r, ResultRecord)), device)
+    busy = hot_products((r for path in loaded for r in read_records(path) if isinstance(r, ResultRecord)), device)
     other = theirs(((path, output(Path(file))) for path, file in llama), device)
     mine = ours(results)
     table = rows(mine, other)

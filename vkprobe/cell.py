@@ -10,6 +10,9 @@ from msgspec import Struct
 Residency = str
 """`cold` (weights rotate over more memory than caches hold) or `hot` (one buffer, which may sit in a cache)."""
 
+MATRIX_PATHS = frozenset({"coopmat", "coopmat2"})
+"""Paths that multiply with cooperative matrices."""
+
 
 class Variant(Struct, frozen=True, kw_only=True):
     """The form of an op that a cell measures; a field that the op doesn't have is None.

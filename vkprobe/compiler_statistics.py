@@ -73,9 +73,6 @@ _DEMAND = "Max live registers"
 _ALLOCATION = "GRF registers"
 """0 before Xe3, where threads don't share the register file; Mesa before 26.1 does not have it."""
 
-MATRIX_PATHS = frozenset({"coopmat", "coopmat2"})
-"""Paths whose pipelines are expected to have matrix instructions."""
-
 HASHES = frozenset({"Hash", "Driver pipeline hash", "Source hash"})
 """Statistics that identify a shader and measure nothing."""
 

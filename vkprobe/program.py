@@ -12,6 +12,7 @@ Memory = Literal["device", "upload", "readback"]
 """The device's own memory, or the host's for writing or reading."""
 
 
+ActivationForm = Literal["f32", "f16", "bf16", "q8_1"]
 Role = Literal["input", "weights", "scratch", "output"]
 
 
@@ -70,10 +71,20 @@ Stage = Union[Dispatch, Transfer]
 
 
 class Conversion(Struct, frozen=True, kw_only=True):
-    """The form in which a kernel reads activations, and how many rows lie on the device; those beyond the cell's are zero."""
+    """The form in which a kernel reads activations, and how many rows lie on the device.
 
-    form: Literal["f32", "f16", "bf16", "q8_1"]
+    Attributes:
+        form: f32 (as they come), f16, bf16 or q8_1 (in groups of four blocks).
+        rows: N, or N padded to whole tiles with rows of zeros, so that the kernel needs no bounds.
+    """
+
+    form: ActivationForm
     rows: int
+
+    @property
+    def converted(self) -> bool:
+        """Whether a conversion comes before the product."""
+        return self.form != "f32"
 
 
 class Program(Struct, frozen=True, kw_only=True):

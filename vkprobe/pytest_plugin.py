@@ -165,7 +165,7 @@ def vk_device(request: pytest.FixtureRequest, vk_driver: VkDriver) -> DeviceReco
         pytest.skip(f"driver {vk_driver.name} has no device: {vk_driver.reason}" + _remedy(vk_driver))
     wanted = request.config.getoption("--vk-device")
     for index, device in enumerate(vk_driver.devices):
-        number = device.device.rpartition("/")[2]
+        number = device.index
         if (wanted is None and index == 0) or (wanted is not None and (number == wanted or _within(wanted, device.name))):
             return device
     there = ", ".join(f"{d.device.rpartition('/')[2]} ({d.name})" for d in vk_driver.devices)

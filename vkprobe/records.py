@@ -26,6 +26,8 @@ DriverState = Literal["ok", "no-device", "error"]
 Modes = tuple[str, ...]  # a name of its own: `tuple` is a field of results
 Samples = tuple[float, ...]
 
+LOST_STATUSES = frozenset({"crash", "timeout", "device-lost", "error"})
+"""The driver failed at the cell: it is neither measured nor plainly unsupported."""
 RETRIED_STATUSES = frozenset({"crash", "timeout", "device-lost", "skipped"})
 """A resumed run measures cells again that ended in one of these."""
 Stack = Literal["vulkan", "cuda", "rocm", "xpu", "cpu"]
@@ -104,6 +106,16 @@ class DeviceRecord(Record, frozen=True, kw_only=True, tag="device"):
     coopmat: Coopmat
     queues: list[Queue] | None
     heaps: list[Heap] | None
+
+    @property
+    def driver_name(self) -> str:
+        """The name that its driver was chosen by: the id without the index."""
+        return self.device.rpartition("/")[0]
+
+    @property
+    def index(self) -> int:
+        """Its place in the driver's order, from 0."""
+        return int(self.device.rpartition("/")[2])
 
 
 class Unsteady(Struct, frozen=True, kw_only=True):

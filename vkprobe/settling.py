@@ -1,4 +1,4 @@
-"""Which rounds of a cell had settled. Pure, without numpy: comparing record files starts without it."""
+"""The rounds of a cell, which of them had settled, and the blocks of an A/B comparison. Pure and without numpy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Sequence
 
 STEADY = 0.01
 """Rounds agree where their medians are within this of each other; an interval is narrow where its half-width is."""
+
+
+Rounds = list[list[float]]
+Block = tuple[Rounds, Rounds]
+"""A's two rounds and B's of an A/B comparison, each its samples (s)."""
+FEWEST_BLOCKS = 2
+"""A cell with fewer blocks isn't judged."""
 
 
 def first_settled(medians: Sequence[float]) -> int:

@@ -13,7 +13,7 @@ from vkprobe.compare.conditions import DEFAULT_SHARE, parse
 from vkprobe.compare.model import Compared
 from vkprobe.compare.timing import ALPHA, Judgement, Side, judge, pooled, unpaired
 from vkprobe.errors import UsageError
-from vkprobe.records import Status
+from vkprobe.records import LOST_STATUSES, Status
 
 Verdict = Literal["bad", "unclear", "good"]
 _ORDER: tuple[Verdict, ...] = ("bad", "unclear", "good")
@@ -24,8 +24,7 @@ OF_STATISTICS = frozenset({"worse", "changed"})
 CONFIRMED = 2
 """Processes that a slower time must be seen in: a kernel with two speeds keeps one of them for a process's life."""
 _MOST_CHANGES = 3
-_LOST = dict.fromkeys(("crash", "timeout", "device-lost", "error"), "crash")
-_CONDITION = {"wrong": "wrong", "unsupported": "missing", **_LOST}
+_CONDITION = {"wrong": "wrong", "unsupported": "missing", **dict.fromkeys(LOST_STATUSES, "crash")}
 
 
 class Asked(Struct, frozen=True):

@@ -95,7 +95,7 @@ def _good(one: FileDevice, store: Store, matches: Callable[[str], bool], statist
         pipelines = []
     if not cells and not pipelines:
         return None
-    driver = store.drivers.get(device.device.rpartition("/")[0])
+    driver = store.drivers.get(device.driver_name)
     runs = {r.run for r in chain(pipelines, *(one.measured[key] for key in chosen))}
     cpus = frozenset(cpu for run in runs if run in store.runs and (cpu := store.runs[run].host.cpu))
     return Good(device=device, driver=driver, cells=cells, pipelines=pipelines, cpus=cpus)

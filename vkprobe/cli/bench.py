@@ -23,7 +23,7 @@ from vkprobe.records import DeviceRecord, PipelineRecord
 from vkprobe.report.results import as_text
 from vkprobe.report.tables import terminal_width
 from vkprobe.session.selection import policy
-from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
+from vkprobe.weights import WEIGHT_TYPES
 
 F = TypeVar("F", bound=Callable[..., Any])
 _SHAPES = {
@@ -32,7 +32,6 @@ _SHAPES = {
     "dequant": "4096,1,14336; on CPU devices 512,1,512",
     "convert": "1,N,14336 with N = 1, 8 and 512; on CPU devices 1,N,512",
 }
-_DECODED_TOGETHER = 8  # elements that an invocation of a dequant decodes
 MEASURED = ("gemm", "gemv", "dequant", "convert")
 """Ops whose verbs take types and shapes."""
 
@@ -56,13 +55,6 @@ def _of_op(op: str, field: str, order: Sequence[str]) -> list[str]:
     return [word for word in order if word in there]
 
 
-def _block(op: str, weight_type: str) -> int:
-    """Elements that K must be a multiple of."""
-    if op == "convert":
-        return Q8_1_ELEMENTS if weight_type == "q8_1" else 1
-    return max(WEIGHT_TYPES[weight_type].elements, _DECODED_TOGETHER if op == "dequant" else 1)
-
-
 def _some_kernel(op: str, types: Sequence[str], paths: Sequence[str], accumulators: Sequence[str]) -> None:
     """Raise UsageError where no kernel of the op has what was asked for together."""
     for kernel in kernels().values():
@@ -80,9 +72,9 @@ def _check_blocks(op: str, text: str, k: int, types: Sequence[str], asked: bool)
     Raises:
         UsageError: K suits no type, or not one that was asked for. Where nobody names types, the others' cells say so.
     """
-    ragged = [kind for kind in types if k % _block(op, kind)]
+    ragged = [kind for kind in types if k % ops.find(op).block(kind)]
     if ragged and (asked or len(ragged) == len(types)):
-        block = _block(op, ragged[0])
+        block = ops.find(op).block(ragged[0])
         raise UsageError(f"--shape {text}: {op} takes {ragged[0]} in blocks of {block} elements; K must be a multiple of {block}")
 
 

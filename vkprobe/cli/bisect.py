@@ -190,7 +190,7 @@ def _measured(
         raise UsageError(
             f"--good: {device.name} of these records ran on {others}, this is {base_run.host.cpu}: measure the good commit here"
         )
-    spec = next(d.spec for d in facts.drivers if d.spec.name == device.device.rpartition("/")[0])
+    spec = next(d.spec for d in facts.drivers if d.spec.name == device.driver_name)
     if built and (doubt := not_the_build(spec, good.device, device)):
         click.echo(f"vkprobe: {doubt}", err=True)
 
@@ -207,7 +207,7 @@ def _overrides(crash: str | None, wrong: str | None) -> dict[str, bool | None]:
 
 def _default(choice: DriverChoice, good: Good) -> DriverChoice:
     """The driver that the good records name."""
-    name = good.device.device.rpartition("/")[0]
+    name = good.device.driver_name
     if name in load(choice.config).drivers:
         return replace(choice, drivers=(name,))
     if name.partition(":")[0] in FAMILIES:

@@ -96,6 +96,6 @@ def lane(
     """A device's pipelines, each once."""
     waiting = compile_plans(device, full=full, types=types, paths=paths)
     request = open_request(device, [p.requirement for p in waiting if p.reason is None])
-    spec = journal.specs()[device.device.rpartition("/")[0]]
+    spec = journal.specs()[device.driver_name]
     compiler = Compiler(spec, device, request, run=journal.run.run, limit_s=limit_s, sink=journal.sink, isa=folder)
     return Lane(device=device.device, compiler=compiler, waiting=waiting)

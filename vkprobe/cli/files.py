@@ -80,7 +80,7 @@ class Side:
         """
         if self.index is None and len(devices) == 1:
             return devices[0]
-        there = ", ".join(f"{device.device.rpartition('/')[2]} ({device.name})" for device in devices)
+        there = ", ".join(f"{device.index} ({device.name})" for device in devices)
         if self.index is None:
             raise UsageError(f"--diff {self.text}: has {len(devices)} devices: choose one with {self.text}/N of {there}")
         chosen = [device for device in devices if device.device.endswith(f"/{self.index}")]
@@ -134,7 +134,7 @@ def gathered_pair(first: str, second: str, choice: DriverChoice, run: str) -> tu
             picked.append(side.pick(by_file[side.file]))
             continue
         names = {spec.name for spec in side.specs}
-        devices = [device for device in facts.devices if device.device.rpartition("/")[0] in names]
+        devices = [device for device in facts.devices if device.driver_name in names]
         if not devices:
             reasons = "; ".join(f"{d.reason}" + (f" -> {d.remedy}" if d.remedy else "") for d in facts.drivers if d.spec.name in names)
             error = DriverError(f"--diff {side.text}: {reasons or 'no device'}")

@@ -16,10 +16,7 @@ from vkprobe.compare.times import groups
 from vkprobe.compare.timing import Judgement, judge, paired_lives
 from vkprobe.records import AnyRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.store import Store
-
-Rounds = list[list[float]]
-Block = tuple[Rounds, Rounds]
-"""A's two rounds and B's, each its samples (s)."""
+from vkprobe.settling import FEWEST_BLOCKS, Block
 
 
 class Pair(Protocol):
@@ -37,12 +34,10 @@ class Pair(Protocol):
 
 P = TypeVar("P", bound=Pair)
 
-_FEWEST_BLOCKS = 2
-
 
 def judged(pairs: Sequence[P]) -> list[tuple[P, Judgement]]:
     """The verdicts of those that have blocks enough, as one table."""
-    there = [pair for pair in pairs if pair.blocks >= _FEWEST_BLOCKS]
+    there = [pair for pair in pairs if pair.blocks >= FEWEST_BLOCKS]
     return list(zip(there, judge([paired_lives(pair.lives) for pair in there]), strict=True))
 
 
@@ -94,7 +89,7 @@ def _cell(
     if not cell.old.status == cell.new.status == "ok":
         return msgspec.structs.replace(cell, changes=changes)
     if key not in verdicts:
-        because = f"fewer than {_FEWEST_BLOCKS} whole blocks were measured"
+        because = f"fewer than {FEWEST_BLOCKS} whole blocks were measured"
         return msgspec.structs.replace(cell, verdict="unjudged", judgement=None, because=because, changes=changes)
     judgement, times = verdicts[key]
     because = "the interval holds both a change and none" if judgement.verdict == "unclear" else None

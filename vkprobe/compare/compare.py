@@ -14,14 +14,13 @@ from vkprobe.compare.model import VERDICTS, Alone, Change, Compared, Comparison,
 from vkprobe.compare.pairing import FileDevice, Pairing, devices_in, pair
 from vkprobe.compiler_statistics import HASHES, names_of
 from vkprobe.errors import UsageError
-from vkprobe.records import PipelineRecord, ResultRecord, Status, Time
+from vkprobe.records import LOST_STATUSES, PipelineRecord, ResultRecord, Status, Time
 from vkprobe.results.store import Store
 
 NORMAL = ("registers", "spills", "instructions", "code_bytes", "occupancy", "matrix_instructions")
 _BETTER = {"registers": "lower", "spills": "lower", "instructions": "lower", "code_bytes": "lower", "occupancy": "higher"}
 """The direction in which a statistic improves."""
 _CAUSES = ("registers", "spills", "instructions", "matrix_instructions")
-_LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 _NOT_RUN = frozenset({"unsupported", "skipped", "noop"})
 
 
@@ -184,14 +183,14 @@ def _alone(old: ResultRecord | None, new: ResultRecord | None) -> Verdict:
 
 def _appeared(status: Status) -> Verdict:
     """The verdict of a cell that OLD lacks: a bad one is called what it is."""
-    return "wrong" if status == "wrong" else "crash" if status in _LOST else "appeared"
+    return "wrong" if status == "wrong" else "crash" if status in LOST_STATUSES else "appeared"
 
 
 def _by_status(old: Status, new: Status) -> Verdict | None:
     """The verdict that the statuses alone give; None where both are ok."""
     if new == "wrong":
         return "wrong"
-    if new in _LOST:
+    if new in LOST_STATUSES:
         return "crash"
     if old == new:
         return None if new == "ok" else "same"

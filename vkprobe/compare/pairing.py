@@ -13,7 +13,7 @@ from vkprobe.builds import build_key
 from vkprobe.cell import Cell
 from vkprobe.records import PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.keys import DeviceKey, PipelineKey, differences, pipeline_key
-from vkprobe.results.store import Store
+from vkprobe.results.store import Store, by_time
 
 R = TypeVar("R", PipelineRecord, ResultRecord)
 
@@ -115,8 +115,8 @@ def _labelled(devices: list[FileDevice]) -> list[FileDevice]:
 def _device(store: Store, group: list[DeviceKey]) -> FileDevice:
     drivers = dict.fromkeys(" ".join(filter(None, (key.driver, key.version))) for key in group)
     members = set(group)
-    pipelines = {pipeline_key(p): p for p in _by_time([p for (key, _), p in store.pipelines.items() if key in members])}
-    results = {r.cell: r for r in _by_time([r for (key, _), r in store.results.items() if key in members])}
+    pipelines = {pipeline_key(p): p for p in by_time([p for (key, _), p in store.pipelines.items() if key in members])}
+    results = {r.cell: r for r in by_time([r for (key, _), r in store.results.items() if key in members])}
     ok = {cell: _ok([r for one in group for r in store.measured.get((one, cell), ())]) for cell in results}
     measured = {
         cell: _whole([r for r in ok[cell] if build_key(r) == build_key(newest) and store.key_of(r) == store.key_of(newest)])
@@ -144,10 +144,6 @@ def _ok(records: list[ResultRecord]) -> list[ResultRecord]:
 def _whole(records: list[ResultRecord]) -> list[ResultRecord]:
     """The runs without interrupted ones, if any run was not interrupted."""
     return [r for r in records if not r.interrupted] or records
-
-
-def _by_time(records: list[R]) -> list[R]:
-    return sorted(records, key=lambda r: r.at)
 
 
 class Pairing(Struct, frozen=True, kw_only=True):

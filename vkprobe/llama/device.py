@@ -123,6 +123,14 @@ class Limits(Struct, frozen=True, kw_only=True):
         return self.driver_id == AMD_PROPRIETARY
 
     @property
+    def narrow_subgroup(self) -> int:
+        """The subgroup size of scalar tiles for experts and of q8_1 GEMVs: Intel's smallest where it can be required, else the device's.
+
+        Source: ggml-vulkan.cpp:1690, 2987.
+        """
+        return self.required_sizes[0] if self.vendor == Vendor.INTEL and self.required_sizes else self.subgroup
+
+    @property
     def any_width_16(self) -> bool:
         """Shaders can run in subgroups of 16 or more. Source: ggml-vulkan.cpp:1697-1698."""
         return (self.required_sizes[1] if self.required_sizes else self.subgroup) >= 16

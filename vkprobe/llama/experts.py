@@ -30,11 +30,6 @@ def expert_sizes(limits: Limits, matrices: bool) -> str:
     return sizes.replace("l", "") if limits.vendor == Vendor.AMD else sizes
 
 
-def expert_subgroup(limits: Limits) -> int:
-    """The subgroup size of scalar tiles: Intel's smallest where it can be required, else the device's. Source: ggml-vulkan.cpp:1690."""
-    return limits.required_sizes[0] if limits.vendor == Vendor.INTEL and limits.required_sizes else limits.subgroup
-
-
 def expert_tile(limits: Limits, weight_type: str, m: int, per_expert: int, matrix: Matrix | None = None) -> Tile:
     """The tile of a scalar path, or of coopmat, for `m` rows and so many tokens an expert.
 
@@ -50,7 +45,7 @@ def expert_tile(limits: Limits, weight_type: str, m: int, per_expert: int, matri
         if size == "l" and limits.vendor == Vendor.INTEL and quantised:
             tile = msgspec.structs.replace(tile, block=512, bm=128, bn=128, wm=32, wn=32, warp=32)
         return fitted(tile)
-    subgroup = max(expert_subgroup(limits), 8 if quantised else 16)
+    subgroup = max(limits.narrow_subgroup, 8 if quantised else 16)
     narrow = msgspec.structs.replace(limits, subgroup=subgroup)
     tile = tile_of_size(size, narrow, None, quantised)
     if size == "s":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from vkprobe.llama.activations import Activations, gemm_activations, gemv_activations, weights_form
+from vkprobe.llama.activations import gemm_activations, gemv_activations, weights_form
 from vkprobe.llama.bounds import Subgroups, gemm_robust, gemm_subgroups, gemv_robust, gemv_subgroups
 from vkprobe.llama.device import Limits, Matrix
 from vkprobe.llama.int_tiles import gemm_tile as intdot_tile
@@ -17,6 +17,7 @@ from vkprobe.llama.matrix_tiles import MatrixTile, matrix_tile, reduced_bytes, r
 from vkprobe.llama.rows import Rows, gemv_rows, q8_1_rows
 from vkprobe.llama.split import Split, split
 from vkprobe.llama.tiles import Tile, gemm_aligned, gemm_tile
+from vkprobe.program import Conversion
 from vkprobe.weights import WEIGHT_TYPES
 
 
@@ -39,7 +40,7 @@ class GemmLayout(Struct, frozen=True, kw_only=True):
     aligned: bool
     groups: tuple[int, int, int]
     weights: str
-    activations: Activations
+    activations: Conversion
     split: Split
     shared_bytes: int
     subgroup: int
@@ -62,7 +63,7 @@ class GemvLayout(Struct, frozen=True, kw_only=True):
     constants: dict[str, int]
     aligned: bool
     groups: int
-    activations: Activations
+    activations: Conversion
     shared_bytes: int
     subgroup: int
     subgroups: Subgroups

@@ -21,6 +21,7 @@ from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.facts import has_extension, lookup
 from vkprobe.requirements.load import requirement
 from vkprobe.requirements.model import Gap
+from vkprobe.requirements.words import condition_in_words, short_name
 from vkprobe.weights import WEIGHT_TYPES
 
 _CLOSED = "the gap is taken as closed"
@@ -164,13 +165,11 @@ def lacking(gap: Gap) -> str:
         return "nothing"
     first = deciding[0]
     if first.have is None:
-        words = first.name.rpartition(".")[2] if first.kind != "tuple" else f"a tuple {first.name}"
-    elif first.kind == "extension":
-        return f"{first.name} not listed"  # its features and properties are missing with it
-    elif first.kind == "tuple":
-        words = f"no tuple {first.name}"
+        words = short_name(first) if first.kind != "tuple" else f"a tuple {first.name}"
     else:
-        words = f"{first.name.rpartition('.')[2]} " + ("off" if first.have is False else f"is {first.have}")
+        words = condition_in_words(first)
+        if first.kind == "extension":
+            return words  # its features and properties are missing with it
     return words + (f" and {len(deciding) - 1} more" if len(deciding) > 1 else "")
 
 
@@ -227,7 +226,7 @@ def _candidates(facts: _Device, weight_type: str) -> tuple[Candidate, ...]:
     def candidate(path: str, ruling: Ruling) -> Candidate:
         return Candidate(path, accumulator(weight_type, path, facts.limits), ruling)
 
-    if weight_type == "bf16":
+    if WEIGHT_TYPES[weight_type].component == "bf16":
         return (
             candidate("coopmat2", facts.needs("coopmat2", "coopmat-bf16", allowed=True)),
             candidate("coopmat", facts.needs("coopmat-bf16", allowed=True)),

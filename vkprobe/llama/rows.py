@@ -97,11 +97,6 @@ def gemv_rows(limits: Limits, weight_type: str, m: int, k: int) -> Rows:
     )
 
 
-def q8_1_subgroup(limits: Limits) -> int:
-    """The subgroup size of a q8_1 GEMV: Intel's smallest, else the device's own. Source: ggml-vulkan.cpp:2987."""
-    return limits.required_sizes[0] if limits.vendor == Vendor.INTEL and limits.required_sizes else limits.subgroup
-
-
 def q8_1_rows(limits: Limits, weight_type: str, m: int, n: int, k: int) -> Rows:
     """The workgroup of a GEMV of `m` rows of `k` and `n` columns with q8_1 activations.
 
@@ -116,7 +111,7 @@ def q8_1_rows(limits: Limits, weight_type: str, m: int, n: int, k: int) -> Rows:
     q8_1 = WEIGHT_TYPES[weight_type].q8_1
     if q8_1 is None or not q8_1.gemv:
         raise KeyError(f"llama.cpp has no GEMV of {weight_type} with q8_1 activations")
-    subgroup = q8_1_subgroup(limits)
+    subgroup = limits.narrow_subgroup
     large = limits.vendor != Vendor.INTEL and _large(limits, weight_type, m, k)
     rows = q8_1.gemv_rows * _q8_1_unit(limits, q8_1.gemv_unit)
     return Rows(

@@ -168,7 +168,7 @@ def bf16_fallback(limits: Limits, weight_type: str, path: str) -> bool:
 
     Source: ggml-vulkan.cpp:2794-2815 (tiles), 4782 (AMD), 4792 (Intel).
     """
-    return weight_type == "bf16" and path == "scalar-f32" and limits.matrices and not limits.bf16_matrices
+    return WEIGHT_TYPES[weight_type].component == "bf16" and path == "scalar-f32" and limits.matrices and not limits.bf16_matrices
 
 
 def counted_bytes(tile: Tile, limits: Limits, weight_type: str, path: str, matrices: bool) -> int:
@@ -176,7 +176,7 @@ def counted_bytes(tile: Tile, limits: Limits, weight_type: str, path: str, matri
 
     Source: ggml-vulkan.cpp:1418-1476.
     """
-    element = 4 if path == "scalar-f32" and not (limits.f16 and weight_type == "bf16") else 2
+    element = 4 if path == "scalar-f32" and not (limits.f16 and WEIGHT_TYPES[weight_type].component == "bf16") else 2
     padding = 8 if matrices else 1
     stage = tile.tm * tile.tn // (tile.block // tile.warp) * 4 if matrices else 0
     return (tile.bm + tile.bn) * (tile.bk + padding) * element + stage + WEIGHT_TYPES[weight_type].table_bytes

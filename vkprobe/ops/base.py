@@ -183,6 +183,16 @@ class Op(ABC):
 
     # Work.
 
+    def block(self, weight_type: str) -> int:
+        """Elements that K must be a multiple of with a type."""
+        return WEIGHT_TYPES[weight_type].elements
+
+    def ragged(self, cell: Cell) -> str | None:
+        """Why K doesn't suit the type's blocks; None if it does."""
+        k, kind = cell.axis("k"), cell.variant.type or ""
+        block = self.block(kind)
+        return f"K = {k} is not a multiple of {block}: {self.name} takes {kind} in blocks of {block} elements" if k % block else None
+
     def flop(self, cell: Cell) -> float | None:
         """Operations, two for a multiply-add; None if the op only moves or converts."""
         return None

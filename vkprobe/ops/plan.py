@@ -18,7 +18,8 @@ from vkprobe.requirements.facts import lookup
 from vkprobe.requirements.model import Missing, Requirement
 from vkprobe.requirements.promotions import carriers
 
-_SWITCH = ("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness")
+BOUNDS_CHECK_SWITCH = ("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness")
+"""The feature with which a pipeline leaves out the checks of robustBufferAccess."""
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -104,7 +105,7 @@ def finished(plan: Plan, facts: Target, *, dispatched: bool) -> Plan:
 
 def switches_bounds_checks(device: DeviceRecord) -> bool:
     """Whether a pipeline can leave out the bounds checks of robustBufferAccess."""
-    return any(device.features.get(struct, {}).get(member) is True for struct, member in carriers(*_SWITCH))
+    return any(device.features.get(struct, {}).get(member) is True for struct, member in carriers(*BOUNDS_CHECK_SWITCH))
 
 
 def in_words(missing: Sequence[Missing]) -> str:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from vkprobe import kernels
 from vkprobe.cell import Cell, cell
 from vkprobe.device_facts import KhrTuple
+from vkprobe.llama.device import Limits, limits
+from vkprobe.llama.paths import accumulator
+from vkprobe.llama.rows import MOST_COLUMNS
 from vkprobe.ops.base import BRIEF_TYPES, PATHS, Arithmetic, Op, Request, software
 from vkprobe.program import Program
 from vkprobe.records import DeviceRecord
@@ -16,8 +19,6 @@ from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan
 
-MOST_GEMV_COLUMNS = 8
-"""llama.cpp multiplies by vectors up to this N, and by a matrix beyond it."""
 FLOAT_ACCUMULATORS = ("f16", "f32")
 M, K = 4096, 14336
 """llama.cpp's test-backend-ops shape."""
@@ -29,7 +30,7 @@ def product_of(n: int) -> str:
     >>> product_of(8), product_of(9)
     ('gemv', 'gemm')
     """
-    return "gemv" if n <= MOST_GEMV_COLUMNS else "gemm"
+    return "gemv" if n <= MOST_COLUMNS else "gemm"
 
 
 def f16_tuples(device: DeviceRecord, component: str = "f16") -> list[KhrTuple]:
@@ -73,13 +74,9 @@ def tuple_names(device: DeviceRecord, weight_type: str, accumulator: str, wanted
     return list(dict.fromkeys(names)) or [None]
 
 
-def default_accumulator(path: str, weight_type: str) -> str:
-    """The accumulator that llama.cpp takes: f16 for f16 and quantised weights on paths that have it.
-
-    >>> default_accumulator("coopmat", "q4_0"), default_accumulator("coopmat2", "bf16"), default_accumulator("intdot", "q4_0")
-    ('f16', 'f32', 'f32')
-    """
-    return WEIGHT_TYPES[weight_type].accumulators[0] if path in ("scalar-f16", "coopmat", "coopmat2") else "f32"
+def default_accumulator(path: str, weight_type: str, facts: Limits) -> str:
+    """The accumulator that llama.cpp takes on a device, but for dot2, whose kernels here sum in f32 only."""
+    return "f32" if path == "dot2" else accumulator(weight_type, path, facts)
 
 
 def exists(op: str, path: str, weight_type: str, accumulator: str) -> bool:
@@ -97,20 +94,18 @@ def select(op: str, request: Request, device: DeviceRecord) -> list[Cell]:
 def _of_shape(op: str, axes: Mapping[str, int], types: Sequence[str], request: Request, device: DeviceRecord) -> Iterator[Cell]:
     for kind in types:
         for path in request.paths or PATHS:
-            for accumulator in _accumulators(request, path, kind, device):
-                if not exists(op, path, kind, accumulator):
+            for acc in _accumulators(request, path, kind, device):
+                if not exists(op, path, kind, acc):
                     continue
-                names = tuple_names(device, kind, accumulator, request.tuples or ("default",)) if path == "coopmat" else [None]
+                names = tuple_names(device, kind, acc, request.tuples or ("default",)) if path == "coopmat" else [None]
                 for name in names:
                     for tier in request.tiers:
-                        yield cell(
-                            op, axes, path=path, type=kind, accumulator=accumulator, tuple=name, residency=request.residency, tier=tier
-                        )
+                        yield cell(op, axes, path=path, type=kind, accumulator=acc, tuple=name, residency=request.residency, tier=tier)
 
 
 def _accumulators(request: Request, path: str, kind: str, device: DeviceRecord) -> Sequence[str]:
     """The accumulators asked for; else all, s32 only where the device lists int8 matrices."""
-    named = [default_accumulator(path, kind) if name == "default" else name for name in request.accumulators]
+    named = [default_accumulator(path, kind, limits(device)) if name == "default" else name for name in request.accumulators]
     if named:
         return list(dict.fromkeys(named))
     return (*FLOAT_ACCUMULATORS, "s32") if path == "coopmat" and int8_tuples(device) else FLOAT_ACCUMULATORS

@@ -12,6 +12,8 @@ from vkprobe.ops.base import Op
 from vkprobe.program import Program
 
 SEED = 20261121
+POISON = 0xFFFFFFFF
+"""The word that outputs are filled with before a dispatch: as f32 a NaN that no arithmetic makes."""
 T = TypeVar("T")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from vkprobe.cell import MATRIX_PATHS
 from vkprobe.records import Check, Modes, Record, ResultRecord, Status, Time
 
 
@@ -53,7 +54,6 @@ _COPY_MODES = {
     "copy_to_host": "to-host",
     "copy_from_host": "from-host",
 }
-_MATRIX_PATHS = ("coopmat", "coopmat2")
 
 
 def _product(r: Result1) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _copy(r: Result1) -> dict[str, Any]:
 
 def _peak(r: Result1) -> dict[str, Any]:
     kind = r.type
-    if r.path in _MATRIX_PATHS:  # only the kernel's name has both operands' types: peak_coopmat_A_B_C
+    if r.path in MATRIX_PATHS:  # only the kernel's name has both operands' types: peak_coopmat_A_B_C
         kind = ",".join(dict.fromkeys(r.kernel.split("_")[2:4]))
     return {"axes": {"workgroups": r.m, "invocations": r.n, "multiply_adds": r.k}, "type": kind, "tier": None, "residency": None}
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from vkprobe.compare.model import VERDICTS, Compared, Comparison
-from vkprobe.ops import find
 from vkprobe.records import ResultRecord
+from vkprobe.report.compare import HEADINGS, SHOWN, result_name
 from vkprobe.report.compare import as_text as compared_as_text
 from vkprobe.report.compare_times import means, reasons
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.units import seconds
 
-_STATISTICS = ("spills", "registers", "instructions", "matrix_instructions")
-_HEADINGS = {"matrix_instructions": "matrix"}
 _ORDER = {verdict: i for i, verdict in enumerate(VERDICTS)}
 _NO_TIMES = "null devices execute nothing: compile statistics only, no times"
 _COLOURS = {"slower": "\x1b[1;31m", "wrong": "\x1b[1;31m", "crash": "\x1b[1;31m", "missing": "\x1b[31m", "faster": "\x1b[32m"}
@@ -27,7 +25,7 @@ def as_text(comparison: Comparison, form: str, *, width: int | None = None, colo
     cells = [cell for cell in comparison.cells if isinstance(cell.record, ResultRecord)]
     notes = Footnotes()
     rows = [_row(cell, notes) for cell in cells]
-    columns = ["kernel", "cell", "verdict", "B / A", "95 %", "A", "B", *(_HEADINGS.get(name, name) for name in _STATISTICS)]
+    columns = ["kernel", "cell", "verdict", "B / A", "95 %", "A", "B", *(HEADINGS.get(name, name) for name in SHOWN)]
     kept = [i for i, _ in enumerate(columns) if i < 3 or any(row[i] for row in rows)]
     if color:
         for cell, row in zip(cells, rows, strict=True):
@@ -65,8 +63,7 @@ def _row(cell: Compared, notes: Footnotes) -> list[str]:
     j = cell.judgement
     ratio, interval = ("", "") if j is None else (f"{j.ratio:.3f}", f"{j.ci95[0]:.3f} to {j.ci95[1]:.3f}")
     times = ["", ""] if cell.times is None else [seconds(t) for t in cell.times]
-    name = " ".join(filter(None, (find(record.op).size(record.cell), record.tuple, "hot" if record.residency == "hot" else "")))
-    return [record.kernel, name, verdict, ratio, interval, *times, *(_statistic(cell, n) for n in _STATISTICS)]
+    return [record.kernel, result_name(record), verdict, ratio, interval, *times, *(_statistic(cell, n) for n in SHOWN)]
 
 
 def _reasons(cell: Compared) -> list[str]:

@@ -14,8 +14,8 @@ from vkprobe.report import compare_data, compare_times
 from vkprobe.report.compare_times import EXPECTED, TIMED
 from vkprobe.report.tables import Footnotes, folded, render
 
-_SHOWN = ("spills", "registers", "instructions", "matrix_instructions")
-_HEADINGS = {"matrix_instructions": "matrix"}
+SHOWN = ("spills", "registers", "instructions", "matrix_instructions")
+HEADINGS = {"matrix_instructions": "matrix"}
 _FEW = 2
 _COLOURS = {
     "wrong": "\x1b[1;31m",
@@ -88,7 +88,7 @@ def _table(cells: Sequence[Compared], form: str, width: int | None, color: bool,
         return ""
     named = Counter((cell.record.kernel, _brief(cell)) for cell in cells)
     rows = [_row(cell, notes, brief=named[cell.record.kernel, _brief(cell)] == 1) for cell in cells]
-    headers = ["kernel", "cell", "verdict", *(_HEADINGS.get(name, name) for name in _SHOWN), "others"]
+    headers = ["kernel", "cell", "verdict", *(HEADINGS.get(name, name) for name in SHOWN), "others"]
     kept = [i for i, name in enumerate(headers) if any(row[i] for row in rows)]
     if color:
         for cell, row in zip(cells, rows, strict=True):
@@ -117,9 +117,9 @@ def _row(cell: Compared, notes: Footnotes, *, brief: bool) -> list[str]:
         verdict += f" [{notes.number(cell.reason)}]"
     if cell.expected:
         verdict += f" [{notes.number(EXPECTED[cell.expected])}]"
-    shown = [_change(cell.change(name)) for name in _SHOWN]
+    shown = [_change(cell.change(name)) for name in SHOWN]
     kernel, name = _name(cell)
-    others = [c for c in cell.changes if c.name not in _SHOWN]
+    others = [c for c in cell.changes if c.name not in SHOWN]
     return [kernel, _brief(cell) if brief else name, verdict, *shown, _others(others)]
 
 
@@ -128,7 +128,12 @@ def _name(cell: Compared) -> tuple[str, str]:
     r = cell.record
     if isinstance(r, PipelineRecord):
         return r.kernel, r.tile or ""
-    return r.kernel, " ".join(filter(None, (find(r.op).size(r.cell), r.tuple, "hot" if r.residency == "hot" else "")))
+    return r.kernel, result_name(r)
+
+
+def result_name(r: ResultRecord) -> str:
+    """Which of a kernel's cells: its size, its tuple, and whether it is hot."""
+    return " ".join(filter(None, (find(r.op).size(r.cell), r.tuple, "hot" if r.residency == "hot" else "")))
 
 
 def _brief(cell: Compared) -> str:

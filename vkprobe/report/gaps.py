@@ -17,12 +17,13 @@ from vkprobe.llama.rows import MOST_COLUMNS
 from vkprobe.ops.products import product_of
 from vkprobe.records import ChoiceRecord, DeviceRecord, GapRecord, MissingCondition, PriceRecord, ResultRecord
 from vkprobe.report import prices as pricing
-from vkprobe.report.losses import baselines_of, gap_cell, in_words, missing_in_words
+from vkprobe.report.losses import baselines_of, gap_cell, missing_in_words
 from vkprobe.report.matrix import build as build_matrix
 from vkprobe.report.tables import Footnotes, folded, render
 from vkprobe.requirements import Gap, Missing, Requirement, all_requirements, evaluate
 from vkprobe.requirements.evaluate import check
 from vkprobe.requirements.model import comes_with
+from vkprobe.requirements.words import condition_in_words
 from vkprobe.results.store import Store
 
 _SHORT = {"met": "yes", "unmet": "no", "unknown": "unknown"}
@@ -336,7 +337,7 @@ def _in_brief(need: Requirement, gap: Gap, lacked: dict[str, Gap]) -> str:
 
 
 def _spelled(missing: Missing) -> str:
-    words = in_words(missing)
+    words = condition_in_words(missing)
     return f"{words}, needed {missing.need}" if missing.have is None and missing.need is not True else words
 
 

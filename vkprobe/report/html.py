@@ -118,12 +118,12 @@ def _facts(device: DeviceRecord) -> list[tuple[str, str]]:
 
 
 def _gap(matrix: Matrix, loss: Loss, lacking: Sequence[int]) -> dict[str, Any]:
-    missing, *price, owners = loss_details(matrix, loss)
+    _, *price, owners = loss_details(matrix, loss)
     return {
         "path": loss.path,
         "status": "unknown" if loss.met is None else "unmet",
         "lacking": [matrix.columns[i].id for i in lacking],
-        "missing": missing.split("; "),
+        "missing": loss.missing,
         "price": price[0] if price else None,
         "owners": owners,
     }

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from vkprobe.records import ResultRecord
 from vkprobe.report import prices
 from vkprobe.report.model import Cell, Column, Loss, Section
-from vkprobe.requirements import Gap, Missing, Requirement, requirements
+from vkprobe.requirements import Gap, Requirement, requirements
 from vkprobe.requirements.model import comes_with
+from vkprobe.requirements.words import condition_in_words, short_name
 from vkprobe.results.keys import DeviceKey
 from vkprobe.results.store import Store
 
@@ -29,37 +30,20 @@ def gap_cell(gap: Gap, need: Requirement) -> Cell:
     return Cell(status="unmet", main=f"no: {short_name(first)}", brief="no", reason=reason, gap=gap)
 
 
-def short_name(missing: Missing) -> str:
-    """The member, without its struct and nesting; extensions and tuples as they are."""
-    return missing.short or missing.name
-
-
-def in_words(missing: Missing) -> str:
-    """One missing condition: what, what is needed and what there is."""
-    name = short_name(missing)
-    if missing.have is None:
-        return f"{name} unknown"
-    if missing.kind == "extension":
-        return f"{name} not listed"
-    if missing.kind == "feature":
-        return f"{name} off"
-    if missing.kind == "tuple":
-        return f"no tuple {name}"
-    if isinstance(missing.need, bool):
-        return f"{name} is {'false' if missing.need else 'true'}"
-    need = " and ".join(missing.need) if isinstance(missing.need, tuple) else missing.need
-    return f"{name} is {missing.have}, needed {need}"
-
-
 def missing_in_words(gap: Gap) -> str:
-    """Everything that is missing; an extension that is missing as a whole stands for its parts."""
+    """Everything that is missing, as one text."""
+    return "; ".join(missing_conditions(gap))
+
+
+def missing_conditions(gap: Gap) -> tuple[str, ...]:
+    """Each missing condition in words; an extension that is missing as a whole stands for its parts."""
     lacking = {m.name for m in gap.missing if m.kind == "extension" and m.have is False}
     shown = [m for m in gap.missing if not comes_with(m, lacking)]
-    words = [in_words(m) for m in shown]
+    words = [condition_in_words(m) for m in shown]
     listed = dict.fromkeys(str(m.have) for m in shown if m.kind == "tuple" and m.have is not None)
     if listed:
-        words[-1] += f" (the device lists {'; '.join(listed)})"
-    return "; ".join(words)
+        words[-1] += f" (the device lists {', '.join(listed)})"
+    return tuple(words)
 
 
 _WEIGHT = ("scalar-f16", "coopmat", "coopmat2", "intdot", "coopmat-bf16", "bf16", "dot2", "float8")
@@ -86,7 +70,7 @@ def losses_of(required: Section, columns: Sequence[Column], store: Store, baseli
                     path=gap.path,
                     label=needs[gap.path].label,
                     met=gap.met,
-                    missing=missing_in_words(gap),
+                    missing=missing_conditions(gap),
                     sources=tuple(dict.fromkeys(m.source for m in gap.missing)),
                     owners=owners,
                     prices=() if device is None else tuple(prices.prices(device, needs[gap.path], baselines, paths)),

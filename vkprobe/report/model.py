@@ -6,12 +6,22 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vkprobe.records import DeviceRecord, DriverRecord, EventRecord, LadderRecord, PipelineRecord, PriceRecord, ResultRecord, RunRecord
+from vkprobe.records import (
+    LOST_STATUSES,
+    DeviceRecord,
+    DriverRecord,
+    EventRecord,
+    LadderRecord,
+    PipelineRecord,
+    PriceRecord,
+    ResultRecord,
+    RunRecord,
+)
 from vkprobe.requirements import Gap
 from vkprobe.results.keys import DeviceKey
 from vkprobe.results.tidy import Line
 
-BAD = frozenset({"wrong", "crash", "timeout", "device-lost", "error", "executed nothing"})
+BAD = LOST_STATUSES | {"wrong", "executed nothing"}
 """Statuses that stand out: a driver, or the tool, failed."""
 
 
@@ -142,7 +152,7 @@ class Loss(Struct, frozen=True, kw_only=True):
     path: str
     label: str
     met: bool | None
-    missing: str
+    missing: tuple[str, ...]
     sources: tuple[str, ...]
     owners: tuple[int, ...]
     prices: tuple[PriceRecord, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import geometric_mean
 from typing import NamedTuple
 
+from vkprobe.llama.device import Limits, limits
 from vkprobe.llama.paths import Workload, choose
 from vkprobe.ops.products import default_accumulator, product_of, tuple_names
 from vkprobe.records import DeviceRecord, PriceRecord, ResultRecord
@@ -43,21 +44,22 @@ class Baseline(NamedTuple):
 def baseline_of(device: DeviceRecord, results: Iterable[ResultRecord], *, name: str | None = None) -> Baseline:
     """The rates of a device's mimic cells with llama.cpp's accumulator and tuple; of several cells left, the fastest."""
     rates: dict[tuple[str, str], dict[_Workload, dict[str, float]]] = {}
+    facts = limits(device)
     for result in results:
         rate = Line(device=device.device, record=result).rate
-        if result.status != "ok" or rate is None or result.path is None or result.type is None or not _as_llama_runs(device, result):
+        if result.status != "ok" or rate is None or result.path is None or result.type is None or not _as_llama_runs(device, facts, result):
             continue
         by_path = rates.setdefault((result.op, result.type), {}).setdefault((result.cell.axes, result.residency), {})
         by_path[result.path] = max(rate, by_path.get(result.path, 0.0))
     return Baseline(name or device.device, rates)
 
 
-def _as_llama_runs(device: DeviceRecord, result: ResultRecord) -> bool:
+def _as_llama_runs(device: DeviceRecord, facts: Limits, result: ResultRecord) -> bool:
     if result.tier != "mimic" or result.accumulator is None:
         return False
     assert result.path is not None
     assert result.type is not None
-    if result.accumulator != default_accumulator(result.path, result.type):
+    if result.accumulator != default_accumulator(result.path, result.type, facts):
         return False
     return result.tuple is None or result.tuple in tuple_names(device, result.type, result.accumulator, ("default",))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from vkprobe.compiler_statistics import MATRIX_PATHS
+from vkprobe.cell import MATRIX_PATHS
 from vkprobe.ops.registers import Cause, cause
 from vkprobe.records import PipelineRecord
 

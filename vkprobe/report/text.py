@@ -191,7 +191,7 @@ def loss_details(matrix: Matrix, loss: Loss) -> list[str]:
     owners = ", ".join(matrix.columns[i].id for i in loss.owners)
     worth = [price_in_words(loss.prices)] if loss.prices else []
     has = f"has it: {owners}" if owners else "no device here has it"
-    return [loss.missing, *worth, f"{has}; source {loss.sources[-1]}"]
+    return ["; ".join(loss.missing), *worth, f"{has}; source {loss.sources[-1]}"]
 
 
 def _csv(matrix: Matrix) -> str:
@@ -236,7 +236,7 @@ def as_json(matrix: Matrix) -> dict[str, Any]:
                 "device": matrix.columns[loss.column].id,
                 "path": loss.path,
                 "met": loss.met,
-                "missing": loss.missing,
+                "missing": "; ".join(loss.missing),
                 "sources": loss.sources,
                 "prices": loss.prices,
                 "has_it": [matrix.columns[i].id for i in loss.owners],

@@ -196,11 +196,11 @@ class Store:
         for device in devices:
             _keep_newest(self.devices, self._keys[device.run, device.device], device)
         self.measured: dict[tuple[DeviceKey, Cell], list[ResultRecord]] = {}
-        for result in _by_time(results):
+        for result in by_time(results):
             self.measured.setdefault((self.key_of(result), result.cell), []).append(result)
         self.results = {key: records[-1] for key, records in self.measured.items()}
-        self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in _by_time(pipelines)}
-        self.ladder = {(self.key_of(r), climb_key(r)): r for r in _by_time(ladder)}
+        self.pipelines = {(self.key_of(p), pipeline_key(p)): p for p in by_time(pipelines)}
+        self.ladder = {(self.key_of(r), climb_key(r)): r for r in by_time(ladder)}
 
     @classmethod
     def load(cls, paths: Sequence[str | os.PathLike[str]]) -> Store:
@@ -212,7 +212,7 @@ class Store:
         return self._keys.get((record.run, record.device)) or DeviceKey(record.device)
 
 
-def _by_time(records: list[_T]) -> list[_T]:
+def by_time(records: list[_T]) -> list[_T]:
     """Oldest first; of equal times, in the order of the files (the sort is stable)."""
     return sorted(records, key=lambda r: r.at)
 

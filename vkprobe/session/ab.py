@@ -24,13 +24,9 @@ from vkprobe.session.policy import QUICK, SOFTWARE, Policy
 from vkprobe.session.run import DeviceRun, Sink
 from vkprobe.session.selection import run_cells
 from vkprobe.session.states import CellState, in_phases
+from vkprobe.settling import FEWEST_BLOCKS, Block
 
-_FEWEST_BLOCKS = 2
 _ORDERS = ((0, 1, 1, 0), (1, 0, 0, 1))  # in turn: what befalls whoever comes first after a pause befalls both
-
-Rounds = list[list[float]]
-Block = tuple[Rounds, Rounds]
-"""A's two rounds and B's, each its samples (s)."""
 
 
 class Contestant(Struct, frozen=True, kw_only=True):
@@ -236,7 +232,7 @@ class Duel:
 
     def _spent(self, pair: Pair) -> bool:
         """Whether the cell has had its time."""
-        return pair.blocks >= _FEWEST_BLOCKS and max(state.spent_s for state in pair.states) >= self._policy.time_limit_s
+        return pair.blocks >= FEWEST_BLOCKS and max(state.spent_s for state in pair.states) >= self._policy.time_limit_s
 
     def _block(self, pair: Pair, order: Sequence[int], cold: list[bool]) -> None:
         """Two rounds of each side; a block that a loss cut short counts for nothing, its rounds are in the record."""

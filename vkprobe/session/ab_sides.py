@@ -50,7 +50,7 @@ def contestants(facts: Gathered, sides: tuple[DriverSpec, DriverSpec]) -> tuple[
 
 
 def _devices(facts: Gathered, spec: DriverSpec, option: str) -> list[DeviceRecord]:
-    devices = [device for device in facts.devices if device.device.rpartition("/")[0] == spec.name]
+    devices = [device for device in facts.devices if device.driver_name == spec.name]
     if devices:
         return devices
     (driver,) = (driver for driver in facts.drivers if driver.spec.name == spec.name)

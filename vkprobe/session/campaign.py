@@ -10,7 +10,7 @@ from vkprobe.errors import EXIT_DRIVER, EXIT_OK, EXIT_WRONG
 from vkprobe.facts import Gathered
 from vkprobe.ops.base import software
 from vkprobe.ops.plan import Plan, plans
-from vkprobe.records import DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord
+from vkprobe.records import LOST_STATUSES, DeviceRecord, LadderRecord, PipelineRecord, ResultRecord, RunRecord
 from vkprobe.results.keys import climb_key, device_key, pipeline_key
 from vkprobe.results.store import Done
 from vkprobe.session.ceilings import needed
@@ -19,8 +19,6 @@ from vkprobe.session.ladder import Climb, LadderRun
 from vkprobe.session.opening import open_request
 from vkprobe.session.policy import Policy
 from vkprobe.session.run import DeviceRun, Sink
-
-_LOST = frozenset({"crash", "timeout", "device-lost", "error"})
 
 
 def measure(
@@ -54,7 +52,7 @@ def measure(
         ceilings, known_ceilings = _ceilings(planned, device, run, done)
         taken += known_ceilings
         DeviceRun(
-            specs[device.device.rpartition("/")[0]],
+            specs[device.driver_name],
             device,
             open_request(device, [p.requirement for p in (*ceilings, *planned) if p.reason is None]),
             planned,
@@ -99,14 +97,14 @@ def climb(
     for device in facts.devices:
         key = device_key(device, run)
         climbs = [c for c in climbs_of(device) if done is None or (key, climb_key(c)) not in done.climbs]
-        spec = specs[device.device.rpartition("/")[0]]
+        spec = specs[device.driver_name]
         LadderRun(spec, device, climbs, run=run.run, policy=policy_of(device), sink=sink, progress=progress).climb()
 
 
 def exit_status(results: Sequence[ResultRecord | LadderRecord | PipelineRecord], null_devices: frozenset[str]) -> int:
     """The contract's exit status for measured cells, climbs and pipelines: 4 over 3 over 0."""
     if any(
-        r.status in _LOST
+        r.status in LOST_STATUSES
         or (isinstance(r, ResultRecord) and r.status == "skipped")
         or (r.status == "noop" and r.device not in null_devices)
         for r in results

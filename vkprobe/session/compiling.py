@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from vkprobe import ops
+from vkprobe.cell import MATRIX_PATHS
 from vkprobe.compiler_statistics import normal
 from vkprobe.drivers.spec import DriverSpec
 from vkprobe.errors import WorkerFailed
@@ -19,7 +20,7 @@ from vkprobe.protocol import Compile, Compiled, Open
 from vkprobe.records import AnyRecord, DeviceRecord, PipelineRecord, Status
 from vkprobe.session.device import CACHES_OFF, DeviceSession, GivenUp, Lost
 from vkprobe.session.isa import IsaFolder, matrix_instructions
-from vkprobe.session.selection import MATRIX_PATHS, recorded_tile
+from vkprobe.session.selection import recorded_tile
 
 
 class Progress(Protocol):

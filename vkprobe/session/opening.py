@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from vkprobe.ops.plan import BOUNDS_CHECK_SWITCH
 from vkprobe.protocol import Open
 from vkprobe.records import DeviceRecord
 from vkprobe.requirements.facts import version_of
@@ -12,7 +13,6 @@ from vkprobe.requirements.promotions import PROVIDERS, base_name, carriers
 
 _ROTATION_BYTES = 512 << 20
 _ROTATION_BYTES_CPU = 64 << 20  # beyond a processor's last-level cache; filling more would only take time
-_SWITCH = ("VkPhysicalDevicePipelineRobustnessFeatures", "pipelineRobustness")
 
 
 def rotation_bytes(device: DeviceRecord) -> int:
@@ -42,8 +42,8 @@ def open_request(device: DeviceRecord, requirements: Iterable[Requirement]) -> O
     if "cooperativeMatrix" in enabled.features.get("VkPhysicalDeviceCooperativeMatrixFeaturesKHR", ()):
         enabled.add((("VkPhysicalDeviceCooperativeMatrixFeaturesKHR", "cooperativeMatrixRobustBufferAccess"),))
     return Open(
-        index=int(device.device.rpartition("/")[2]),
-        robustness=enabled.add((_SWITCH,)),
+        index=device.index,
+        robustness=enabled.add((BOUNDS_CHECK_SWITCH,)),
         statistics=enabled.add((("VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR", "pipelineExecutableInfo"),)),
         extensions=sorted(enabled.extensions),
         features={struct: sorted(members) for struct, members in enabled.features.items()},

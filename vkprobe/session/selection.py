@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vkprobe import ops
-from vkprobe.cell import Cell
+from vkprobe.cell import MATRIX_PATHS, Cell
 from vkprobe.ops.base import Scope, software
 from vkprobe.ops.plan import Plan, plans, target
 from vkprobe.program import Dispatch
 from vkprobe.records import DeviceRecord
 from vkprobe.session.policy import FULL, QUICK, SOFTWARE, Policy
 
-MATRIX_PATHS = ("coopmat", "coopmat2")
 """Paths whose tile depends on a matrix that a device may not have."""
 
 

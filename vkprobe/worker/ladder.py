@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from vkprobe.formats.components import COMPONENTS, F64, Bits, decode, encode
+from vkprobe.ops.reference import POISON
 from vkprobe.protocol import Climb, Climbed, TupleJob
 from vkprobe.worker.rates import ratio
 from vkprobe.worker.session import Session, current
@@ -31,7 +32,6 @@ _RATE_STEPS = 64
 _RATE_GROUPS = 1024
 _MOST_DISPATCHES = 256
 _TIMEOUT_S = 60.0
-_POISON = 0xFFFFFFFF
 _TOLERANCE = 4.0
 
 
@@ -60,7 +60,7 @@ class _Bench:
             self._upload(np.zeros_like(stored_c)),
             self._upload(stored_c),
         ]
-        self.session.commands.fill(buffers[2], _POISON)
+        self.session.commands.fill(buffers[2], POISON)
         sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
         commands = self.session.commands.record([Dispatch(self.pipeline, sets, (mode, a.shape[1] // job.k), (1, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vkprobe.ops.reference import POISON
 from vkprobe.protocol import Climbed, ClimbFeature, FeatureStep
 from vkprobe.worker.checks import Check, Input, merge
 from vkprobe.worker.matrix_checks import MATRIX_CHECKS
@@ -27,7 +28,6 @@ CHECKS: Mapping[str, Check] = {**MATRIX_CHECKS, **NUMBER_CHECKS, **SUBGROUP_CHEC
 """By the name that jobs give them."""
 
 _OUTPUT = 2
-_POISON = 0xFFFFFFFF
 _TIMEOUT_S = 60.0
 _RATE_GROUPS = 512
 _RATE_WORDS = 64
@@ -51,7 +51,7 @@ class _Bench:
         buffers = [Buffer(self.session.device, max(16, -(-sizes.get(i, 0) // 16) * 16), "device") for i in range(BINDINGS)]
         for binding, data in inputs.items():
             self.session.upload(buffers[binding], data)
-        self.session.commands.fill(buffers[_OUTPUT], _POISON)
+        self.session.commands.fill(buffers[_OUTPUT], POISON)
         sets = DescriptorSets(self.session.device, self.session.layout(), [[(x, 0, x.size) for x in buffers]])
         commands = self.session.commands.record([Dispatch(self.pipeline, sets, push, (groups, 1, 1))], 1)
         self.session.commands.submit(commands, _TIMEOUT_S)

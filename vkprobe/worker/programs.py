@@ -17,7 +17,7 @@ import numpy as np
 
 from vkprobe import ops, protocol
 from vkprobe.errors import FATAL_CODES
-from vkprobe.ops.reference import Pass, SharedReferences, Verdict
+from vkprobe.ops.reference import POISON, Pass, SharedReferences, Verdict
 from vkprobe.program import Dispatch as DispatchStage
 from vkprobe.program import Program
 from vkprobe.program import Transfer as TransferStage
@@ -31,7 +31,6 @@ from vkprobe.worker.vk.core import VkError
 from vkprobe.worker.vk.device import Buffer
 from vkprobe.worker.vk.pipeline import Pipeline
 
-_POISON = 0xFFFFFFFF
 _SAMPLE_S = 0.012  # aimed at; a sample should take 5 to 100 ms
 _MOST_DISPATCHES = 4096
 _MOST_RECORDINGS = 8
@@ -198,7 +197,7 @@ class Programs:
 
     def _poison(self, bound: Bound) -> None:
         for shared in bound.written:
-            self.session.commands.fill(shared.buffer, _POISON)
+            self.session.commands.fill(shared.buffer, POISON)
 
     def calibrate(self, ready: Ready, timeout_s: float) -> None:
         """Choose how many dispatches make a sample, from ever longer ones: the first are slow."""

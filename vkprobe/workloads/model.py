@@ -10,12 +10,11 @@ from typing import Annotated, Literal, Union
 
 from msgspec import Meta, Struct
 
+from vkprobe.llama.rows import MOST_COLUMNS
 from vkprobe.weights import WEIGHT_TYPES
 
 UBATCH = 512
 """Tokens of one graph of pp512."""
-MOST_GEMV_COLUMNS = 8
-"""Up to so many tokens llama.cpp multiplies by vectors (ggml-vulkan.cpp:362)."""
 
 Part = Literal["prompt", "token", "matrices"]
 """A part of a model's work: products of a prompt (pp512), products of one token (tg128), each matrix once."""
@@ -161,7 +160,7 @@ def shapes(model: Model, part: Part) -> tuple[WorkloadShape, ...]:
     work: dict[tuple[str, int, int, int], int] = {}
     roles: dict[tuple[str, int, int, int], list[str]] = {}
     for workload in model.workloads:
-        if part == "prompt" and workload.n_pp <= MOST_GEMV_COLUMNS:
+        if part == "prompt" and workload.n_pp <= MOST_COLUMNS:
             continue
         tokens = workload.n_pp if part == "prompt" else workload.n_tg
         n, count = workload.products(tokens) if part != "matrices" else (1, workload.matrices)

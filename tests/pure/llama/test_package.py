@@ -17,8 +17,8 @@ from vkprobe.weights import Q8_1, WEIGHT_TYPES, WeightType
 
 ROOT = Path(vkprobe.__file__).parent
 MODULES = sorted((ROOT / "llama").glob("*.py"))
-ALLOWED = ("vkprobe.records", "vkprobe.cell", "vkprobe.weights", "vkprobe.llama", "vkprobe.requirements")
-REQUIREMENTS = {"facts", "evaluate", "load", "model", "promotions"}
+ALLOWED = ("vkprobe.records", "vkprobe.cell", "vkprobe.program", "vkprobe.weights", "vkprobe.llama", "vkprobe.requirements")
+REQUIREMENTS = {"facts", "evaluate", "load", "model", "promotions", "words"}
 
 
 def imported(tree: ast.Module) -> set[str]:

@@ -10,6 +10,7 @@ from vkprobe.errors import UsageError
 from vkprobe.ops.base import Axis, Op, Request, Scope, software, three_numbers
 from vkprobe.ops.products import K
 from vkprobe.records import DeviceRecord
+from vkprobe.weights import Q8_1_ELEMENTS
 
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan, Target
@@ -46,6 +47,10 @@ class Convert(Op):
             for tier in request.tiers
         ]
         return list(dict.fromkeys(chosen))
+
+    def block(self, weight_type: str) -> int:
+        """The elements of a q8_1 block; other forms have none."""
+        return Q8_1_ELEMENTS if weight_type == "q8_1" else 1
 
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """512 tokens; the verb takes 1 and 8 too."""

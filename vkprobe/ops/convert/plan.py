@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vkprobe import kernels
+from vkprobe import kernels, ops
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.llama.bounds import (
@@ -20,7 +20,6 @@ from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
 from vkprobe.program import Buffer, Dispatch
-from vkprobe.weights import Q8_1_ELEMENTS
 
 _GROUP_ELEMENTS, _GROUP_INVOCATIONS = 128, 32  # of four q8_1 blocks
 
@@ -69,6 +68,4 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, subgroups: Subgroups, *, r
         Buffer(name="source", role="input", key=f"{key}/{kernel.name}/source", bytes=4 * elements, rotates=v.residency == "cold"),
         Buffer(name="output", role="output", key=f"{key}/output", bytes=activation_bytes(form, n, k)),
     )
-    block = Q8_1_ELEMENTS if form == "q8_1" else 1
-    reason = f"K = {k} is not a multiple of {form}'s block of {block} elements" if k % block else None
-    return flat_plan(cell, target, kernel, stage, buffers, aligned=elements % 4 == 0, reason=reason)
+    return flat_plan(cell, target, kernel, stage, buffers, aligned=elements % 4 == 0, reason=ops.find(cell.op).ragged(cell))

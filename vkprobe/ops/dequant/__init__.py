@@ -50,6 +50,10 @@ class Dequant(Op):
         ]
         return list(dict.fromkeys(chosen))
 
+    def block(self, weight_type: str) -> int:
+        """Whole blocks, and whole invocations."""
+        return max(WEIGHT_TYPES[weight_type].elements, DECODED_TOGETHER)
+
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """One matrix."""
         small = software(device) and scope not in ("compile", "compile-full")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vkprobe import kernels
+from vkprobe import kernels, ops
 from vkprobe.cell import Cell
 from vkprobe.llama.bounds import PLAIN_ROBUST, plain_subgroups
 from vkprobe.llama.device import fold
@@ -13,7 +13,6 @@ from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.gemm.plan import weights_buffer
 from vkprobe.ops.plan import Plan, Target, float_controls, push_words
 from vkprobe.program import Buffer, Dispatch
-from vkprobe.weights import WEIGHT_TYPES
 
 
 def plan(cell: Cell, target: Target) -> Plan:
@@ -36,6 +35,4 @@ def plan(cell: Cell, target: Target) -> Plan:
         float_controls=float_controls(target.limits),
     )
     output = Buffer(name="output", role="output", key=f"{cell.op}/{v.type}/{m}x{k}/output", bytes=2 * m * k)
-    block = max(WEIGHT_TYPES[v.type or ""].elements, DECODED_TOGETHER)
-    reason = f"K = {k} is not a multiple of {block}, which dequant takes {v.type} in" if k % block else None
-    return flat_plan(cell, target, kernel, stage, (source, output), aligned=True, reason=reason)
+    return flat_plan(cell, target, kernel, stage, (source, output), aligned=True, reason=ops.find(cell.op).ragged(cell))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from vkprobe import kernels
+from vkprobe import kernels, ops
 from vkprobe.cell import Cell, cell
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import Matrix, fold
@@ -14,7 +14,7 @@ from vkprobe.llama.tiles import Tile
 from vkprobe.ops.gemm.matrices import lacks_matrices, matrices_requirement
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import REDUCED, activation_bytes, f16_tuples
-from vkprobe.program import Buffer, Conversion, Dispatch, Program
+from vkprobe.program import Buffer, Dispatch, Program
 from vkprobe.requirements.evaluate import evaluate
 from vkprobe.requirements.load import coopmat_tuple
 from vkprobe.requirements.model import Requirement, TupleMatch
@@ -67,7 +67,7 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, matrix: Matrix | None) -> 
         aligned=layout.aligned,
         subgroup_size=layout.subgroup,
         split_k=layout.split.parts,
-        reason=lacks_matrices(cell, target.device) or _longer_than_step(cell) or _ragged_blocks(cell),
+        reason=lacks_matrices(cell, target.device) or _longer_than_step(cell) or ops.find(cell.op).ragged(cell),
     )
 
 
@@ -129,7 +129,7 @@ def _program(cell: Cell, target: Target, kernel: Kernel, layout: GemmLayout) -> 
         cell=cell,
         stages=tuple(stages),
         buffers=tuple(buffers),
-        conversions={"activations": Conversion(form=activations.form, rows=activations.rows)},  # type: ignore[arg-type]
+        conversions={"activations": activations},
         chain=layout.split.part_k,
         staged=True,
     )
@@ -140,13 +140,6 @@ def weights_buffer(cell: Cell) -> Buffer:
     v, m, k = cell.variant, cell.axis("m"), cell.axis("k")
     size = m * WEIGHT_TYPES[v.type or ""].row_bytes(k)
     return Buffer(name="weights", role="weights", key=f"weights/{v.type}/{m}x{k}", bytes=size, rotates=v.residency == "cold")
-
-
-def _ragged_blocks(cell: Cell) -> str | None:
-    """Why K doesn't suit the weights' blocks."""
-    block = WEIGHT_TYPES[cell.variant.type or ""].elements
-    k = cell.axis("k")
-    return f"K = {k} is not a multiple of {cell.variant.type}'s block of {block} elements" if k % block else None
 
 
 def _longer_than_step(cell: Cell) -> str | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from vkprobe.cell import Cell
 from vkprobe.errors import UsageError
+from vkprobe.llama.rows import MOST_COLUMNS
 from vkprobe.ops.base import Axis, Request, Scope, software, three_numbers
-from vkprobe.ops.products import MOST_GEMV_COLUMNS, K, M, Product, run_types
+from vkprobe.ops.products import K, M, Product, run_types
 from vkprobe.records import DeviceRecord
 
 if TYPE_CHECKING:
@@ -32,15 +33,15 @@ class Gemv(Product):
     def axes_of(self, text: str) -> dict[str, int]:
         """M,N,K with N up to 8."""
         m, n, k = three_numbers(text)
-        if n > MOST_GEMV_COLUMNS:
-            raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_GEMV_COLUMNS}; use gemm for N = {n}")
+        if n > MOST_COLUMNS:
+            raise UsageError(f"--shape {text}: gemv has N = 1 to {MOST_COLUMNS}; use gemm for N = {n}")
         return {"m": m, "n": n, "k": k}
 
     def defaults(self, device: DeviceRecord, scope: Scope, types: Sequence[str] = (), paths: Sequence[str] = ()) -> list[Cell]:
         """test-backend-ops' rows, fewer on software devices, for one to eight columns."""
         compiled = scope in ("compile", "compile-full")
         small = software(device) and not compiled
-        columns: Sequence[int] = range(1, MOST_GEMV_COLUMNS + 1)
+        columns: Sequence[int] = range(1, MOST_COLUMNS + 1)
         if scope in ("run", "compile"):
             columns = (1, 2) if small else _RUN_COLUMNS
         rows = (_FEW_ROWS, _MANY_ROWS) if scope == "compile-full" else (512,) if small else (M,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vkprobe import kernels
+from vkprobe import kernels, ops
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
 from vkprobe.llama.device import fold
@@ -10,8 +10,7 @@ from vkprobe.llama.layout import GemvLayout, gemv_layout
 from vkprobe.ops.gemm.plan import weights_buffer
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
-from vkprobe.program import Buffer, Conversion, Dispatch, Program
-from vkprobe.weights import WEIGHT_TYPES
+from vkprobe.program import Buffer, Dispatch, Program
 
 _COLUMNS = (1, 8)  # enough of kernels that a device takes only if it has no better ones
 
@@ -60,10 +59,9 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, layout: GemvLayout, reduce
             Buffer(name="activations", role="input", key=f"{key}/activations", bytes=activation_bytes(form, rows, k)),
             Buffer(name="output", role="output", key=f"{key}/output", bytes=4 * m * n),
         ),
-        conversions={"activations": Conversion(form=form, rows=rows)},  # type: ignore[arg-type]
+        conversions={"activations": layout.activations},
         chain=k,
     )
-    block = WEIGHT_TYPES[v.type or ""].elements
     shared = layout.shared_bytes if in_subgroups else 4 * n * layout.rows.rows * layout.rows.block
     return Plan(
         cell=cell,
@@ -75,7 +73,7 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, layout: GemvLayout, reduce
         subgroups=layout.rows.block // layout.rows.subgroup,
         aligned=layout.aligned,
         subgroup_size=layout.subgroup,
-        reason=f"K = {k} is not a multiple of {v.type}'s block of {block} elements" if k % block else None,
+        reason=ops.find(cell.op).ragged(cell),
     )
 
 
