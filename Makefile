@@ -15,7 +15,7 @@ export VKPROBE_INTEL_SHIM := $(INTEL_SHIM_BUILT)
 endif
 endif
 
-.PHONY: run test lint lock kernels registry intel-shim clean
+.PHONY: run test test-drivers lint lock kernels registry intel-shim clean
 
 run: $(VENV)/installed
 	$(BIN)/vkprobe drivers fetch --if-needed
@@ -23,10 +23,13 @@ run: $(VENV)/installed
 	$(BIN)/vkprobe run $(ARGS) -o reports/$(RUN_NAME).jsonl --html reports/$(RUN_NAME).html
 	@echo "records: reports/$(RUN_NAME).jsonl   report: reports/$(RUN_NAME).html"
 
-test: $(VENV)/installed-dev lint
+test: $(VENV)/installed-dev
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-drivers
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+test-drivers: $(VENV)/installed-dev
 	$(BIN)/vkprobe drivers fetch --layers
 	$(BIN)/vkprobe drivers fetch --suite trixie
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

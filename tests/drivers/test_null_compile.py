@@ -39,8 +39,7 @@ def planned(device: DeviceRecord) -> list[Cell]:
 
     NVK's compiler takes longest by far: it gets the accumulators that llama.cpp takes.
     """
-    slow = device.driver.id == "VK_DRIVER_ID_MESA_NVK"
-    accumulators = ("default", "s32") if slow else ()
+    accumulators = ("default", "s32") if device.driver.id == "VK_DRIVER_ID_MESA_NVK" else ()
     return [
         cell
         for op, shape in (("gemm", (64, 16, 256)), ("gemv", (4096, 1, 4096)), ("dequant", (4096, 1, 4096)))

@@ -99,7 +99,7 @@ def session(spec: DriverSpec, layer: dict[str, str], *, execute: bool) -> list[s
     (device,) = gather([spec], "run").devices
     rows = _ROWS if execute else _ROWS_OF_SOME  # modules are checked as such, whatever the driver
     cells = [
-        *selected(device, "gemm", (45, 21, 96), types=["q4_0", "f16"], tuples=("all",)),
+        *selected(device, "gemm", (45, 21, 96), types=["q4_0", "f16"] if execute else ["f16"], tuples=("all",)),
         *(cell for k, types in rows.items() for cell in selected(device, "gemv", (37, 1, k), types=types)),
         *(cell for k, types in rows.items() for cell in selected(device, "dequant", (37, 1, k), types=types)),
     ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -15,20 +16,44 @@ from click.testing import CliRunner
 from tests.pure.recorded_devices import recorded
 from vkprobe import ops
 from vkprobe.cli.bench import cells_for
-from vkprobe.cli.main import VERBS, cli
+from vkprobe.cli.main import VERBS, cli, main
 from vkprobe.errors import UsageError
 from vkprobe.ops.plan import plans
 from vkprobe.weights import WEIGHT_TYPES
 
+Command = Callable[..., "Ended"]
+"""`command(*argv)` runs vkprobe in the test's folder; its exit status and output."""
 
-def refused(argv: list[str], cwd: Path) -> str:
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    status: object
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """The console script, in this process."""
+
+    def run(*argv: str) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["vkprobe", *argv])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Ended(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+def refused(ended: Ended) -> str:
     """The sentence that a command line is refused with."""
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=cwd, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
+    assert ended.status == 2, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
     assert lines[0].startswith("vkprobe: ")
     return lines[0].removeprefix("vkprobe: ")
 
@@ -64,21 +89,21 @@ def refused(argv: list[str], cwd: Path) -> str:
         ("run --drivers absent.toml -o new.jsonl", "absent.toml"),
     ],
 )
-def test_bad_arguments_are_a_sentence(argv: str, says: str, tmp_path: Path) -> None:
+def test_bad_arguments_are_a_sentence(argv: str, says: str, command: Command, tmp_path: Path) -> None:
     """The sentence names the argument, the fault and the valid values; no file appears."""
-    assert says in refused(argv.split(), tmp_path)
+    assert says in refused(command(*argv.split()))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("verb", ["gemm", "run"])
-def test_a_file_of_something_else_is_left_alone(verb: str, tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_left_alone(verb: str, command: Command, tmp_path: Path) -> None:
     """-o names the wrong file: nothing is appended to it."""
     foreign = tmp_path / "notes.txt"
     foreign.write_text("these are my notes\n")
-    assert "notes.txt" in refused([verb, "-o", "notes.txt"], tmp_path)
+    assert "notes.txt" in refused(command(verb, "-o", "notes.txt"))
     assert foreign.read_text() == "these are my notes\n"
     (tmp_path / "foreign.json").write_text('{"name": "not a record"}\n')
-    assert "without `kind`" in refused([verb, "-o", "foreign.json"], tmp_path)
+    assert "without `kind`" in refused(command(verb, "-o", "foreign.json"))
     assert (tmp_path / "foreign.json").read_text() == '{"name": "not a record"}\n'
 
 
@@ -95,13 +120,13 @@ def test_a_file_of_something_else_is_left_alone(verb: str, tmp_path: Path) -> No
         (["matmul"], "matmul"),
     ],
 )
-def test_what_click_refuses_is_reported_too(argv: list[str], says: str, tmp_path: Path) -> None:
+def test_what_click_refuses_is_reported_too(argv: list[str], says: str, command: Command, tmp_path: Path) -> None:
     """Exit status 2, no traceback, nothing on stdout."""
     (tmp_path / "folder").mkdir()
-    done = subprocess.run([sys.executable, "-m", "vkprobe", *argv], cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    ended = command(*argv)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
@@ -150,7 +175,7 @@ def test_help_names_what_the_verb_has(verb: str) -> None:
 _HELP = """
 import json
 from click.testing import CliRunner
-from vkprobe.cli.main import VERBS, cli
+from vkprobe.cli.main import VERBS, cli, main
 replies = {(verb, option): CliRunner().invoke(cli, [verb, option]) for verb in VERBS for option in ("-h", "--help")}
 print(json.dumps({" ".join(key): [reply.exit_code, reply.output] for key, reply in replies.items()}))
 """
