@@ -56,7 +56,7 @@ void main() {
         first_b += BK / B_STAGED;
 
         [[unroll]] for (uint k = 0; k < BK; k += TK) {
-            // B is loaded anew for each row of matrices, as in llama.cpp: whether it is kept is the compiler's to see.
+            // B is loaded anew for each row of matrices, as in llama.cpp; the compiler may keep it.
             [[unroll]] for (uint r = 0; r < ROWS; ++r) {
                 coopmat<STAGE, gl_ScopeSubgroup, TM, TK, gl_MatrixUseA> a;
                 coopMatLoad(a, stage_a, (warp_m + r * TM) * STRIDE + k / 2, STRIDE, gl_CooperativeMatrixLayoutRowMajor);

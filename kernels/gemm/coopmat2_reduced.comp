@@ -1,7 +1,7 @@
 #version 450
-// What of coopmat2.comp runs where a driver has VK_NV_cooperative_matrix2 in part: matrices of subgroup scope in the shape of a KHR tuple,
-// f16 activations loaded from where they lie, and operations on each element (cooperativeMatrixPerElementOperations) where there is an
-// edge to mind: at the end of K they fetch, at the edges of D they store. A is staged in shared memory, as in coopmat.comp.
+// The part of coopmat2.comp that runs where a driver has only part of VK_NV_cooperative_matrix2: matrices of subgroup scope in the shape of
+// a KHR tuple, f16 activations loaded from where they lie, and operations on each element (cooperativeMatrixPerElementOperations) where
+// there is an edge to mind: at the end of K they fetch, at the edges of D they store. A is staged in shared memory, as in coopmat.comp.
 #define ARITHMETIC_F16
 #include "../types/extensions.glsl"
 #extension GL_KHR_cooperative_matrix : require

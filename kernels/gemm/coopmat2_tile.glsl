@@ -1,6 +1,6 @@
 // A tile of BM x WIDTH as the function MULTIPLY; included once for each width.
 void MULTIPLY(const uint m0, const uint n0) {
-    // That rows and parts begin at multiples of eight elements is known to the host only: said so that loads may be of 16 B.
+    // Only the host knows that rows and parts begin at multiples of eight elements: the masks let the compiler load 16 B at once.
     const uint stride = ALIGNED ? p.K & ~7u : p.K;
     const uint begin = ALIGNED ? gl_WorkGroupID.z * p.PART_K & ~7u : gl_WorkGroupID.z * p.PART_K;
     const uint end = min(stride, begin + p.PART_K);

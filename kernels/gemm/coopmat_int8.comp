@@ -26,7 +26,7 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; uint PART_K; } p
 
 #define INTERLEAVED 0u // RDNA3: element e of an invocation is 2 rows further down than e - 1
 #define BLOCKED 1u     // RDNA4: it is the next row
-#define LOOKED_UP 2u   // any other: a matrix of positions says where elements are
+#define LOOKED_UP 2u   // any other: a matrix of positions is loaded to find them
 
 #define STEP 4 // blocks of 32 along K that are staged at once
 #ifdef A_TWO_SCALES
@@ -91,7 +91,7 @@ MATRIX_B load_b(uint column, uint s, uint part) {
     return b;
 }
 
-// What an invocation fetches ahead for the next step, in registers: pieces of A's blocks and halves of B's.
+// An invocation fetches this ahead for the next step, into registers: pieces of A's blocks and halves of B's.
 const uint STRIDE_A = BLOCK_SIZE / A_LOADERS;
 const uint STRIDE_B = BLOCK_SIZE / 2;
 const uint LOADS_A = (BM + STRIDE_A - 1) / STRIDE_A;

@@ -1,4 +1,4 @@
-// What scalar.comp, coopmat.comp and coopmat2_reduced.comp share: the problem, the tile and the staging of A and B (coopmat2_reduced: of A
+// scalar.comp, coopmat.comp and coopmat2_reduced.comp share the problem, the tile and the staging of A and B (coopmat2_reduced: of A
 // alone) through shared memory.
 // D[n][m] = sum over k of A[m][k] * B[n][k]: A weights (M rows of K), B activations (N rows of K, f32, or as they were converted), D f32.
 layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in;

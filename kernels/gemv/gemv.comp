@@ -18,7 +18,7 @@ layout(binding = 1, std430) readonly buffer ActivationsV { vec4 activations_v[];
 layout(binding = 1, std430) readonly buffer ActivationsP { vec2 activations_p[]; };
 layout(binding = 1, std430) readonly buffer ActivationsS { float activations_s[]; };
 layout(binding = 2, std430) writeonly buffer Output { float result[]; };
-// STRIDE_B: elements from a column of B to the next: K, as a number of its own, as llama.cpp has it, of which compilers know nothing else.
+// STRIDE_B: elements from a column of B to the next. It equals K, but is a number of its own as in llama.cpp: compilers don't know that.
 layout(push_constant) uniform Problem { uint M; uint N; uint K; uint STRIDE_B; } p;
 
 #if !defined(A_SUPER) && !defined(A_SUB_BLOCKS) && !defined(A_PAIRS)
@@ -26,7 +26,7 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; uint STRIDE_B; }
 #endif
 #include "rows.glsl"
 
-// What `accumulate` adds to the sums of `rows` rows from m0 on and all columns: a step along K.
+// `accumulate` takes a step along K: it adds to the sums of `rows` rows from m0 on and all columns.
 #if defined(A_PAIRS)
 #include "pairs.glsl"
 #elif defined(A_SUB_BLOCKS)
@@ -143,7 +143,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint block) {
     }
 }
 #elif defined(A_FLOAT)
-// Columns outermost, weights loaded for each of them: whether they are loaded and decoded once for all is the driver's compiler's to see.
+// Columns outermost, weights loaded for each of them: the driver's compiler may load and decode them once for all.
 // Elements are counted, and each load divides what it is given, as in llama.cpp: where compilers keep the division, that takes time.
 #define UNIT 4
 
@@ -209,7 +209,7 @@ void accumulate(inout SUMS sums, uint m0, uint rows, uint chunk) {
 #endif
 
 #ifndef A_SUPER
-// How many of a row's units an invocation takes.
+// Number of a row's units that an invocation takes.
 uint steps_of(uint lane, uint units) { return units / BLOCK_SIZE + uint(lane < units % BLOCK_SIZE); }
 #endif
 
@@ -224,7 +224,7 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
     }
     accumulate(sums, m0, rows, first + lane / LANES, false);
 #elif defined(A_SUPER)
-    // How far it is unrolled, as in llama.cpp, is the driver's compiler's to choose.
+    // The driver's compiler chooses how far it is unrolled, as in llama.cpp.
     [[unroll]] for (uint block = lane / LANES; block < p.K / UNIT; block += BLOCK_SIZE / LANES) {
         accumulate(sums, m0, rows, block);
     }
@@ -232,7 +232,7 @@ void add_all(inout SUMS sums, uint m0, uint rows) {
     // Some steps at a time, then two, then one. The loops count an invocation's own steps: compilers make something else of a shared count.
     uint i = 0;
 #ifdef A_FLOAT
-    // Whether K is ragged is asked before each loop, as in llama.cpp: both kinds of loop take turns on one array of sums, and where a
+    // Each loop asks first whether K is ragged, as in llama.cpp: both kinds of loop take turns on one array of sums, and where a
     // compiler keeps it in memory for one kind, it does for the other too. The last step of a ragged K is taken alone.
     const bool ragged = p.K % 4 != 0 || p.STRIDE_B % 4 != 0;
     const uint steps = steps_of(lane, (p.K + 3) / 4);

@@ -23,7 +23,7 @@ layout(push_constant) uniform Problem { uint M; uint N; uint K; } p;
 #define PARTS_OF_BLOCK (32 / A_ELEMENTS)
 #define PART_WORDS (A_ELEMENTS / 4)
 
-// Which of a block's eight words is word i of a part: neighbours, or, where one load gives two of A, those and the ones four behind.
+// Word i of a part, as one of its block's eight words: neighbours, or, where one load gives two of A, those and the ones four behind.
 uint word_of(uint part, uint i) {
 #ifdef A_PAIR
     return part * (PART_WORDS / 2) + i / 2 + i % 2 * 4;

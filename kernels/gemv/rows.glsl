@@ -1,6 +1,6 @@
-// A workgroup's rows: from m0 on NUM_ROWS, or those that are left. Wants NUM_ROWS, NUM_COLS, BLOCK_SIZE, WARP, `p`, `result` and add_all.
-// As in llama.cpp all code is there twice, for a count of rows that is known and for one that is not: what a compiler needs for the one
-// that hardly ever runs, it needs for the whole pipeline.
+// A workgroup's rows: from m0 on NUM_ROWS, or those that are left. Needs NUM_ROWS, NUM_COLS, BLOCK_SIZE, WARP, `p`, `result` and add_all.
+// As in llama.cpp all code is there twice, for a count of rows that is known and for one that is not: registers that a compiler
+// needs for the one that hardly ever runs, it needs for the whole pipeline.
 #define SUMS float[NUM_COLS][NUM_ROWS]
 #ifndef ROWS_LEFT
 #define ROWS_LEFT(rows) (rows)
@@ -17,7 +17,7 @@ shared float partial[NUM_COLS][NUM_ROWS][BLOCK_SIZE];
 
 void add_all(inout SUMS sums, uint m0, uint rows);
 
-// Sums over the workgroup of what each invocation has in `sums`, and the results stored.
+// Adds up every invocation's `sums` over the workgroup and stores the results.
 void reduce_and_store(inout SUMS sums, uint m0, uint rows) {
     const uint lane = gl_LocalInvocationIndex;
 #ifdef REDUCE_SUBGROUP

@@ -1,6 +1,6 @@
 #version 450
 // Integer dot products of four 8-bit pairs, added to an accumulator with and without saturation; with PLAIN by plain arithmetic.
-// From the defines: A_T, B_T and R_T (int or uint) tell the signs; VECTOR takes 8-bit vectors in place of packed words.
+// From the defines: A_T, B_T and R_T (int or uint) give the signs; VECTOR takes 8-bit vectors in place of packed words.
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #ifndef PLAIN
 #extension GL_EXT_integer_dot_product : require

@@ -1,4 +1,4 @@
-// What every cooperative-matrix feature's kernel has: types from the defines T, A_T and SCOPE, shape from constants.
+// Kernels of cooperative-matrix features share these declarations: types from the defines T, A_T and SCOPE, shape from constants.
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require
 #extension GL_KHR_cooperative_matrix : require

@@ -1,6 +1,6 @@
 #version 450
 // One cooperative-matrix tuple: D = A * B + C over `steps` tiles along K, loaded in each layout, from buffers or shared memory.
-// With SCALAR the same without matrices: what the tuple must be faster than.
+// SCALAR computes the same without matrices; the tuple must be faster than that.
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_8bit_storage : require

@@ -1,6 +1,6 @@
 #version 450
 // Multiply-adds of cooperative matrices that stay in registers: at subgroup scope 2 x 2 of them, at WORKGROUP scope one.
-// In turn A * B and A' * B are added, A' being -A or nearly so: sums stay small, and what comes out is exact.
+// In turn A * B and A' * B are added, A' being -A or nearly so: sums stay small, and results are exact.
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_8bit_storage : require
 #extension GL_EXT_shader_explicit_arithmetic_types : require
@@ -85,7 +85,7 @@ void main() {
 #ifdef WORKGROUP
     tile(0);
 #else
-    // Whatever size the subgroups have: the workgroup has the same work.
+    // The workgroup has the same work whatever size the subgroups have.
     for (uint t = gl_SubgroupID; t < TILES; t += gl_NumSubgroups) {
         tile(t);
     }

@@ -1,4 +1,4 @@
-// Types that decode two bytes at a time: two elements and the two 16 after them. A chunk is two such pieces of one scale. Wants a_load4.
+// Types that decode two bytes at a time: two elements and the two 16 after them. A chunk is two such pieces of one scale. Needs a_load4.
 #include "halves.glsl"
 #define A_STAGED 4
 #define A_APART 16

@@ -1,5 +1,5 @@
-// What the decode files of block types share. Two neighbours along K come out of one word, and all but the choice between them is the
-// same expression: where a compiler evaluates both in one invocation, it evaluates that once.
+// The decode files of block types share these. Two neighbours along K come out of one word by the same expression, but for the choice
+// between them: a compiler that evaluates both in one invocation evaluates it once.
 #define COMPONENT float16_t
 #define DECODE , decode
 layout(binding = 0, std430) readonly buffer Weights { uint16_t weights[]; };
@@ -12,7 +12,7 @@ f16vec2 pair_of(uint bytes, uint sign) {
 float16_t unsigned_of_pair(uint bytes, uint i, float16_t less) { return (pair_of(bytes, 0) - f16vec2(float16_t(1024.0) + less))[i & 1]; }
 float16_t signed_of_pair(uint bytes, uint i) { return (pair_of(bytes, 0x80u) - f16vec2(1152.0))[i & 1]; }
 #else
-// The byte `i & 1` of two as f16, some number less.
+// Byte `i & 1` of two as f16; `less` is subtracted from it.
 float16_t unsigned_of_pair(uint bytes, uint i, float16_t less) { return float16_t(unpack8(bytes)[i & 1]) - less; }
 float16_t signed_of_pair(uint bytes, uint i) { return float16_t(unpack8(int(bytes))[i & 1]); }
 #endif

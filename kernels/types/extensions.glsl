@@ -1,4 +1,4 @@
-// What every kernel that reads weights needs of the language.
+// Extensions of the language that every kernel needs to read weights.
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_EXT_shader_16bit_storage : require
 #extension GL_EXT_shader_8bit_storage : require

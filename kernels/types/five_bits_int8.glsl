@@ -1,5 +1,5 @@
 // q5_0 and q5_1 for int8 matrices: four bits of each code in words, the fifth bits in a word of their own, which every invocation fetches.
-// Wants `fifths` of Piece.
+// Needs `fifths` of Piece.
 #define A_LOADERS 4
 #define A_AT(item) (item)
 #define A_APART 4

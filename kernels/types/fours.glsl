@@ -1,4 +1,4 @@
-// Types that decode four neighbouring elements at a time: a chunk is two such pieces of one scale. Wants a_load4.
+// Types that decode four neighbouring elements at a time: a chunk is two such pieces of one scale. Needs a_load4.
 uint a_first(uint chunk) { return chunk * 8; }
 uint a_second(uint chunk) { return chunk * 8 + 4; }
 

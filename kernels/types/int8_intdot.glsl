@@ -1,4 +1,4 @@
-// q8_0, mxfp4 and iq4_xs against q8_1: d * d8 * sum of q * q8 of blocks of 32. Wants a_scale.
+// q8_0, mxfp4 and iq4_xs against q8_1: d * d8 * sum of q * q8 of blocks of 32. Needs a_scale.
 #include "bytes.glsl"
 #ifndef A_ELEMENTS
 #define A_ELEMENTS 8

@@ -1,5 +1,5 @@
 // q4_k and q5_k against q8_1: d * scale * d8 * sum of q * q8 - dmin * minimum * s8 of each of eight sub-blocks of 32.
-// Wants weights with `dm` and `scales`.
+// Needs weights with `dm` and `scales`.
 #include "two_scales.glsl"
 #include "six_bits.glsl"
 #define A_ELEMENTS 16

@@ -1,4 +1,4 @@
-// Blocks of 32 with an offset m that is added: element = d * code + m. Wants a_codes8, which gives a chunk's codes, and a_dm.
+// Blocks of 32 with an offset m that is added: element = d * code + m. Needs a_codes8, which gives a chunk's codes, and a_dm.
 // In the GEMV an offset is applied to the elements, as in llama.cpp, and only where it isn't zero: then no scale and offset are left.
 #define A_MIN
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {

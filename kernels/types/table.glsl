@@ -2,7 +2,7 @@
 layout(local_size_x_id = 0, local_size_y = 1, local_size_z = 1) in; // as the kernels have it: gl_WorkGroupSize wants it declared
 shared A_VALUE a_table[16];
 #ifdef A_SCALE_VALUES
-shared float a_scales[A_SCALE_VALUES]; // and its scales', where they are looked up too: wants a_scale_value
+shared float a_scales[A_SCALE_VALUES]; // and its scales', where they are looked up too: needs a_scale_value
 #endif
 
 void a_init() {

@@ -1,4 +1,4 @@
-// A type's 16 numbers as int8, in shared memory as llama.cpp has them. Wants a_values.
+// A type's 16 numbers as int8, in shared memory as llama.cpp has them. Needs a_values.
 #define A_TABLE
 shared int8_t a_table[16];
 
@@ -9,11 +9,11 @@ void a_init() {
     barrier();
 }
 
-// What four codes stand for, a byte each.
+// The numbers of four codes, a byte each.
 int a_looked_up(uint codes) {
     const uvec4 at = uvec4(unpack8(codes));
     return pack32(i8vec4(a_table[at.x], a_table[at.y], a_table[at.z], a_table[at.w]));
 }
 
-// And the low and the high halves of four bytes.
+// The numbers of the low and of the high halves of four bytes.
 ivec2 a_looked_up_halves(uint codes) { return ivec2(a_looked_up(codes & 0x0F0F0F0Fu), a_looked_up((codes >> 4) & 0x0F0F0F0Fu)); }

@@ -7,7 +7,8 @@ struct block_iq4_nl {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_iq4_nl weights[]; };
 
-const float a_values[16] = {-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0};
+#include "../iq4_values.glsl"
+const float a_values[16] = {IQ4_VALUES};
 #ifdef ARITHMETIC_F16
 #define A_VALUE float16_t
 #else

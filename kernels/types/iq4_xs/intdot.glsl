@@ -8,7 +8,8 @@ struct block_iq4_xs {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_iq4_xs weights[]; };
 
-const int a_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+#include "../iq4_values.glsl"
+const int a_values[16] = {IQ4_VALUES};
 #include "../table_intdot.glsl"
 
 #define A_SCALE float

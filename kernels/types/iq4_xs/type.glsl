@@ -10,7 +10,8 @@ struct block_iq4_xs {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_iq4_xs weights[]; };
 
-const float a_values[16] = {-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0};
+#include "../iq4_values.glsl"
+const float a_values[16] = {IQ4_VALUES};
 #ifdef ARITHMETIC_F16
 #define A_VALUE float16_t
 #else
@@ -35,8 +36,7 @@ void a_sub_load(uint block, uint word, out vec4 first, out vec4 second) {
 uint a_sub_codes(uint block, uint word) { return weights[block].qs[word]; } // as a_sub_load's
 #endif
 
-uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }
-uint a_second(uint chunk) { return a_first(chunk) + 16; }
+#include "../halves.glsl"
 
 // A chunk is a word: pieces of eight.
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {

@@ -7,13 +7,15 @@ struct block_mxfp4 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_mxfp4 weights[]; };
 
-const int a_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}; // doubled
+#include "../e2m1.glsl"
+#include "../e8m0.glsl"
+const int a_values[16] = {E2M1_DOUBLED};
 #include "../table_intdot.glsl"
 
 #define A_SCALE float
 A_SCALE a_scale(uint block) {
     const uint e = uint(weights[block].e);
-    return uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+    return E8M0_HALVED(e);
 }
 
 #define A_ITEMS 4

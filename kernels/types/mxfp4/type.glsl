@@ -7,12 +7,13 @@ struct block_mxfp4 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_mxfp4 weights[]; };
 
-const float a_values[16] = {0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0};
+#include "../e2m1.glsl"
+#include "../e8m0.glsl"
+const float a_values[16] = {E2M1_DOUBLED};
 #define A_VALUE int8_t
 #include "../table.glsl"
 
-uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }
-uint a_second(uint chunk) { return a_first(chunk) + 16; }
+#include "../halves.glsl"
 
 // A piece is two bytes: two elements and the two 16 after them.
 #define A_STAGED 4
@@ -26,7 +27,7 @@ vec2 a_load4(uint piece, out vec4 v) {
     const uvec4 codes = uvec4(bits & 15, bits >> 4);
     v = vec4(a_table[codes.x], a_table[codes.y], a_table[codes.z], a_table[codes.w]);
     const uint e = uint(weights[block].e);
-    return vec2(uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23), 0.0);
+    return vec2(E8M0_HALVED(e), 0.0);
 }
 
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {

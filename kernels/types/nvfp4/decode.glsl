@@ -2,6 +2,7 @@
 #define BLOCK_ELEMENTS 64
 #define DECODE_TABLE
 #include "../decode.glsl"
+#include "../e2m1.glsl"
 #include "../ue4m3.glsl"
 BLOCK(4) {
     uint8_t d[4];
@@ -11,7 +12,7 @@ shared int8_t table[16];
 shared float table_of_scales[128];
 
 void decode_init() {
-    const int numbers[16] = int[](0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    const int numbers[16] = int[](E2M1_DOUBLED);
     if (gl_LocalInvocationIndex < 16) {
         table[gl_LocalInvocationIndex] = int8_t(numbers[gl_LocalInvocationIndex]);
     }

@@ -6,7 +6,8 @@ struct block_nvfp4 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_nvfp4 weights[]; };
 
-const int a_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+#include "../e2m1.glsl"
+const int a_values[16] = {E2M1_DOUBLED};
 #include "../ue4m3.glsl"
 #define A_VALUE int8_t
 #define A_SCALE_VALUES 128

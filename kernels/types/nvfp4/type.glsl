@@ -8,7 +8,8 @@ struct block_nvfp4 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_nvfp4 weights[]; };
 
-const float a_values[16] = {0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0};
+#include "../e2m1.glsl"
+const float a_values[16] = {E2M1_DOUBLED};
 #define A_VALUE int8_t
 #define A_SCALE_VALUES 128
 #include "../ue4m3.glsl"

@@ -1,6 +1,7 @@
 // q2_k against q8_1: super-blocks of 256 in 84 bytes, scales[16] @0, qs[64] @16, d f16 @80, dmin f16 @82; of each 16 elements
 // d8 * (d * (scale & 15) * sum of q * q8 - dmin * (scale >> 4) * sum of q8): the sums of q8 are those of its own 16, not q8_1's.
-// Of each 32 bytes of qs, sub-block s of four has its codes in bits 2 s and 2 s + 1. Loads are of 32 bits; of scales 16 and in the GEMV 8.
+// Four sub-blocks share each 32 bytes of qs: sub-block s has its codes in bits 2 s and 2 s + 1. Loads are of 32 bits, of scales 16 and in
+// the GEMV 8.
 struct block_q2_k {
     uint8_t scales[16];
     uint qs[16];
@@ -25,7 +26,7 @@ float a_scaled_sums(int sum, int minima, uint dm, float d8) {
 }
 
 #ifdef GEMM
-// Staged are four words of codes in one: the first in the lowest two bits of each byte.
+// Four words of codes are staged in one, the first in the lowest two bits of each byte.
 #define A_WORDS 2
 #define A_ITEMS 2
 int a_staged(uint block, uint i) {

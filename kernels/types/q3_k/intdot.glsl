@@ -1,6 +1,7 @@
 // q3_k against q8_1: super-blocks of 256 in 110 bytes, hmask[32] @0, qs[64] @32, scales[12] @96 (../q3_scales.glsl), d f16 @108; of each
 // 16 elements d * scale * d8 * sum of (q - 4) * q8. 110 is no multiple of four: all loads are of 16 bits; of the GEMV's scales 8.
-// Of each 32 bytes of qs, sub-block s of four has its codes in bits 2 s and 2 s + 1; their third bits are in the sub-block's bit of hmask.
+// Four sub-blocks share each 32 bytes of qs: sub-block s has its codes in bits 2 s and 2 s + 1, and their third bits in its own bit of
+// hmask.
 #include "../two_scales.glsl"
 struct block_q3_k {
     uint16_t hmask[16];
@@ -21,7 +22,7 @@ uint a_codes(uint block, uint i) {
 }
 
 #ifdef GEMM
-// Staged are the sub-block's words in pairs: the even one in the low halves, the odd one in the high ones.
+// The sub-block's words are staged in pairs: the even one in the low halves, the odd one in the high ones.
 #define A_WORDS 4
 #define A_ITEMS 4
 int a_staged(uint block, uint i) { return int(a_codes(block, i * 2) | a_codes(block, i * 2 + 1) << 4); }

@@ -6,8 +6,7 @@ struct block_q4_0 {
 };
 layout(binding = 0, std430) readonly buffer Weights { block_q4_0 weights[]; };
 
-uint a_first(uint chunk) { return (chunk >> 2) * 32 + (chunk & 3) * 4; }
-uint a_second(uint chunk) { return a_first(chunk) + 16; }
+#include "../halves.glsl"
 
 vec2 a_load8(uint chunk, out vec4 first, out vec4 second) {
     const uint block = chunk >> 2;

@@ -1,9 +1,5 @@
 // q4_1 for int8 matrices: codes without a sign; low and high halves of a word are words i and i + 4.
-struct block_q4_1 {
-    uint dm;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q4_1 weights[]; };
+#include "block.glsl"
 
 #define A_LOADERS 4
 #define A_AT(item) (item)

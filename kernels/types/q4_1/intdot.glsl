@@ -1,11 +1,7 @@
 // q4_1 against q8_1: blocks of 32 in 20 bytes, d f16 @0, m f16 @2, qs[16] @4, low halves first; d * d8 * sum of q * q8 + m * s8.
 // Loads are of 32 bits. d and m are staged as they lie.
 #include "../halves_intdot.glsl"
-struct block_q4_1 {
-    uint dm;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q4_1 weights[]; };
+#include "block.glsl"
 
 #define A_WORDS 4
 int a_staged(uint block, uint i) { return int(weights[block].qs[i]); }

@@ -1,10 +1,6 @@
 // q4_1: blocks of 32 in 20 bytes, d f16 @0, m f16 @2, qs[16] @4; y[j] = d * (qs[j] & 15) + m, y[j + 16] = d * (qs[j] >> 4) + m.
 // 20 is a multiple of four: loads are of 32 bits; of codes in the GEMV 16.
-struct block_q4_1 {
-    uint dm;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q4_1 weights[]; };
+#include "block.glsl"
 #ifdef GEMV
 layout(binding = 0, std430) readonly buffer WeightsH { uint16_t weights_h[]; };
 #endif

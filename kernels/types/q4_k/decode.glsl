@@ -1,5 +1,5 @@
 // q4_k for block loads: super-blocks of 256 in 144 bytes, d, dmin and scales @0, qs[128] @16.
-// Of each 32 bytes of qs the low halves are one sub-block of 32, the high halves the next.
+// The low halves of each 32 bytes of qs are one sub-block of 32, the high halves the next.
 #define BLOCK_ELEMENTS 256
 #define BLOCK_UVEC4S 9
 #include "../decode.glsl"

@@ -12,7 +12,7 @@ int a_word(uint block, uint i) {
     return int((weights[block >> 3].qs[(sub >> 1) * 8 + i] >> (4 * (sub & 1))) & 0x0F0F0F0Fu);
 }
 
-// Staged are the sub-block's words in pairs: the even one in the low halves, the odd one in the high ones.
+// The sub-block's words are staged in pairs: the even one in the low halves, the odd one in the high ones.
 #define A_WORDS 4
 #define A_ITEMS 4
 int a_staged(uint block, uint i) { return a_word(block, i * 2) | a_word(block, i * 2 + 1) << 4; }

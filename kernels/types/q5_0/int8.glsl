@@ -1,10 +1,5 @@
 // q5_0 for int8 matrices: the codes less 16.
-struct block_q5_0 {
-    float16_t d;
-    uint16_t qh[2];
-    uint16_t qs[8];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_0 weights[]; };
+#include "block.glsl"
 
 struct Piece {
     uint codes;

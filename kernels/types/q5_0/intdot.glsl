@@ -1,12 +1,7 @@
 // q5_0 against q8_1: blocks of 32 in 22 bytes, d f16 @0, qh[4] @2, qs[16] @6; d * (d8 * sum of q * q8 - 16 * s8).
 // 22 is no multiple of four: all loads are of 16 bits.
 #include "../five_bits.glsl"
-struct block_q5_0 {
-    float16_t d;
-    uint16_t qh[2];
-    uint16_t qs[8];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_0 weights[]; };
+#include "block.glsl"
 
 uint fifths_of(uint block) { return uint(weights[block].qh[0]) | uint(weights[block].qh[1]) << 16; }
 

@@ -1,11 +1,6 @@
 // q5_0: blocks of 32 in 22 bytes, d f16 @0, qh[4] @2, qs[16] @6; y[j] = d * ((qs[j] & 15 | fifth(j)) - 16), y[j + 16] the same of
 // qs[j] >> 4 and fifth(j + 16), which is 16 where bit j of qh is set. 22 is no multiple of four: all loads are of 16 bits.
-struct block_q5_0 {
-    float16_t d;
-    uint16_t qh[2];
-    uint16_t qs[8];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_0 weights[]; };
+#include "block.glsl"
 
 vec2 a_load4(uint piece, out vec4 v) {
     const uint block = piece >> 3;

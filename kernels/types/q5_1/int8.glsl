@@ -1,10 +1,5 @@
 // q5_1 for int8 matrices: codes without a sign.
-struct block_q5_1 {
-    uint dm;
-    uint qh;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_1 weights[]; };
+#include "block.glsl"
 
 struct Piece {
     uint codes;

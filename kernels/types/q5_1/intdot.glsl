@@ -1,12 +1,7 @@
 // q5_1 against q8_1: blocks of 32 in 24 bytes, d f16 @0, m f16 @2, qh[4] @4, qs[16] @8; d * d8 * sum of q * q8 + m * s8.
 // Loads are of 32 bits; of codes in the GEMV 16. d and m are staged as they lie.
 #include "../five_bits.glsl"
-struct block_q5_1 {
-    uint dm;
-    uint qh;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_1 weights[]; };
+#include "block.glsl"
 layout(binding = 0, std430) readonly buffer WeightsH { uint16_t weights_h[]; };
 
 int a_staged(uint block, uint i) { return int(weights[block].qs[i]); }

@@ -1,12 +1,7 @@
 // q5_1: blocks of 32 in 24 bytes, d f16 @0, m f16 @2, qh[4] @4, qs[16] @8; y[j] = d * (qs[j] & 15 | fifth(j)) + m, y[j + 16] the same of
 // qs[j] >> 4 and fifth(j + 16), which is 16 where bit j of qh is set. 24 is a multiple of four: loads are of 32 bits; of codes in the
 // GEMV 16.
-struct block_q5_1 {
-    uint dm;
-    uint qh;
-    uint qs[4];
-};
-layout(binding = 0, std430) readonly buffer Weights { block_q5_1 weights[]; };
+#include "block.glsl"
 #ifdef GEMV
 layout(binding = 0, std430) readonly buffer WeightsH { uint16_t weights_h[]; };
 #endif

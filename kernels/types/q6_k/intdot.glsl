@@ -1,7 +1,7 @@
 // q6_k against q8_1: super-blocks of 256 in 210 bytes, ql[128] @0, qh[64] @128, scales int8[16] @192, d f16 @208; of each 16 elements
 // d * scale * d8 * sum of (q - 32) * q8. 210 is no multiple of four: all loads are of 16 bits.
-// Of the four sub-blocks of a half, the first two are in the low halves of its 64 bytes of ql, the others in the high ones; sub-block s
-// has its upper two bits in bits 2 s and 2 s + 1 of its 32 bytes of qh.
+// A half of a super-block has four sub-blocks: the first two are in the low halves of its 64 bytes of ql, the others in the high ones;
+// sub-block s has its upper two bits in bits 2 s and 2 s + 1 of the half's 32 bytes of qh.
 #include "../two_scales.glsl"
 struct block_q6_k {
     uint16_t ql[64];

@@ -1,5 +1,5 @@
 // q6_k: super-blocks of 256 in 210 bytes, ql[128] @0, qh[64] @128, scales int8[16] @192, d f16 @208; y = d * scale * (code - 32).
-// Each half of 128 elements has 64 bytes of ql, 32 of qh and eight scales. Of its four quarters of 32, the first two have their low four
+// Each half of 128 elements has 64 bytes of ql, 32 of qh and eight scales. The first two of its four quarters of 32 have their low four
 // bits in the low halves of ql, the others in the high ones; quarter q has its upper two in bits 2 q and 2 q + 1 of qh; a scale is for 16.
 // 210 is no multiple of four: codes are loaded by 16 bits, scales as bytes.
 struct block_q6_k {
