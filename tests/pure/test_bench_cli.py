@@ -5,57 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from tests.pure.commands import Command, refused
 from tests.pure.recorded_devices import recorded
 from vkprobe import ops
 from vkprobe.cli.bench import cells_for
-from vkprobe.cli.main import VERBS, cli, main
+from vkprobe.cli.main import VERBS, cli
 from vkprobe.errors import UsageError
 from vkprobe.ops.plan import plans
 from vkprobe.weights import WEIGHT_TYPES
-
-Command = Callable[..., "Ended"]
-"""`command(*argv)` runs vkprobe in the test's folder; its exit status and output."""
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    status: object
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """The console script, in this process."""
-
-    def run(*argv: str) -> Ended:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["vkprobe", *argv])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Ended(end.value.code, *capsys.readouterr())
-
-    return run
-
-
-def refused(ended: Ended) -> str:
-    """The sentence that a command line is refused with."""
-    assert ended.status == 2, ended.stderr
-    assert ended.stdout == ""
-    assert "Traceback" not in ended.stderr
-    lines = ended.stderr.strip().splitlines()
-    assert len(lines) == 1, ended.stderr
-    assert lines[0].startswith("vkprobe: ")
-    return lines[0].removeprefix("vkprobe: ")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +139,7 @@ def test_help_names_what_the_verb_has(verb: str) -> None:
 _HELP = """
 import json
 from click.testing import CliRunner
-from vkprobe.cli.main import VERBS, cli, main
+from vkprobe.cli.main import VERBS, cli
 replies = {(verb, option): CliRunner().invoke(cli, [verb, option]) for verb in VERBS for option in ("-h", "--help")}
 print(json.dumps({" ".join(key): [reply.exit_code, reply.output] for key, reply in replies.items()}))
 """

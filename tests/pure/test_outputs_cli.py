@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.pure.commands import Command, refused
 from tests.pure.sample_records import sample
-from tests.pure.test_bench_cli import refused
 from vkprobe.cli.main import VERBS, cli
 from vkprobe.cli.outputs import writable, write_report
 from vkprobe.errors import UsageError
@@ -46,18 +46,18 @@ def folder(tmp_path: Path) -> Path:
         "compile -o new --isa new",
     ],
 )
-def test_an_output_that_is_another_file_of_the_command_is_refused(argv: str, folder: Path) -> None:
+def test_an_output_that_is_another_file_of_the_command_is_refused(argv: str, folder: Path, command: Command) -> None:
     """The same path, another spelling, a link: one sentence, and the records are untouched."""
     before = (folder / "a.jsonl").read_bytes()
-    assert "is the same file as" in refused(argv.split(), folder)
+    assert "is the same file as" in refused(command(*argv.split()))
     assert (folder / "a.jsonl").read_bytes() == before
     assert sorted(p.name for p in folder.iterdir()) == ["a.jsonl", "hard.html", "soft.html"]
 
 
 @pytest.mark.parametrize("argv", ["run --html nope/x.html", "matrix a.jsonl --html nope/x.html", "profile --path coopmat -o nope/x.json"])
-def test_a_report_that_cannot_be_written_is_reported_before_any_work(argv: str, folder: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_any_work(argv: str, folder: Path, command: Command) -> None:
     """No driver is started, no table printed."""
-    assert "nope/x" in refused(argv.split(), folder)
+    assert "nope/x" in refused(command(*argv.split()))
 
 
 def test_a_report_leaves_its_neighbours_alone(tmp_path: Path) -> None:
