@@ -60,6 +60,18 @@ REACH = {"q6_k": 32, "iq4_xs": 127, "iq4_nl": 127}
 """The largest magnitude of exact blocks where all codes can't be within 16."""
 
 
+def test_every_format_is_compared_with_gguf() -> None:
+    """The tests of this file cover the types in ORACLE and SCALES_AT, which are filled in by hand."""
+    assert FORMATS.keys() == WEIGHT_TYPES.keys(), "vkprobe/formats and vkprobe/weights.py have different weight types"
+    without = sorted(FORMATS.keys() - ORACLE.keys())
+    assert not without, f"add {', '.join(without)} to ORACLE: gguf's type to compare with"
+    quantised = {name for name in FORMATS if WEIGHT_TYPES[name].quantised}
+    without = sorted(quantised - SCALES_AT.keys())
+    assert not without, f"add {', '.join(without)} to SCALES_AT: where a block's f16 scales are, [] if it has none"
+    without = sorted(name for name in quantised if not SCALES_AT[name] and name not in OWN_BYTES)
+    assert not without, f"add {', '.join(without)} to OWN_BYTES: a block's scales that aren't f16"
+
+
 def oracle(weight_type: str, blocks: U8) -> F32:
     """Decode the blocks with gguf."""
     kind = ORACLE[weight_type]
