@@ -98,12 +98,12 @@ def compiler() -> tuple[str, str]:
     """
     binary = os.environ.get("VKPROBE_GLSLC") or shutil.which("glslc")
     if binary is None:
-        sys.exit("make kernels: no glslc; install one with glslang >= 15.1 (Debian: glslc of sid or trixie) or name it in VKPROBE_GLSLC")
+        sys.exit("make kernels: no glslc; install one with glslang >= 15.1 (glslc of Debian trixie or sid) or name it in VKPROBE_GLSLC")
     text = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
     glslang = re.search(r"^glslang (\d+)\.(\d+)\S*", text, re.M)
     if glslang is None or (int(glslang[1]), int(glslang[2])) < OLDEST_GLSLANG:
         holds = glslang[0] if glslang else "no glslang that it names"
-        sys.exit(f"make kernels: {binary} holds {holds}; need glslang >= 15.1 (VKPROBE_GLSLC names another)")
+        sys.exit(f"make kernels: {binary} holds {holds}; need glslang >= 15.1, as in Debian trixie or sid (VKPROBE_GLSLC names another)")
     shaderc = re.search(r"^shaderc (\S+)", text, re.M)
     return binary, f"glslc {shaderc[1] if shaderc else '?'}, {glslang[0]}"
 
@@ -111,7 +111,7 @@ def compiler() -> tuple[str, str]:
 def _tool(variable: str, name: str) -> str:
     binary = os.environ.get(variable) or shutil.which(name)
     if binary is None:
-        sys.exit(f"make kernels: no {name}; install spirv-tools (as new as the compiler) or name it in {variable}")
+        sys.exit(f"make kernels: no {name}; install spirv-tools, as new as the compiler (Debian trixie or sid), or name it in {variable}")
     return binary
 
 
