@@ -186,3 +186,5 @@ WEIGHT_TYPES: dict[str, WeightType] = {
 
 Q8_1_ELEMENTS = 32
 """Elements of a q8_1 block, in which integer paths read activations."""
+Q8_1_GROUP_ELEMENTS, Q8_1_GROUP_BYTES = 4 * Q8_1_ELEMENTS, 144
+"""A group of four q8_1 blocks, as activations lie on the device: 4 pairs of f16, then 128 int8."""

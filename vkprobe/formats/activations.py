@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from vkprobe.formats import F32, U8
 from vkprobe.formats.floats import bf16
-from vkprobe.weights import Q8_1_ELEMENTS
+from vkprobe.weights import Q8_1_ELEMENTS, Q8_1_GROUP_ELEMENTS
 
 F64 = NDArray[np.float64]
-_X4_ELEMENTS = 4 * Q8_1_ELEMENTS
 
 
 class Activations(NamedTuple):
@@ -69,7 +68,7 @@ def x4(d: NDArray[np.float16], s: NDArray[np.float16], q: NDArray[np.int8]) -> U
     """Blocks of q8_1 in groups of four as kernels read them: u8[bytes]; those that fill the last group up are zeros."""
     more = -d.size % 4
     scales = np.pad(np.stack([d, s], axis=1), ((0, more), (0, 0))).reshape(-1, 8)
-    codes = np.pad(q, ((0, more), (0, 0))).reshape(-1, _X4_ELEMENTS)
+    codes = np.pad(q, ((0, more), (0, 0))).reshape(-1, Q8_1_GROUP_ELEMENTS)
     return np.concatenate([scales.view(np.uint8), codes.view(np.uint8)], axis=1).reshape(-1)
 
 

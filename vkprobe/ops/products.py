@@ -14,7 +14,7 @@ from vkprobe.llama.rows import MOST_COLUMNS
 from vkprobe.ops.base import BRIEF_TYPES, PATHS, Arithmetic, Op, Request, software
 from vkprobe.program import Program
 from vkprobe.records import DeviceRecord
-from vkprobe.weights import Q8_1_ELEMENTS, WEIGHT_TYPES
+from vkprobe.weights import Q8_1_GROUP_BYTES, Q8_1_GROUP_ELEMENTS, WEIGHT_TYPES
 
 if TYPE_CHECKING:
     from vkprobe.ops.plan import Plan
@@ -118,9 +118,6 @@ def run_types(device: DeviceRecord, scope: str, types: Sequence[str]) -> Sequenc
     return BRIEF_TYPES
 
 
-_X4_ELEMENTS, _X4_BYTES = 4 * Q8_1_ELEMENTS, 144  # q8_1 activations come in groups of four blocks: 4 f16 pairs, then 128 int8
-
-
 def activation_bytes(form: str, rows: int, k: int) -> int:
     """Bytes of `rows` rows of `k` activations on the device; q8_1 comes in whole groups of four blocks.
 
@@ -128,7 +125,7 @@ def activation_bytes(form: str, rows: int, k: int) -> int:
     (144, 192)
     """
     if form == "q8_1":
-        return -(-rows * k // _X4_ELEMENTS) * _X4_BYTES
+        return -(-rows * k // Q8_1_GROUP_ELEMENTS) * Q8_1_GROUP_BYTES
     return rows * k * {"f32": 4, "f16": 2, "bf16": 2}[form]
 
 

@@ -20,8 +20,9 @@ from vkprobe.ops.flat import BLOCK, flat_plan
 from vkprobe.ops.plan import Plan, Target, finished, float_controls, push_words
 from vkprobe.ops.products import activation_bytes
 from vkprobe.program import Buffer, Dispatch
+from vkprobe.weights import Q8_1_GROUP_ELEMENTS
 
-_GROUP_ELEMENTS, _GROUP_INVOCATIONS = 128, 32  # of four q8_1 blocks
+_GROUP_INVOCATIONS = 32  # that convert a group of four q8_1 blocks
 
 
 def plan(cell: Cell, target: Target) -> Plan:
@@ -51,7 +52,7 @@ def _kernel(cell: Cell, reduce: str) -> Kernel | None:
 def _plan(cell: Cell, target: Target, kernel: Kernel, subgroups: Subgroups, *, robust: bool) -> Plan:
     v, n, k = cell.variant, cell.axis("n"), cell.axis("k")
     form, elements = v.type or "", n * k
-    invocations = -(-elements // _GROUP_ELEMENTS) * _GROUP_INVOCATIONS  # also for the blocks that fill q8_1's last group up
+    invocations = -(-elements // Q8_1_GROUP_ELEMENTS) * _GROUP_INVOCATIONS  # also for the blocks that fill q8_1's last group up
     stage = Dispatch(
         kernel=kernel.name,
         constants={"block": BLOCK},

@@ -12,6 +12,7 @@ from vkprobe.formats.floats import bf16
 from vkprobe.ops.matrix_reference import SMALLEST_NORMAL_F16
 from vkprobe.ops.reference import SEED, Pass, Reference, SharedReferences, Verdict
 from vkprobe.program import Program
+from vkprobe.weights import Q8_1_ELEMENTS, Q8_1_GROUP_BYTES
 
 
 class _Convert:
@@ -83,10 +84,10 @@ _Q8_1_BOUND = 2.0**-16
 
 def _q8_1_verdict(values: F32, output: U8) -> Verdict:
     """Against ggml's rule: scales to the last place of f16, codes equal but where x / d is half-way within f32's rounding."""
-    d, _, q = q8_1_blocks(values.reshape(-1, 32))
-    got = output.reshape(-1, 144)
+    d, _, q = q8_1_blocks(values.reshape(-1, Q8_1_ELEMENTS))
+    got = output.reshape(-1, Q8_1_GROUP_BYTES)
     scales = np.ascontiguousarray(got[:, :16]).view(np.float16).reshape(-1, 2)
-    codes = np.ascontiguousarray(got[:, 16:]).view(np.int8).reshape(-1, 32)
+    codes = np.ascontiguousarray(got[:, 16:]).view(np.int8).reshape(-1, Q8_1_ELEMENTS)
     blocks = d.size
     wanted_d, got_d = d.astype(np.float64), scales[:blocks, 0].astype(np.float64)
     wanted_values = wanted_d[:, None] * q

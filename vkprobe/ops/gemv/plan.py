@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from vkprobe import kernels, ops
 from vkprobe.cell import Cell
 from vkprobe.kernels import Kernel
@@ -68,7 +70,7 @@ def _plan(cell: Cell, target: Target, kernel: Kernel, layout: GemvLayout, reduce
         kernel=kernel,
         program=program,
         requirement=kernels.requirement(kernel, workgroup_invocations=layout.rows.block, shared_memory_bytes=shared),
-        tile=str(layout) if in_subgroups else f"{str(layout).rsplit(' ', 1)[0]} shared",
+        tile=str(replace(layout, rows=replace(layout.rows, reduce=reduce))),
         tile_name=f"n{n}",
         subgroups=layout.rows.block // layout.rows.subgroup,
         aligned=layout.aligned,
