@@ -15,11 +15,15 @@ from vkprobe.weights import WEIGHT_TYPES
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
 
+def _included(path: Path) -> str:
+    """The text of a file and of all that it includes."""
+    text = path.read_text()
+    return text + "".join(_included(path.parent / name) for name in re.findall(r'^#include "([\w./]+)"$', text, re.M))
+
+
 def defined(weight_type: str) -> dict[str, str]:
-    """Macros of a type's intdot.glsl, and of the files that it shares with other types."""
-    text = (KERNELS / "types" / weight_type / "intdot.glsl").read_text()
-    for pattern in (r'^#include "\.\./(\w+\.glsl)"$', r'^#include "(\w+\.glsl)"$'):
-        text += "".join((KERNELS / "types" / name).read_text() for name in re.findall(pattern, text, re.M))
+    """Macros of a type's intdot.glsl, and of the files that it includes."""
+    text = _included(KERNELS / "types" / weight_type / "intdot.glsl")
     definitions: list[tuple[str, str]] = re.findall(r"^#define (\w+) (\w+)\b", text, re.M)
     words = dict(definitions)
     return {name: words.get(value, value) for name, value in definitions}
