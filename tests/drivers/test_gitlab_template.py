@@ -134,10 +134,14 @@ def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     """Mesa 25.0 as the merge base, 26.1 as the branch: 5 % more instructions somewhere close the gate, and the report is there."""
     checkout.install("trixie")
     devices = "--driver navi31"  # the tests of `compile` have several at once
-    baseline = checkout.run("vkprobe-baseline", VKPROBE_DEVICES=devices)
+    brief = checkout.folder / "brief"  # two types will do
+    brief.write_text(f'#!/bin/sh\n[ "$1" = compile ] && set -- "$@" --type q4_0,q4_k\nexec {sys.executable} -m vkprobe "$@"\n')
+    brief.chmod(0o755)
+    variables = {"VKPROBE_DEVICES": devices, "VKPROBE": str(brief)}
+    baseline = checkout.run("vkprobe-baseline", **variables)
     assert baseline.returncode == 0, baseline.stderr
     checkout.install("trixie-backports")
-    gate = checkout.run("vkprobe-gate", VKPROBE_DEVICES=devices)
+    gate = checkout.run("vkprobe-gate", **variables)
     after = checkout.run("vkprobe-gate", "after_script")
     assert gate.returncode == 1, gate.stderr
     assert "--fail-on worse" in gate.stderr
@@ -145,7 +149,7 @@ def test_scripts_run_in_order_without_a_gpu(checkout: Checkout) -> None:
     assert after.returncode == 0, after.stderr
     suite = ElementTree.parse(checkout.folder / "vkprobe-results/junit.xml").getroot()
     records = map(json.loads, (checkout.folder / "vkprobe-results/branch.jsonl").read_text().splitlines())
-    assert len(list(suite.iter("testcase"))) == sum(r["kind"] == "pipeline" for r in records) > 50
+    assert len(list(suite.iter("testcase"))) == sum(r["kind"] == "pipeline" for r in records) > 20
     assert "</html>" in (checkout.folder / "vkprobe-results/matrix.html").read_text()
 
 
