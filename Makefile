@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements-dev.lock
+# Some tests wait for a time-out: one process more than there are cores.
+WORKERS = $(shell $(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 RUN_NAME ?= run-$(shell date +%F)
 INTEL_SHIM_BUILT := $(or $(VKPROBE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vkprobe)/shims/libintel_noop_drm_shim.so
 ifeq ($(VKPROBE_INTEL_SHIM),)
@@ -25,7 +27,7 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint test-drivers
-	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-drivers: $(VENV)/installed-dev
 	$(BIN)/vkprobe drivers fetch --layers
