@@ -155,10 +155,8 @@ def test_a_cancelled_job_leaves_its_places_free_and_idle(lab: Lab, tmp_path: Pat
 @pytest.mark.parametrize(
     ("step", "delay"),  # s; labgrid-client asks the coordinator about half a second after its start
     [
-        ("reserve", 0.4),
         ("acquire", 0.4),
         ("ssh", 0),
-        ("release", 0.4),
         ("cancel-reservation", 0),
     ],
 )
