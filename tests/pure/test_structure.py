@@ -48,6 +48,37 @@ def test_only_ops_and_verbs_name_an_op() -> None:
     assert mentions == []
 
 
+PARTICIPLES = frozenset({"told", "found", "made", "known"})
+ROOT = PACKAGE.parent
+
+
+def names_given(tree: ast.AST) -> Iterator[str]:
+    """Every name that is assigned, defined or taken as an argument."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+
+
+def test_names_say_what_a_thing_is() -> None:
+    """None is a bare participle, which would say only where the thing came from."""
+    modules = [path for folder in ("vkprobe", "tools", "tests", "examples") for path in (ROOT / folder).rglob("*.py")]
+    assert len(modules) > 300
+    bare = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules
+        for name in names_given(ast.parse(path.read_text()))
+        if name.strip("_").lower() in PARTICIPLES
+    ]
+    assert bare == []
+    assert set(names_given(ast.parse("def f(told): found = 1"))) == {"f", "told", "found"}
+
+
 @cache
 def every_plan(name: str) -> list[Plan]:
     """All plans of a recorded device: the main job's in full, and those that are only compiled."""
